@@ -1,0 +1,1 @@
+"""The node: resolves imports by CID, runs programs, and reports where each module came from."""

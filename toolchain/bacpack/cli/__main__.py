@@ -1,0 +1,5 @@
+"""`python -m bacpack.cli`: the same as the `bacpack` command."""
+
+from bacpack.cli import main
+
+main()

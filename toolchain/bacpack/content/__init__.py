@@ -1,0 +1,1 @@
+"""Content addressing: CIDs, UnixFS, CAR files, the block store and its pins."""

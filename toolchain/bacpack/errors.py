@@ -1,0 +1,64 @@
+"""The one base of every error a person is meant to read.
+
+This is the only module that every other may import. An error says what failed and why (`message`), how to mend it
+(`hint`), and carries a stable `code` for programs; the command line prints it, or puts it in the JSON it promises, and
+ends with `exit_status`. The codes are listed in `docs/reference/errors.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+#: The thing checked or run did not hold.
+EXIT_FAILED = 1
+#: Wrong usage, input or configuration.
+EXIT_INPUT = 2
+#: Something could not be fetched.
+EXIT_UNREACHABLE = 3
+#: A time limit was reached.
+EXIT_TIMEOUT = 124
+#: Interrupted from the keyboard.
+EXIT_INTERRUPTED = 130
+
+
+class BacpackError(Exception):
+    """What failed and why, for a person, with a hint that mends it.
+
+    Subclasses set `exit_status`; each raise names its `code`, lower-case words joined by hyphens, which never changes
+    its meaning.
+    """
+
+    exit_status: ClassVar[int] = EXIT_INPUT
+
+    def __init__(
+        self, code: str, message: str, *, hint: str | None = None, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        #: Facts behind the message as JSON values: paths, CIDs, sizes in bytes.
+        self.details: dict[str, Any] = dict(details or {})
+
+
+class InputError(BacpackError):
+    """The input, the usage or the configuration is wrong."""
+
+
+class CheckFailedError(BacpackError):
+    """Something that was checked or run did not hold."""
+
+    exit_status = EXIT_FAILED
+
+
+class UnreachableError(BacpackError):
+    """Something that is needed could not be fetched."""
+
+    exit_status = EXIT_UNREACHABLE
+
+
+class TimeLimitError(BacpackError):
+    """A time limit was reached."""
+
+    exit_status = EXIT_TIMEOUT

@@ -1,0 +1,88 @@
+"""Reading and writing files so that a failure leaves nothing half-written and says what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bacpack.errors import BacpackError, InputError
+
+_HINTS = {
+    errno.ENOENT: ("not-found", "check the path"),
+    errno.ENOTDIR: ("not-found", "check the path"),
+    errno.EISDIR: ("is-a-directory", "name a file, not a folder"),
+    errno.EACCES: ("no-permission", "check the permissions of the file and of the folders above it"),
+    errno.EPERM: ("no-permission", "check the permissions of the file and of the folders above it"),
+    errno.EROFS: ("no-permission", "the file system is read-only: choose another folder"),
+    errno.ENOSPC: ("disk-full", "free some space or choose another folder; nothing was left half-written"),
+    errno.EDQUOT: ("disk-full", "your quota is used up: free some space or choose another folder"),
+}
+
+
+def explain_os_error(error: OSError, doing: str) -> BacpackError:
+    """Turn an operating system error met while `doing` something ("read app.wasm") into one with a hint."""
+    code, hint = _HINTS.get(error.errno or 0, ("io-error", "see the system's message above"))
+    reason = error.strerror or str(error)
+    details = {"path": os.fspath(error.filename)} if isinstance(error.filename, str | os.PathLike) else {}
+    return InputError(code, f"cannot {doing}: {reason}", hint=hint, details=details)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of `path`; raises `InputError` saying why it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise explain_os_error(error, f"read `{path}`") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of `folder` durable, so that a rename in it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing_aside(path: Path) -> Iterator[int]:
+    """Yield a descriptor of a temporary file beside `path`; put it in place, durable, when the block succeeds.
+
+    When the block fails the temporary file is removed and `path` is as it was. Missing parent folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".bacpack-", suffix=".tmp", dir=path.parent)
+    try:
+        try:
+            yield descriptor
+            # mkstemp makes files private; a result is a file like any other, so follow the umask.
+            os.fchmod(descriptor, 0o666 & ~_umask())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_file(path: Path, chunks: bytes | Iterable[bytes]) -> None:
+    """Write `chunks` to `path`, whole or not at all; raises `InputError` saying why it cannot be written."""
+    try:
+        with writing_aside(path) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
+            for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
+                file.write(chunk)
+    except OSError as error:
+        raise explain_os_error(error, f"write `{path}`") from error
+
+
+def _umask() -> int:
+    # There is no way to read the umask without setting it; bacpack writes files from one thread.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
