@@ -1,0 +1,48 @@
+"""What a block is to the rest of the content layer: bytes behind a CID, and the ways that can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from bacpack.content.cid import Cid
+from bacpack.errors import InputError, UnreachableError
+
+#: Largest block that IPFS implementations exchange.
+MAX_BLOCK_BYTES = 2 << 20
+
+#: Returns the block that a CID names, verified; raises `MissingBlockError` when it has none.
+GetBlock: TypeAlias = Callable[[Cid], bytes]
+
+
+class MissingBlockError(UnreachableError):
+    """A block is not to be had; the code is `missing-block`."""
+
+    def __init__(self, cid: Cid, where: str = "the store", code: str = "missing-block", reason: str = "") -> None:
+        self.cid = cid
+        super().__init__(
+            code,
+            reason or f"block {cid} is not in {where}",
+            hint="`bacpack fetch` brings content into the store",
+            details={"cid": str(cid)},
+        )
+
+
+class CorruptBlockError(MissingBlockError):
+    """A block's bytes no longer match its CID, so it is as good as missing; the code is `corrupt-block`."""
+
+    def __init__(self, cid: Cid, where: str) -> None:
+        reason = f"block {cid} in {where} does not match its CID: its bytes were changed or lost"
+        super().__init__(cid, where, "corrupt-block", reason)
+
+
+class BadBlockError(InputError):
+    """A block is not what its codec says; the code is `bad-block`. `reason` is a whole clause."""
+
+    def __init__(self, cid: Cid | None, reason: str) -> None:
+        super().__init__(
+            "bad-block",
+            f"block {cid} cannot be read: {reason}" if cid else f"the block cannot be read: {reason}",
+            hint="it is sound by its hash: ask whoever published it",
+            details={"cid": str(cid)} if cid else {},
+        )

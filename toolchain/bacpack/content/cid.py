@@ -1,0 +1,205 @@
+"""Content identifiers (CIDs): a codec and a hash, written as one short name.
+
+Specification: https://github.com/multiformats/cid. `Cid` is the type used throughout, quick to make, compare and hash;
+`Cid.to_multiformats` and `Cid.from_multiformats` convert to the type of the `multiformats` package at the edge of the
+API, and import that package only then, because its import takes longer than most commands.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bacpack.content.multihash import IDENTITY, decode_multihash, matches, multihash_of, sha2_256
+from bacpack.content.varint import decode_varint, encode_varint
+from bacpack.errors import InputError
+
+if TYPE_CHECKING:
+    from multiformats import CID
+
+#: Codecs, from the multicodec table: what the bytes behind a CID are.
+RAW = 0x55
+DAG_PB = 0x70
+DAG_CBOR = 0x71
+
+#: Longest text accepted as a CID: the largest digest in base32, with room for the other fields.
+MAX_CID_CHARACTERS = 300
+
+_V0_PREFIX = b"\x12\x20"
+_V0_BYTES = 34
+_V0_CHARACTERS = 46
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE58_VALUES = {character: value for value, character in enumerate(_BASE58)}
+
+
+class BadCidError(InputError):
+    """Text or bytes are not a CID; the code is `bad-cid`."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        #: Why, as a clause.
+        self.reason = reason
+        super().__init__(
+            "bad-cid",
+            f"`{what}` is not a CID: {reason}",
+            hint="a CID is copied whole, such as bafkrei… (59 characters) or Qm… (46)",
+            details={"cid": what},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cid:
+    """A CID. Make one with `parse`, `from_bytes`, `decode` or `of_raw`: they check what the constructor trusts."""
+
+    #: 0 or 1; version 0 is always dag-pb with sha2-256.
+    version: int
+    codec: int
+    multihash: bytes
+
+    @classmethod
+    def of_raw(cls, data: bytes | memoryview) -> Cid:
+        """Return the CID of `data` as one raw block: version 1, sha2-256."""
+        return cls(1, RAW, sha2_256(data))
+
+    @classmethod
+    def of_block(cls, codec: int, data: bytes | memoryview) -> Cid:
+        """Return the CID of a block of `codec`: version 1, sha2-256."""
+        return cls(1, codec, sha2_256(data))
+
+    @classmethod
+    def parse(cls, text: str) -> Cid:
+        """Read a CID from text in base58btc (`Qm…`, `z…`) or lower-case base32 (`b…`).
+
+        Raises `BadCidError`, also for text that decodes but is not how this CID is written, such as stray low bits:
+        otherwise two names would stand for one CID.
+        """
+        if len(text) > MAX_CID_CHARACTERS:
+            raise BadCidError(f"{text[:60]}…", f"it is longer than {MAX_CID_CHARACTERS} characters")
+        try:
+            if len(text) == _V0_CHARACTERS and text.startswith("Qm"):
+                cid = cls.from_bytes(_decode_base58(text))
+            elif text.startswith("b"):
+                cid = cls.from_bytes(_decode_base32(text[1:]))
+            elif text.startswith("z"):
+                cid = cls.from_bytes(_decode_base58(text[1:]))
+            else:
+                raise ValueError("it starts with none of `Qm`, `b` and `z`")
+            if cid.version == 0 and text[0] != "Q":
+                raise ValueError("a CID of version 0 is written without a multibase prefix")
+        except BadCidError as error:
+            raise BadCidError(text, error.reason) from None
+        except ValueError as error:
+            raise BadCidError(text, str(error)) from None
+        return cid
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Cid:
+        """Read the CID that is all of `data`; raises `BadCidError`."""
+        cid, end = cls.decode(data)
+        if end != len(data):
+            raise BadCidError(data.hex(), f"{len(data) - end} bytes follow it")
+        return cid
+
+    @classmethod
+    def decode(cls, data: bytes, offset: int = 0) -> tuple[Cid, int]:
+        """Read the CID at `offset` in `data`; return it and the offset after it; raises `BadCidError`."""
+        prefix = data[offset : offset + 2]
+        try:
+            if prefix == _V0_PREFIX:
+                end = offset + _V0_BYTES
+                if end > len(data):
+                    raise ValueError("the digest is cut short")
+                return cls(0, DAG_PB, data[offset:end]), end
+            if prefix in (b"\x01\x55", b"\x01\x70"):
+                codec, start = prefix[1], offset + 2
+            else:
+                version, start = decode_varint(data, offset)
+                if version != 1:
+                    raise ValueError(f"version {version} does not exist")
+                codec, start = decode_varint(data, start)
+            end = decode_multihash(data, start)[2]
+        except ValueError as error:
+            raise BadCidError(data[offset : offset + 40].hex(), str(error)) from None
+        return cls(1, codec, data[start:end]), end
+
+    def __bytes__(self) -> bytes:
+        if self.version == 0:
+            return self.multihash
+        return b"\x01" + encode_varint(self.codec) + self.multihash
+
+    def __str__(self) -> str:
+        if self.version == 0:
+            return _encode_base58(self.multihash)
+        return "b" + base64.b32encode(bytes(self)).decode("ascii").rstrip("=").lower()
+
+    def to_v1(self) -> Cid:
+        """Return the version 1 CID of the same block."""
+        return self if self.version == 1 else Cid(1, self.codec, self.multihash)
+
+    @property
+    def hash_code(self) -> int:
+        """Code of the hash function, from the multicodec table."""
+        return decode_varint(self.multihash)[0]
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the CID holds its data itself, in place of a hash of it."""
+        return self.hash_code == IDENTITY
+
+    @property
+    def identity_data(self) -> bytes:
+        """The data that an identity CID holds."""
+        _, start, end = decode_multihash(self.multihash)
+        return self.multihash[start:end]
+
+    def matches(self, data: bytes | memoryview) -> bool:
+        """Whether `data` is the block this names; raises `InputError` (`unknown-hash`) if that cannot be computed."""
+        return matches(self.multihash, data)
+
+    def of_same_kind(self, data: bytes | memoryview) -> Cid:
+        """Return the CID of `data` with this one's version, codec and hash function."""
+        return Cid(self.version, self.codec, multihash_of(self.hash_code, data))
+
+    def to_multiformats(self) -> CID:
+        """Return the same CID as the `multiformats` package represents it."""
+        from multiformats import CID
+
+        return CID.decode(bytes(self))
+
+    @classmethod
+    def from_multiformats(cls, cid: CID) -> Cid:
+        """Return the CID that `cid`, of the `multiformats` package, represents."""
+        return cls.from_bytes(bytes(cid))
+
+
+def _decode_base32(text: str) -> bytes:
+    if not text.islower() or not text.isascii():
+        raise ValueError("base32 has the characters a to z and 2 to 7")
+    try:
+        data = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
+    except binascii.Error:
+        raise ValueError("base32 has the characters a to z and 2 to 7, and some lengths are not possible") from None
+    if base64.b32encode(data).rstrip(b"=").decode("ascii").lower() != text:
+        raise ValueError("its last character has bits that belong to no byte")
+    return data
+
+
+def _decode_base58(text: str) -> bytes:
+    number = 0
+    for character in text:
+        if character not in _BASE58_VALUES:
+            raise ValueError(f"`{character}` is no character of base58")
+        number = number * 58 + _BASE58_VALUES[character]
+    zeros = len(text) - len(text.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _encode_base58(data: bytes) -> str:
+    number = int.from_bytes(data, "big")
+    digits: list[str] = []
+    while number:
+        number, digit = divmod(number, 58)
+        digits.append(_BASE58[digit])
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return "1" * zeros + "".join(reversed(digits))

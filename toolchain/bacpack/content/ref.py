@@ -1,0 +1,95 @@
+"""References to content, as people type them: a path, a CID, `CID/path`, `ipfs://…` or an http(s) URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from bacpack.content.cid import BadCidError, Cid
+from bacpack.errors import InputError
+
+#: Shorter text that is no CID is taken for a path, not for a CID with a typing error.
+_SHORTEST_CID_LIKE = 46
+
+
+@dataclass(frozen=True, slots=True)
+class PathRef:
+    """A file or folder on this machine; it need not exist."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class CidRef:
+    """Content by CID, and the names to follow inside it."""
+
+    cid: Cid
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "/".join((str(self.cid), *self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class UrlRef:
+    """Content at an http or https URL."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Ref: TypeAlias = PathRef | CidRef | UrlRef
+
+
+def parse_ref(text: str) -> Ref:
+    """Read a reference.
+
+    What parses as a CID is one, so that its meaning depends on no file that happens to lie around; `./` before a name
+    makes it a path. Raises `InputError`: `bad-ref` for an unknown scheme or a bad path inside, `bad-cid` for what
+    looks like a CID but is none.
+    """
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        scheme = scheme.lower()
+        if scheme in ("http", "https") and rest:
+            return UrlRef(text)
+        if scheme == "ipfs" and rest:
+            if "?" in rest or "#" in rest:
+                raise _bad_ref(text, "a query or fragment means nothing here")
+            return _parse_cid_path(text, unquote(rest))
+        raise _bad_ref(text, f"the scheme `{scheme}` is not supported" if rest else "nothing follows the scheme")
+    first = text.partition("/")[0]
+    try:
+        Cid.parse(first)
+    except BadCidError:
+        looks_like_cid = first.startswith(("Qm", "baf")) and len(first) >= _SHORTEST_CID_LIKE and "." not in first
+        if looks_like_cid and not Path(text).exists():
+            raise
+        if not text or "\0" in text:
+            raise _bad_ref(text, "it is empty" if not text else "it holds a null character") from None
+        return PathRef(Path(text))
+    return _parse_cid_path(text, text)
+
+
+def _parse_cid_path(text: str, cid_path: str) -> CidRef:
+    first, _, rest = cid_path.partition("/")
+    names = tuple(name for name in rest.split("/") if name)
+    if any(name in (".", "..") or "\0" in name for name in names):
+        raise _bad_ref(text, "a path inside a CID has no `.`, `..` or null character")
+    return CidRef(Cid.parse(first), names)
+
+
+def _bad_ref(text: str, reason: str) -> InputError:
+    return InputError(
+        "bad-ref",
+        f"`{text}` is no reference to content: {reason}",
+        hint="give a path, a CID, CID/path/inside, ipfs://CID or an http(s) URL",
+        details={"ref": text},
+    )

@@ -1,0 +1,221 @@
+"""The block store: one file a block, named by its CID, in folders named by the two characters before the CID's last.
+
+    blocks/<next-to-last two characters>/<cid, version 1, base32>
+    blocks/tmp/          files being written
+    lock                 shared by writers, exclusive for garbage collection
+
+A block is written to a temporary file, forced to disk and renamed, so a file under its final name is whole, whenever
+power or process ends. The layout is that of kubo's flatfs with the CID in the name, which a person can read and check
+with `sha256sum`. Identity CIDs hold their data themselves and are never stored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bacpack.content.blocks import CorruptBlockError, MissingBlockError
+from bacpack.content.cid import BadCidError, Cid
+from bacpack.errors import CheckFailedError
+from bacpack.files import explain_os_error, sync_folder
+
+_TEMPORARY = "tmp"
+
+
+class BlockStore:
+    """Blocks below `folder`, which need not exist: it is made by the first write. Safe for threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._blocks = folder / "blocks"
+
+    def path(self, cid: Cid) -> Path:
+        """Where the block `cid` is or would be."""
+        name = str(cid.to_v1())
+        return self._blocks / name[-3:-1] / name
+
+    def get(self, cid: Cid, *, verify: bool = True) -> bytes:
+        """Return a block; raises `MissingBlockError`, and `CorruptBlockError` when it no longer matches its CID."""
+        if cid.is_identity:
+            return cid.identity_data
+        path = self.path(cid)
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingBlockError(cid) from None
+        except OSError as error:
+            raise explain_os_error(error, f"read block `{path}`") from error
+        if verify and not cid.matches(data):
+            raise CorruptBlockError(cid, f"the store (`{path}`)")
+        return data
+
+    def has(self, cid: Cid) -> bool:
+        """Whether the store holds the block; its bytes are not looked at."""
+        return cid.is_identity or self.path(cid).is_file()
+
+    def size(self, cid: Cid) -> int | None:
+        """Size of a block in bytes, or None if the store does not hold it."""
+        if cid.is_identity:
+            return len(cid.identity_data)
+        try:
+            return self.path(cid).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def __iter__(self) -> Iterator[Cid]:
+        """Yield the CID, version 1, of every block, in no order that means anything."""
+        for path in self._blocks.glob("??/*"):
+            try:
+                cid = Cid.parse(path.name)
+            except BadCidError:
+                continue
+            if path == self.path(cid):
+                yield cid
+
+    def put(self, cid: Cid, data: bytes, *, verified: bool = False) -> bool:
+        """Store one block durably; see `Batch.put`."""
+        with self.batch() as batch:
+            return batch.put(cid, data, verified=verified)
+
+    @contextmanager
+    def batch(self, on_wait: Callable[[], None] | None = None) -> Iterator[Batch]:
+        """Yield a `Batch` to put many blocks through; when the block ends well they are durable.
+
+        Garbage is not collected meanwhile, so pin inside the block, after `Batch.flush`.
+        """
+        with self._locked(fcntl.LOCK_SH, on_wait):
+            batch = Batch(self)
+            try:
+                yield batch
+            finally:
+                batch.flush()
+
+    @contextmanager
+    def collecting(self, on_wait: Callable[[], None] | None = None) -> Iterator[Callable[[Cid], int]]:
+        """Shut out every writer, and yield a function that deletes a block and returns how many bytes that freed.
+
+        `on_wait` is called once if a writer must be waited for. Temporary files that writers left when they were
+        killed are removed.
+        """
+        with self._locked(fcntl.LOCK_EX, on_wait):
+            for path in self._blocks.glob(f"{_TEMPORARY}/*"):
+                path.unlink(missing_ok=True)
+            yield self._delete
+
+    def delete(self, cid: Cid) -> int:
+        """Delete a block and return how many bytes that freed; 0 if the store does not hold it."""
+        with self.collecting() as delete:
+            return delete(cid)
+
+    def _delete(self, cid: Cid) -> int:
+        size = self.size(cid) or 0
+        if not cid.is_identity:
+            self.path(cid).unlink(missing_ok=True)
+        return size
+
+    @contextmanager
+    def _locked(self, mode: int, on_wait: Callable[[], None] | None) -> Iterator[None]:
+        # flock, for it can be shared, and the system gives it back when a process is killed.
+        path = self.folder / "lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise explain_os_error(error, f"use the store at `{self.folder}`") from error
+        try:
+            try:
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait:
+                    on_wait()
+                fcntl.flock(descriptor, mode)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+class Batch:
+    """Puts blocks into a store, and forces the folders they are in to disk once for many blocks.
+
+    A block is under its final name as soon as `put` returns, but only after `flush` is it sure to stay there if power
+    fails: pin nothing before.
+    """
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+        self._folders: set[Path] = set()
+
+    def put(self, cid: Cid, data: bytes, *, verified: bool = False) -> bool:
+        """Store a block and return whether it was new, or mended what was damaged.
+
+        A block that is there already is read back and compared, which costs less than to write it, so that damage is
+        mended by the next put. Raises `CheckFailedError` (`block-mismatch`) when `data` is not what `cid` names;
+        `verified` says that the caller has just checked that. Raises `InputError` when the disk is full or may not be
+        written.
+        """
+        if not verified and not cid.matches(data):
+            raise block_mismatch(cid, data)
+        if cid.is_identity:
+            return False
+        path = self._store.path(cid)
+        try:
+            if _holds(path, data):
+                return False
+            self._write(path, data)
+        except OSError as error:
+            raise explain_os_error(error, f"write block `{path}`") from error
+        return True
+
+    def flush(self) -> None:
+        """Make every block put so far durable."""
+        while self._folders:
+            folder = self._folders.pop()
+            try:
+                sync_folder(folder)
+            except OSError as error:
+                raise explain_os_error(error, f"write `{folder}`") from error
+
+    def _write(self, path: Path, data: bytes) -> None:
+        folder = path.parent
+        temporary = folder.parent / _TEMPORARY / f"{path.name}.{os.urandom(8).hex()}"
+        if folder not in self._folders:
+            for new in (temporary.parent, folder):
+                new.mkdir(parents=True, exist_ok=True)
+            self._folders.update((folder, folder.parent, self._store.folder))
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+                    view = memoryview(data)
+                    while view:
+                        view = view[file.write(view) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def block_mismatch(cid: Cid, data: bytes | memoryview, where: str = "") -> CheckFailedError:
+    """Return the error that says what a CID promised and what `data`, found at `where`, is."""
+    got = cid.of_same_kind(data)
+    return CheckFailedError(
+        "block-mismatch",
+        f"a block{where} does not match its CID: expected {cid}, got {got} ({len(data)} bytes)",
+        hint="its bytes were changed or damaged on the way: get it again",
+        details={"expected": str(cid), "got": str(got), "bytes": len(data)},
+    )
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether the file at `path` has exactly these bytes."""
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size == len(data) and file.read() == data
+    except FileNotFoundError:
+        return False
