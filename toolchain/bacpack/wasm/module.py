@@ -201,7 +201,9 @@ def _read_sections(data: bytes) -> list[Section]:
         else:
             rank = SECTION_ORDER.index(SectionId(section_id))
             if rank <= last:
-                raise WasmError("wasm-malformed", f"section {SectionId(section_id).name.lower()} is out of order", start)
+                raise WasmError(
+                    "wasm-malformed", f"section {SectionId(section_id).name.lower()} is out of order", start
+                )
             last = rank
         sections.append(Section(section_id, start, content, end, name))
     return sections

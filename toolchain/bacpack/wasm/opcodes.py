@@ -37,9 +37,9 @@ class Opcode(NamedTuple):
         if self.prefix is None:
             return bytes([self.number])
         number = self.number
-        return bytes([self.prefix, number]) if number < 0x80 else bytes([self.prefix, number & 0x7F | 0x80, number >> 7])
-
-
+        return (
+            bytes([self.prefix, number]) if number < 0x80 else bytes([self.prefix, number & 0x7F | 0x80, number >> 7])
+        )
 
 
 # Rows without a prefix. "45-c4 ..." would be shorter, but a name a row is what a reader searches for.

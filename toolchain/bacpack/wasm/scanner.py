@@ -1,0 +1,179 @@
+"""Finding the operands that matter in a function without building objects for the rest.
+
+One regular expression, derived from the opcode table, cuts code into pairs: a run of bytes whose meaning is the same in
+any module, and one instruction that is *open*: it names something by index or address, so its bytes depend on
+the module around it. Possessive quantifiers keep the run in C, without backtracking.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from bacpack.wasm.opcodes import OPCODES, Opcode
+from bacpack.wasm.reader import Reader
+
+_LEB = rb"[\x80-\xff]*+[\x00-\x7f]"
+#: A LEB of two bytes or more.
+_LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
+
+# Immediates that mean the same in any module. An i32 constant of one byte is taken as such too: addresses are larger.
+_CLOSED = {
+    "label": _LEB,
+    "local": _LEB,
+    "count": _LEB,
+    "memory": rb"\x00",
+    "block": rb"[\x40\x69-\x74\x7b-\x7f]",
+    "heap": rb"[\x69-\x74]",
+    "types": rb"\x01[\x69-\x74\x7b-\x7f]",
+    "memarg": rb"[\x00-\x3f]" + _LEB,
+    "i32": rb"[\x00-\x7f]",
+    "i64": _LEB,
+    "f32": rb".{4}",
+    "f64": rb".{8}",
+    "v128": rb".{16}",
+    "lanes": rb".{16}",
+    "lane": rb".",
+    "zero": rb"\x00",
+    "labels": rb"(?:" + b"|".join(rb"%b(?:%b){%d}" % (re.escape(bytes([n])), _LEB, n + 1) for n in range(128)) + rb")",
+}
+
+# Immediates that depend on the module, and the forms of the above that do.
+_OPEN = {
+    **dict.fromkeys(("type", "func", "table", "global", "data", "elem", "tag"), _LEB),
+    "memory": _LEB,
+    "field": _LEB,
+    "count": _LEB,
+    "i32": _LONG_LEB,
+    "block": _LEB,
+}
+
+#: `memory.grow` is open because a memory may have a maximum.
+_ALWAYS_OPEN = frozenset(("memory.grow",))
+
+#: Immediates of the most frequent instructions, most frequent first: the expression tries its alternatives in order.
+_FREQUENT = (("local",), ("i32",), (), ("memarg",), ("block",))
+
+# A load or store at address zero with an offset of two bytes or more: a global variable, as LLVM writes it.
+# The value stored may be one simple instruction.
+_STORED = rb"(?:\x20[\x00-\x7f]|[\x41\x42][\x00-\x7f]|\x43.{4}|\x44.{8})"
+_AT_ZERO_REST = rb"(?:[\x28-\x35]|%b[\x36-\x3e])[\x00-\x3f]%b" % (_STORED, _LONG_LEB)
+_AT_ZERO = rb"\x41\x00" + _AT_ZERO_REST
+
+CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
+GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD2, 0x40
+
+
+def _alternatives(patterns: dict[tuple[str, ...], bytes], rows: list[Opcode]) -> list[bytes]:
+    """Patterns for `rows`, those with equal immediates and one-byte opcodes as one character class."""
+    classes: dict[bytes, bytearray] = {}
+    single: list[bytes] = []
+    for row in rows:
+        tail = patterns[row.immediates]
+        if row.prefix is None:
+            classes.setdefault(tail, bytearray()).append(row.number)
+        else:
+            single.append(re.escape(row.encoding) + tail)
+    merged = [
+        b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(set_)) + b"]" + tail for tail, set_ in classes.items()
+    ]
+    return merged + single
+
+
+def _prefixed(rows: list[Opcode], patterns: dict[tuple[str, ...], bytes]) -> list[bytes]:
+    """Patterns for instructions of two numbers: by prefix, then by immediates, the numbers as alternatives."""
+    out = []
+    for prefix in sorted({row.prefix for row in rows if row.prefix is not None}):
+        by_tail: dict[bytes, list[bytes]] = {}
+        for row in rows:
+            if row.prefix == prefix:
+                by_tail.setdefault(patterns[row.immediates], []).append(row.encoding[1:])
+        forms = [_numbers(numbers) + tail for tail, numbers in by_tail.items()]
+        out.append(b"\\x%02x(?:" % prefix + b"|".join(forms) + b")")
+    return out
+
+
+def _numbers(encodings: list[bytes]) -> bytes:
+    """One pattern that matches any of these opcodes' numbers, each of one or two bytes."""
+    by_rest: dict[bytes, list[bytes]] = {}
+    for encoding in encodings:
+        by_rest.setdefault(encoding[1:], []).append(encoding[:1])
+    parts = [
+        b"[" + b"".join(b"\\x%02x" % first[0] for first in sorted(firsts)) + b"]" + re.escape(rest)
+        for rest, firsts in sorted(by_rest.items())
+    ]
+    return b"(?:" + b"|".join(parts) + b")"
+
+
+@cache
+def _patterns() -> tuple[bytes, bytes]:
+    """What matches one closed instruction, and one open one."""
+    closed_rows, open_rows = [], []
+    for row in OPCODES:
+        if row.name not in _ALWAYS_OPEN and all(kind in _CLOSED for kind in row.immediates):
+            closed_rows.append(row)
+        if row.immediates and all(kind in _OPEN for kind in row.immediates):
+            open_rows.append(row)
+    closed_tails = {row.immediates: b"".join(_CLOSED[kind] for kind in row.immediates) for row in closed_rows}
+    open_tails = {row.immediates: b"".join(_OPEN[kind] for kind in row.immediates) for row in open_rows}
+
+    def patterns(rows: list[Opcode], tails: dict[tuple[str, ...], bytes]) -> bytes:
+        plain = _alternatives(tails, [row for row in rows if row.prefix is None])
+        return b"|".join(plain + _prefixed(rows, tails))
+
+    closed_rows.sort(key=lambda row: _FREQUENT.index(row.immediates) if row.immediates in _FREQUENT else len(_FREQUENT))
+    closed_tails["i32",] = rb"(?:[\x01-\x7f]|\x00(?!%b))" % _AT_ZERO_REST
+    return patterns(closed_rows, closed_tails), patterns(open_rows, open_tails)
+
+
+@cache
+def _pattern() -> re.Pattern[bytes]:
+    # The last alternative takes one byte of whatever is not understood: `scan` then decodes the function plainly.
+    closed, open_ = _patterns()
+    return re.compile(rb"((?:%b)*+)(%b|%b|.|\Z)" % (closed, _AT_ZERO, open_), re.DOTALL)
+
+
+@cache
+def _closed_instruction() -> re.Pattern[bytes]:
+    return re.compile(_patterns()[0], re.DOTALL)
+
+
+def code_start(data: bytes, start: int, end: int) -> int:
+    """Return where the instructions of the body at `start` begin, after the declarations of locals."""
+    reader = Reader(data, start, end)
+    for _ in range(reader.count("local declarations", end - start, item_bytes=2)):
+        reader.u32("a number of locals")
+        reader.value_type()
+    return reader.position
+
+
+def scan(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
+    """Cut the instructions from `start` to `end` into closed runs and the open instructions between them.
+
+    There is one run more than open instructions; joined in turn they give the code back. Raises `WasmError` when the
+    code is malformed.
+    """
+    pairs = _pattern().findall(data, start, end)
+    pairs.pop()  # the empty match at the very end
+    runs, opened = map(list, zip(*pairs, strict=True))
+    if opened.pop() or 1 in map(len, opened):  # no open instruction takes one byte: something was not understood
+        return _scan_plainly(data, start, end)
+    return runs, opened
+
+
+def _scan_plainly(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
+    """Do the same by decoding every instruction: for the few that the expression cannot follow, such as long tables."""
+    closed = _closed_instruction()
+    reader = Reader(data, start, end)
+    runs, opened = [], []
+    run = start
+    while reader.remaining:
+        at = reader.position
+        row, _ = reader.instruction()
+        if row.immediates == ("labels",) or closed.fullmatch(data, at, reader.position):
+            continue
+        runs.append(data[run:at])
+        opened.append(data[at : reader.position])
+        run = reader.position
+    runs.append(data[run:end])
+    return runs, opened
