@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from bacpack.content.cid import Cid
-from bacpack.errors import InputError, UnreachableError
+from bacpack.errors import CheckFailedError, InputError, UnreachableError
 
 #: Largest block that IPFS implementations exchange.
 MAX_BLOCK_BYTES = 2 << 20
@@ -46,3 +46,14 @@ class BadBlockError(InputError):
             hint="it is sound by its hash: ask whoever published it",
             details={"cid": str(cid)} if cid else {},
         )
+
+
+def block_mismatch(cid: Cid, data: bytes | memoryview, where: str = "") -> CheckFailedError:
+    """Return the error that says what a CID promised and what `data`, found at `where`, is."""
+    got = cid.of_same_kind(data)
+    return CheckFailedError(
+        "block-mismatch",
+        f"a block{where} does not match its CID: expected {cid}, got {got} ({len(data)} bytes)",
+        hint="its bytes were changed or damaged on the way: get it again",
+        details={"expected": str(cid), "got": str(got), "bytes": len(data)},
+    )

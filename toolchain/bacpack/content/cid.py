@@ -154,7 +154,7 @@ class Cid:
         return self.multihash[start:end]
 
     def matches(self, data: bytes | memoryview) -> bool:
-        """Whether `data` is the block this names; raises `InputError` (`unknown-hash`) if that cannot be computed."""
+        """Whether `data` is the block this names; raises `UnknownHashError` if it cannot be told."""
         return matches(self.multihash, data)
 
     def of_same_kind(self, data: bytes | memoryview) -> Cid:

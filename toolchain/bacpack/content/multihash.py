@@ -55,13 +55,13 @@ def decode_multihash(data: bytes, offset: int = 0) -> tuple[int, int, int]:
 
 
 def multihash_of(code: int, data: bytes | memoryview) -> bytes:
-    """Return the multihash of `data` under the function `code`; raises `InputError` (`unknown-hash`)."""
+    """Return the multihash of `data` under the function `code`; raises `UnknownHashError`."""
     digest = _function(code)[1](data)
     return encode_varint(code) + encode_varint(len(digest)) + digest
 
 
 def matches(multihash: bytes, data: bytes | memoryview) -> bool:
-    """Whether `data` has this hash; raises `InputError` (`unknown-hash`) for a function that cannot be computed here.
+    """Whether `data` has this hash; raises `UnknownHashError` when it cannot be told.
 
     A digest may be cut shorter than its function gives, as the specification allows, though not longer.
     """
@@ -74,14 +74,23 @@ def matches(multihash: bytes, data: bytes | memoryview) -> bool:
     return digest[: end - start] == multihash[start:end]
 
 
+class UnknownHashError(InputError):
+    """A hash function cannot be computed here; the code is `unknown-hash`."""
+
+    def __init__(self, hash_code: int, where: str = "") -> None:
+        #: The function's code in the multicodec table.
+        self.hash_code = hash_code
+        names = ", ".join(name for name, _ in _FUNCTIONS.values())
+        super().__init__(
+            "unknown-hash",
+            f"hash function 0x{hash_code:x} is not supported, so the content named by it{where} cannot be verified",
+            hint=f"supported functions: {names}",
+            details={"hash": hash_code},
+        )
+
+
 def _function(code: int) -> tuple[str, Callable[[bytes | memoryview], bytes]]:
     try:
         return _FUNCTIONS[code]
     except KeyError:
-        names = ", ".join(name for name, _ in _FUNCTIONS.values())
-        raise InputError(
-            "unknown-hash",
-            f"hash function 0x{code:x} is not supported, so content named by it cannot be verified",
-            hint=f"supported functions: {names}",
-            details={"hash": code},
-        ) from None
+        raise UnknownHashError(code) from None

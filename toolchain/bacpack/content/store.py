@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bacpack.content.blocks import CorruptBlockError, MissingBlockError
+from bacpack.content.blocks import CorruptBlockError, MissingBlockError, block_mismatch
 from bacpack.content.cid import BadCidError, Cid
-from bacpack.errors import CheckFailedError
 from bacpack.files import explain_os_error, sync_folder
 
 _TEMPORARY = "tmp"
@@ -199,17 +198,6 @@ class Batch:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-
-
-def block_mismatch(cid: Cid, data: bytes | memoryview, where: str = "") -> CheckFailedError:
-    """Return the error that says what a CID promised and what `data`, found at `where`, is."""
-    got = cid.of_same_kind(data)
-    return CheckFailedError(
-        "block-mismatch",
-        f"a block{where} does not match its CID: expected {cid}, got {got} ({len(data)} bytes)",
-        hint="its bytes were changed or damaged on the way: get it again",
-        details={"expected": str(cid), "got": str(got), "bytes": len(data)},
-    )
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -1,0 +1,81 @@
+"""A DAG made over files on disk: nodes are kept in memory, leaves stay in the files they come from.
+
+So the CID of a large folder is known, and its blocks can be read again in any order, without a copy of it anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bacpack.content.blocks import MissingBlockError
+from bacpack.content.cid import RAW, Cid
+from bacpack.content.unixfs_build import Built, build_directory, build_file
+from bacpack.errors import InputError
+from bacpack.files import explain_os_error
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    path: Path
+    offset: int
+    length: int
+
+
+class FileDag:
+    """Blocks of files and directories as they are added; `get` reads any of them."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Cid, bytes] = {}
+        self._leaves: dict[Cid, _Slice] = {}
+
+    def add_file(self, path: Path) -> Built:
+        """Add the file at `path`; raises `InputError` when it cannot be read."""
+        offset = 0
+
+        def put(cid: Cid, block: bytes) -> None:
+            nonlocal offset
+            if cid.codec == RAW:
+                self._leaves.setdefault(cid, _Slice(path, offset, len(block)))
+                offset += len(block)
+            else:
+                self._nodes[cid] = block
+
+        try:
+            with path.open("rb", buffering=0) as file:
+                return build_file(file, put)
+        except OSError as error:
+            raise explain_os_error(error, f"read `{path}`") from error
+
+    def add_bytes(self, data: bytes) -> Built:
+        """Add a file that is `data`, which is kept in memory."""
+        return build_file(io.BytesIO(data), self._nodes.__setitem__)
+
+    def add_directory(self, entries: Mapping[str, Built]) -> Built:
+        """Add a directory of what was added before; raises `InputError` (`bad-name`)."""
+        return build_directory(entries, self._nodes.__setitem__)
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified; raises `InputError` (`changed-meanwhile`) if its file was changed since."""
+        node = self._nodes.get(cid)
+        if node is not None:
+            return node
+        leaf = self._leaves.get(cid)
+        if leaf is None:
+            raise MissingBlockError(cid, "what was packed")
+        try:
+            with leaf.path.open("rb", buffering=0) as file:
+                file.seek(leaf.offset)
+                data = file.read(leaf.length)
+        except OSError as error:
+            raise explain_os_error(error, f"read `{leaf.path}`") from error
+        if not cid.matches(data):
+            raise InputError(
+                "changed-meanwhile",
+                f"`{leaf.path}` was changed while it was being read",
+                hint="run the command again when nothing writes to it",
+                details={"path": str(leaf.path)},
+            )
+        return data
