@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
     """Print `error` as the person or program asked for it, and exit with its status."""
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--json" in own:
+    # What `run` passes on may hold `--json`; stdout is the program's there.
+    if "--json" in own and own[0] != "run":
         body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
         click.echo(json.dumps({"schema": 1, "error": body}))
     else:

@@ -1,0 +1,85 @@
+"""Running one program from its reference to its report: resolve, compile, run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bacnode.limits import LoadLimits
+from bacnode.programs import Program
+from bacnode.report import ModuleReport, RunReport
+from bacnode.resolver import Graph, Node, resolve
+from bacnode.runtime import Compiled, Job, Outcome, Runtime
+from bacnode.supervise import supervise
+from bacpack.errors import BacpackError, TimeLimitError
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program whose modules are all there and compiled."""
+
+    graph: Graph
+    compiled: dict[Node, Compiled]
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that is over; `error` says why, when the program did not end by itself."""
+
+    report: RunReport
+    #: What the called function returned, as text.
+    results: Sequence[str]
+    error: BacpackError | None
+
+
+def load(program: Program, runtime: Runtime, limits: LoadLimits) -> Loaded:
+    """Fetch, check and compile all that a program needs; raises `BacpackError` for the first thing that is wrong."""
+    started = time.perf_counter()
+    graph = resolve(program.root, program.sources.fetch, limits)
+    graph.check()
+    compiled = {node: runtime.compile(node) for node in graph.nodes}
+    return Loaded(graph, compiled, program.root.fetch_ms + _since(started))
+
+
+def run(ref: str, loaded: Loaded, runtime: Runtime, job: Job) -> Finished:
+    """Run a loaded program to its end, or to that of its time."""
+    started = time.perf_counter()
+    try:
+        outcome = supervise(lambda: runtime.run(loaded.graph, loaded.compiled, job), runtime.stop, job.limits.seconds)
+    except TimeLimitError as error:
+        outcome = Outcome(error.exit_status, error=error)
+    report = RunReport(
+        ref=ref,
+        exit_code=outcome.exit_code,
+        modules=[_module_report(node, loaded.compiled[node]) for node in loaded.graph.nodes],
+        load_ms=_rounded(loaded.load_ms),
+        run_ms=_rounded(_since(started)),
+        trap=outcome.trap,
+    )
+    return Finished(report, outcome.results, outcome.error)
+
+
+def _module_report(node: Node, compiled: Compiled) -> ModuleReport:
+    fetched = node.fetched
+    return ModuleReport(
+        cid=None if fetched.cid is None else str(fetched.cid),
+        url=fetched.url,
+        name=fetched.name,
+        bytes=len(fetched.data),
+        source=fetched.source,
+        fetched_from=fetched.fetched_from,
+        fetch_ms=_rounded(fetched.fetch_ms),
+        verified=fetched.cid is not None,
+        compile_ms=_rounded(compiled.compile_ms),
+        compiled_cached=compiled.cached,
+    )
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+def _rounded(milliseconds: float) -> float:
+    return round(milliseconds, 3)

@@ -1,0 +1,50 @@
+"""The run report: what ran, every module in it, and where each came from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bacnode.resolver import SourceKind
+
+
+class ModuleReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One module of a run; either `cid` or, for what came from a URL, `url` is set."""
+
+    cid: str | None = None
+    url: str | None = None
+    name: str
+    bytes: int
+    source: SourceKind
+    fetched_from: str
+    fetch_ms: float
+    #: Whether the bytes were checked to be what `cid` names. A URL promises nothing that could be checked.
+    verified: bool
+    compile_ms: float
+    #: Whether it was compiled already, by an earlier run in this process.
+    compiled_cached: bool
+
+
+class TrapReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a program was ended by the engine, and where."""
+
+    reason: str
+    #: The calls that led there, innermost first, as the engine names them.
+    backtrace: list[str]
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `--report FILE`; modules in the order in which they were instantiated, the program last."""
+
+    schema: int = 1
+    ref: str
+    exit_code: int
+    modules: list[ModuleReport]
+    #: From the reference to code that can run: fetched, verified, compiled.
+    load_ms: float
+    run_ms: float
+    trap: TrapReport | None = None
+
+
+def encode_report(report: RunReport) -> bytes:
+    """Return the report as JSON."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"

@@ -1,0 +1,282 @@
+"""From one module to the graph of all that it needs: pure, given a way to fetch.
+
+Every import names its provider, so the graph follows from the bytes alone. Problems are gathered, not raised, so that
+`inspect` can show a program that could not run; `Graph.check` raises the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from bacnode.interface import ImportedItem, Interface, mismatch, read_interface
+from bacnode.limits import LoadLimits
+from bacnode.namespaces import HostModule, UnlinkedNamespace, parse_namespace
+from bacpack.content.cid import Cid
+from bacpack.content.ref import CidRef, UrlRef
+from bacpack.errors import BacpackError, InputError
+
+#: What a module can come from.
+SourceKind: TypeAlias = Literal["store", "file", "peer", "url"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A module's bytes and where they came from."""
+
+    data: bytes
+    #: What people call it: a file's name, or else its CID.
+    name: str
+    #: The CID of the bytes; None for what came from a URL, which promises nothing about them.
+    cid: Cid | None
+    url: str | None = None
+    source: SourceKind
+    #: The folder, file or URL that had it.
+    fetched_from: str
+    fetch_ms: float
+
+    @property
+    def identity(self) -> str:
+        """Equal for modules that are one: the CID, or the URL."""
+        return self.url or "" if self.cid is None else str(self.cid.to_v1())
+
+
+#: Returns the module that a reference names, of at most so many bytes; raises `BacpackError` when there is none.
+Fetch: TypeAlias = Callable[[CidRef | UrlRef, int], Fetched]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A module in the graph."""
+
+    fetched: Fetched
+    interface: Interface
+    #: The provider of each import namespace, as it is written in this module. Host modules are not among them.
+    providers: dict[str, Node] = field(default_factory=dict)
+    #: What keeps this module from being linked.
+    problems: list[BacpackError] = field(default_factory=list)
+    #: Modules on the longest path from here to a module that imports nothing, this one included.
+    height: int = 1
+
+    @property
+    def dependencies(self) -> list[Node]:
+        """The modules it imports from, each once."""
+        return list(dict.fromkeys(self.providers.values()))
+
+    def closure(self) -> list[Node]:
+        """This module and all it needs, each once, providers before their users."""
+        order: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            if node not in order:
+                for dependency in node.dependencies:
+                    visit(dependency)
+                order[node] = None
+
+        visit(self)
+        return list(order)
+
+    @property
+    def closure_bytes(self) -> int:
+        """Size of this module and of all it needs."""
+        return sum(len(node.fetched.data) for node in self.closure())
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A program's modules, providers before their users and so the program itself last."""
+
+    root: Node
+    nodes: list[Node]
+
+    @property
+    def problems(self) -> Iterator[BacpackError]:
+        """What keeps the program from running."""
+        return (problem for node in self.nodes for problem in node.problems)
+
+    def check(self) -> None:
+        """Raise the first problem, if there is one."""
+        for problem in self.problems:
+            raise problem
+
+    def namespaces(self, provider: Node) -> list[str]:
+        """Every namespace under which some module imports from `provider`: one CID can be written in several ways."""
+        names = (name for node in self.nodes for name, other in node.providers.items() if other is provider)
+        return list(dict.fromkeys(names))
+
+
+def resolve(root: Fetched, fetch: Fetch, limits: LoadLimits) -> Graph:
+    """Follow the imports of `root` to all modules it needs; each is fetched once.
+
+    Raises `WasmError` when `root` itself is no module; what is wrong further down stands in the graph.
+    """
+    return _Resolver(fetch, limits).resolve(root)
+
+
+class _Resolver:
+    def __init__(self, fetch: Fetch, limits: LoadLimits) -> None:
+        self._fetch = fetch
+        self._limits = limits
+        self._finished: list[Node] = []
+        self._by_identity: dict[str, Node] = {}
+        #: What each namespace led to, so that no name is fetched twice; an error as well.
+        self._by_namespace: dict[str, Node | BacpackError] = {}
+        self._total_bytes = 0
+
+    def resolve(self, root: Fetched) -> Graph:
+        node, _ = self._add(root)
+        self._visit(node, (node,))
+        return Graph(node, self._finished)
+
+    def _visit(self, node: Node, path: tuple[Node, ...]) -> None:
+        """Link `node`, the last of `path`, after all that it needs."""
+        wanted: dict[str, list[ImportedItem]] = {}
+        for entry in node.interface.imports:
+            wanted.setdefault(entry.namespace, []).append(entry)
+        for namespace, entries in wanted.items():
+            try:
+                self._link(node, namespace, entries, path)
+            except BacpackError as error:
+                node.problems.append(_on_path(error, path))
+        self._finished.append(node)
+
+    def _link(self, node: Node, namespace: str, wanted: list[ImportedItem], path: tuple[Node, ...]) -> None:
+        parsed = parse_namespace(namespace)
+        if isinstance(parsed, UnlinkedNamespace):
+            raise _unlinked(wanted[0])
+        if isinstance(parsed, HostModule):
+            _check_host_imports(parsed, wanted)
+            return
+        provider = self._provider(namespace, parsed, path)
+        if provider in path:
+            raise _cycle(path[path.index(provider) :])
+        if len(path) + provider.height > self._limits.depth:
+            raise _too_deep(self._limits.depth)
+        node.providers[namespace] = provider
+        node.height = max(node.height, provider.height + 1)
+        _check_imports(wanted, provider)
+
+    def _provider(self, namespace: str, ref: CidRef | UrlRef, path: tuple[Node, ...]) -> Node:
+        """Return the module that `namespace` names, with all that it needs; `path` leads to its user."""
+        known = self._by_namespace.get(namespace)
+        if isinstance(known, BacpackError):
+            raise known
+        if known is not None:
+            return known
+        try:
+            node, is_new = self._load(ref, len(path))
+        except BacpackError as error:
+            self._by_namespace[namespace] = error
+            raise
+        # Known before its own imports are followed: otherwise a circle would fetch it again.
+        self._by_namespace[namespace] = node
+        if is_new:
+            self._visit(node, (*path, node))
+        return node
+
+    def _load(self, ref: CidRef | UrlRef, depth: int) -> tuple[Node, bool]:
+        limits = self._limits
+        if depth >= limits.depth:
+            raise _too_deep(limits.depth)
+        if len(self._by_identity) >= limits.modules:
+            raise _too_many(limits.modules)
+        fetched = self._fetch(ref, min(limits.module_bytes, limits.total_bytes - self._total_bytes))
+        try:
+            return self._add(fetched)
+        except BacpackError as error:
+            raise _with_message(error, f"`{fetched.name}` cannot be linked: {error.message}") from error
+
+    def _add(self, fetched: Fetched) -> tuple[Node, bool]:
+        """Return the node of a module, and whether it is new."""
+        known = self._by_identity.get(fetched.identity)
+        if known is not None:
+            return known, False
+        node = self._by_identity[fetched.identity] = Node(fetched, read_interface(fetched.data))
+        self._total_bytes += len(fetched.data)
+        return node, True
+
+
+def _check_host_imports(host: HostModule, wanted: list[ImportedItem]) -> None:
+    for entry in wanted:
+        if entry.name not in host.functions:
+            raise InputError(
+                "missing-export",
+                f"`{entry.name}` is wanted from `{host.name}`, which has no such function",
+                hint="build the program for wasm32-wasip1: this node provides WASI preview 1 and nothing else",
+                details={"namespace": host.name, "name": entry.name},
+            )
+
+
+def _check_imports(wanted: list[ImportedItem], provider: Node) -> None:
+    name = provider.fetched.name
+    for entry in wanted:
+        offered = provider.interface.exports.get(entry.name)
+        details = {"namespace": entry.namespace, "name": entry.name}
+        if offered is None:
+            raise InputError(
+                "missing-export",
+                f"`{entry.name}` is wanted from `{name}`, which does not export it",
+                hint=f"see what it exports with `bacpack inspect {entry.namespace}`",
+                details=details,
+            )
+        difference = mismatch(entry.item, offered)
+        if difference:
+            raise InputError(
+                "type-mismatch",
+                f"`{entry.name}` of `{name}` has another type than its user expects: {difference}",
+                hint="link the module that this one was built against",
+                details=details,
+            )
+
+
+def _on_path(error: BacpackError, path: tuple[Node, ...]) -> BacpackError:
+    """Return `error` with the path of modules that led to it."""
+    names = [node.fetched.name for node in path]
+    shown = [*names[:3], "…", *names[-2:]] if len(names) > 6 else names
+    return _with_message(error, f"{error.message} (needed by {' -> '.join(shown)})", {"needed_by": names})
+
+
+def _with_message(error: BacpackError, message: str, details: dict[str, object] | None = None) -> BacpackError:
+    """Return a copy of `error` that says `message`; its class, which sets the exit status, stays the same kind."""
+    base = next(kind for kind in type(error).__mro__ if kind.__module__ == BacpackError.__module__)
+    copy: BacpackError = base(error.code, message, hint=error.hint, details={**error.details, **(details or {})})
+    copy.__cause__ = error
+    return copy
+
+
+def _unlinked(entry: ImportedItem) -> InputError:
+    return InputError(
+        "unlinked-import",
+        f"nothing provides `{entry.name}` of `{entry.namespace}`: the namespace is no CID, URL or module of the host",
+        hint=f"name its provider with `bacpack link BLOB --map {entry.namespace or 'NAME'}=REF`",
+        details={"namespace": entry.namespace, "name": entry.name},
+    )
+
+
+def _cycle(members: tuple[Node, ...]) -> InputError:
+    names = [node.fetched.name for node in (*members, members[0])]
+    return InputError(
+        "import-cycle",
+        f"modules import each other in a circle: {' -> '.join(names)}",
+        hint="move what both need into a module of its own",
+        details={"cycle": names},
+    )
+
+
+def _too_deep(limit: int) -> InputError:
+    return InputError(
+        "too-deep",
+        f"more than {limit} modules stand one upon the other",
+        hint="no toolchain nests modules so deep: check where this program comes from",
+        details={"limit": limit},
+    )
+
+
+def _too_many(limit: int) -> InputError:
+    return InputError(
+        "too-many-modules",
+        f"the program needs more than {limit} modules",
+        hint="split it with a larger size floor, so that modules are fewer",
+        details={"limit": limit},
+    )

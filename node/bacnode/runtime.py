@@ -1,0 +1,251 @@
+"""Compiling modules and running programs in wasmtime.
+
+A program's modules are instantiated once each, providers first, in one store: they share its memory as if they were one
+blob. WASI preview 1 is there for every module; its calls work on the memory that the calling module exports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import wasmtime
+
+from bacnode.interface import Interface
+from bacnode.invoke import format_results, parse_arguments
+from bacnode.limits import RunLimits
+from bacnode.namespaces import WASI
+from bacnode.report import TrapReport
+from bacnode.resolver import Graph, Node
+from bacpack.errors import BacpackError, CheckFailedError, InputError
+from bacpack.wasm import Kind
+
+_BACKTRACE_HINT = "--report FILE records the calls that led there"
+
+#: Bytes that a table takes for each entry.
+_TABLE_ENTRY_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a program is given: it sees nothing of the machine but this and the standard streams."""
+
+    #: The program's arguments, its own name first.
+    arguments: Sequence[str]
+    environment: Sequence[tuple[str, str]] = ()
+    #: Folders of the host, each with the path under which the program sees it.
+    folders: Sequence[tuple[Path, str]] = ()
+    #: The exported function to call; None calls the program's entry point.
+    invoke: str | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled module, how long that took, and whether it had been done before."""
+
+    module: wasmtime.Module
+    compile_ms: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended."""
+
+    exit_code: int
+    #: What the called function returned, as text.
+    results: Sequence[str] = ()
+    trap: TrapReport | None = None
+    #: What to tell a person, when the program did not end by itself.
+    error: BacpackError | None = None
+
+
+class TrapError(BacpackError):
+    """The program did what no program may, such as to divide by zero, and was ended; the code is `trap`."""
+
+    #: What the wasmtime command ends with: the shell's number for SIGABRT, as after `abort` in a native program.
+    exit_status = 134
+
+
+class _ProcessExit(Exception):  # noqa: N818 - an end, not an error
+    """The program called `proc_exit`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Runtime:
+    """An engine, and the modules that it has compiled. One may serve many jobs, one after the other."""
+
+    def __init__(self, *, interruptible: bool) -> None:
+        config = wasmtime.Config()
+        # Makes code look at a counter at every loop and call: that is how a program can be stopped from outside. The
+        # price is a sixth of the time to compile, so a program without a time limit does not pay it.
+        config.epoch_interruption = interruptible
+        config.wasm_exceptions = True
+        self._interruptible = interruptible
+        self._engine = wasmtime.Engine(config)
+        self._compiled: dict[str, wasmtime.Module] = {}
+
+    def compile(self, node: Node) -> Compiled:
+        """Compile a module, or return what an earlier call made of it; raises `InputError` (`invalid-module`)."""
+        started = time.perf_counter()
+        fetched = node.fetched
+        # What a URL gives may change: only a CID stands for the same bytes for ever.
+        key = None if fetched.cid is None else fetched.identity
+        module = self._compiled.get(key) if key else None
+        cached = module is not None
+        if module is None:
+            try:
+                module = wasmtime.Module(self._engine, fetched.data)
+            except wasmtime.WasmtimeError as error:
+                raise InputError(
+                    "invalid-module",
+                    f"`{fetched.name}` is no valid module: {_one_line(str(error))}",
+                    hint="`wasm-tools validate` says more about a broken module",
+                    details={"module": fetched.name},
+                ) from error
+            if key:
+                self._compiled[key] = module
+        return Compiled(module, (time.perf_counter() - started) * 1000, cached)
+
+    def stop(self) -> None:
+        """Make the running program trap, from another thread, if the runtime is interruptible."""
+        self._engine.increment_epoch()
+
+    def run(self, graph: Graph, compiled: dict[Node, Compiled], job: Job) -> Outcome:
+        """Instantiate a program's modules and call its entry point.
+
+        Raises `InputError` when it has none (`no-entry-point`), or cannot be instantiated (`cannot-instantiate`).
+        """
+        entry = _entry_point(graph.root, job.invoke)
+        store = wasmtime.Store(self._engine)
+        if self._interruptible:
+            store.set_epoch_deadline(1)
+        if job.limits.memory_bytes is not None:
+            entries = job.limits.memory_bytes // _TABLE_ENTRY_BYTES
+            store.set_limits(memory_size=job.limits.memory_bytes, table_elements=entries)
+        store.set_wasi(_wasi(job))
+        linker = wasmtime.Linker(self._engine)
+        linker.define_wasi()
+        # The engine's own refuses codes beyond 125, which programs do use.
+        linker.allow_shadowing = True
+        linker.define_func(WASI, "proc_exit", wasmtime.FuncType([wasmtime.ValType.i32()], []), _proc_exit)
+        linker.allow_shadowing = False
+        instantiated = False
+        try:
+            for node in graph.nodes:
+                instance = linker.instantiate(store, compiled[node].module)
+                names = [""] if node is graph.root else graph.namespaces(node)
+                for name in names:
+                    linker.define_instance(store, name, instance)
+                if "_initialize" in node.interface.exports:
+                    _function(linker, store, names[0], "_initialize")(store)
+            instantiated = True
+            results = _call(linker, store, graph.root.interface, entry, job)
+        except _ProcessExit as exited:
+            return Outcome(exited.code)
+        except wasmtime.Trap as trap:
+            report = _trap_report(trap.message)
+            error = TrapError("trap", f"the program trapped: {report.reason}", hint=_BACKTRACE_HINT)
+            return Outcome(error.exit_status, trap=report, error=error)
+        except wasmtime.WasmtimeError as failure:
+            if instantiated:
+                report = _trap_report(str(failure))
+                message = f"a call to the host broke its rules: {report.reason}"
+                refused = CheckFailedError("host-call", message, hint=_BACKTRACE_HINT)
+                return Outcome(refused.exit_status, trap=report, error=refused)
+            raise InputError(
+                "cannot-instantiate",
+                f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(failure))}",
+                hint="see what it needs with `bacpack inspect`; a larger --max-memory may be what is missing",
+                details={"module": node.fetched.name},
+            ) from failure
+        return Outcome(0, results)
+
+
+def _entry_point(root: Node, invoke: str | None) -> str:
+    """Return the name of the export to call, as the wasmtime command chooses it."""
+    exports = root.interface.exports
+    functions = sorted(name for name, item in exports.items() if item.kind == Kind.FUNCTION)
+    if invoke is not None:
+        if invoke in functions:
+            return invoke
+        raise InputError(
+            "no-such-function",
+            f"`{root.fetched.name}` exports no function `{invoke}`",
+            hint=_functions_hint(functions),
+            details={"functions": functions},
+        )
+    for name in ("", "_start"):
+        if name in functions:
+            return name
+    raise InputError(
+        "no-entry-point",
+        f"`{root.fetched.name}` is no program: it exports no `_start`",
+        hint=_functions_hint(functions),
+        details={"functions": functions},
+    )
+
+
+def _functions_hint(functions: Sequence[str]) -> str:
+    callable_names = [name for name in functions if name != "_initialize"]
+    if not callable_names:
+        return "it exports no function at all"
+    shown = ", ".join(callable_names[:8]) + (", …" if len(callable_names) > 8 else "")
+    return f"call one of its functions with --invoke: {shown}"
+
+
+def _call(linker: wasmtime.Linker, store: wasmtime.Store, interface: Interface, entry: str, job: Job) -> list[str]:
+    type_ = interface.exports[entry].type
+    values = parse_arguments(entry, type_, job.arguments[1:])
+    result = _function(linker, store, "", entry)(store, *values)
+    results = [] if result is None else result if isinstance(result, list) else [result]
+    return format_results(results, type_)
+
+
+def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, name: str) -> wasmtime.Func:
+    item = linker.get(store, namespace, name)
+    assert isinstance(item, wasmtime.Func)
+    return item
+
+
+def _proc_exit(code: int) -> None:
+    # Raised through the engine, which unwinds the program, to the caller of its entry point.
+    raise _ProcessExit(code & 0xFF)
+
+
+def _wasi(job: Job) -> wasmtime.WasiConfig:
+    config = wasmtime.WasiConfig()
+    config.argv = list(job.arguments)
+    config.env = list(job.environment)
+    config.inherit_stdin()
+    config.inherit_stdout()
+    config.inherit_stderr()
+    for host, guest in job.folders:
+        try:
+            config.preopen_dir(str(host), guest)
+        except wasmtime.WasmtimeError as error:
+            raise InputError(
+                "cannot-open-folder",
+                f"the folder `{host}` cannot be given to the program",
+                hint="--dir takes a folder that exists and that you may read",
+                details={"path": str(host)},
+            ) from error
+    return config
+
+
+def _trap_report(message: str) -> TrapReport:
+    """Take the engine's message apart: a backtrace, innermost call first, then the causes."""
+    backtrace, _, causes = message.partition("Caused by:")
+    calls = [line.strip() for line in backtrace.splitlines() if " - " in line]
+    reason = next((line.strip() for line in reversed(causes.splitlines()) if line.strip()), _one_line(message))
+    return TrapReport(reason=reason.removeprefix("wasm trap: "), backtrace=calls)
+
+
+def _one_line(message: str) -> str:
+    return "; ".join(line.strip() for line in message.splitlines() if line.strip() and line.strip() != "Caused by:")

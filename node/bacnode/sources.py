@@ -1,0 +1,175 @@
+"""Where modules come from: the store, the folder of a program, a CAR file, peers, URLs.
+
+A source of content gives blocks by CID, and files made of them; every byte is checked against the CID before it is
+returned, so that no source needs to be trusted. A URL promises nothing, and the report says so.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
+
+from bacnode.resolver import Fetched, SourceKind
+from bacpack.content.blocks import CorruptBlockError, GetBlock, MissingBlockError, block_mismatch
+from bacpack.content.cid import RAW, Cid
+from bacpack.content.ref import CidRef, UrlRef
+from bacpack.content.unixfs import read_bytes, resolve
+from bacpack.content.unixfs_build import build_file
+from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
+from bacpack.files import read_file
+
+#: Returns what a URL gives, of at most so many bytes.
+GetUrl: TypeAlias = Callable[[str, int], bytes]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file's bytes, and which source had them; `origin` is its folder, file or URL."""
+
+    data: bytes
+    kind: SourceKind
+    origin: str
+
+
+class Source(Protocol):
+    """Something that may have content. Both methods raise `UnreachableError` when it has not."""
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified."""
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified."""
+
+
+class BlockSource:
+    """A source that has blocks: the store, a CAR file, a peer."""
+
+    def __init__(self, kind: SourceKind, origin: str, label: str, get: GetBlock) -> None:
+        self.label = label
+        self.get = get
+        self._kind = kind
+        self._origin = origin
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified block by block."""
+        return Found(read_bytes(self.get, cid, max_bytes), self._kind, self._origin)
+
+
+class FolderSource:
+    """The modules that `bacpack split` writes beside a program: `modules/<cid>.wasm`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._modules = folder / "modules"
+        self.label = f"`{self._modules}`"
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block that is a whole file."""
+        if cid.codec != RAW:
+            raise MissingBlockError(cid, self.label)
+        return self._read(cid)
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified."""
+        path = self._path(cid)
+        size = path.stat().st_size if path.is_file() else 0
+        if size > max_bytes:
+            raise too_large(str(path), size, max_bytes)
+        return Found(self._read(cid), "file", str(path))
+
+    def _path(self, cid: Cid) -> Path:
+        return self._modules / f"{cid.to_v1()}.wasm"
+
+    def _read(self, cid: Cid) -> bytes:
+        path = self._path(cid)
+        if not path.is_file():
+            raise MissingBlockError(cid, self.label)
+        data = read_file(path)
+        if not (cid.matches(data) if cid.codec == RAW else file_cid(data) == cid.to_v1()):
+            raise block_mismatch(cid, data, f" in `{path}`")
+        return data
+
+
+class Sources:
+    """All sources that a program may draw on, asked in turn, nearest first."""
+
+    def __init__(self, sources: Sequence[Source], get_url: GetUrl) -> None:
+        self._sources = sources
+        self._get_url = get_url
+
+    def fetch(self, ref: CidRef | UrlRef, max_bytes: int) -> Fetched:
+        """Return the module that `ref` names; raises `UnreachableError` when no source has it."""
+        started = time.perf_counter()
+        if isinstance(ref, UrlRef):
+            found = Found(self._get_url(ref.url, max_bytes), "url", ref.url)
+            cid, name = None, url_name(ref.url)
+        else:
+            cid = resolve(self.get, ref.cid, ref.path)
+            found = self._first(cid, lambda source: source.read(cid, max_bytes))
+            name = ref.path[-1] if ref.path else str(ref.cid)
+        return Fetched(
+            data=found.data,
+            name=name,
+            cid=cid,
+            url=ref.url if isinstance(ref, UrlRef) else None,
+            source=found.kind,
+            fetched_from=found.origin,
+            fetch_ms=(time.perf_counter() - started) * 1000,
+        )
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified; raises `UnreachableError` when no source has it."""
+        return self._first(cid, lambda source: source.get(cid))
+
+    def _first(self, cid: Cid, ask: Callable[[Source], T]) -> T:
+        failures: list[tuple[str, BacpackError]] = []
+        for source in self._sources:
+            try:
+                return ask(source)
+            except (UnreachableError, CheckFailedError) as error:
+                failures.append((source.label, error))
+        # A damaged copy is no reason to stop while another source may have a sound one; but if none has, say so.
+        for _, failure in failures:
+            if isinstance(failure, CheckFailedError | CorruptBlockError):
+                raise failure
+        asked = [_asked(label, failure) for label, failure in failures]
+        raise UnreachableError(
+            "module-not-found",
+            f"{cid} is not to be had: it is not in {', '.join(asked) or 'anything that may be asked'}",
+            hint="bring it into the store with `bacpack fetch`, or name a node that has it with --peer URL",
+            details={"cid": str(cid), "asked": asked},
+        )
+
+
+def _asked(label: str, failure: BacpackError) -> str:
+    return label if isinstance(failure, MissingBlockError) else f"{label} ({failure.message})"
+
+
+def url_name(url: str) -> str:
+    """The name of the file that a URL ends in, or the URL itself."""
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2] or url
+
+
+def file_cid(data: bytes) -> Cid:
+    """The CID of `data` as a file in IPFS: of one raw block, or of a tree of them when it is larger."""
+    return build_file(io.BytesIO(data), lambda _cid, _block: None).cid
+
+
+def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
+    """The error for a module beyond a limit; `size` is None when it was not read to its end."""
+    has = "more" if size is None else f"{size} bytes, more"
+    return InputError(
+        "too-large",
+        f"{what} has {has} than the {max_bytes} bytes that a program may still load",
+        hint="split the program, so that no module is so large",
+        details={"bytes": size, "max_bytes": max_bytes},
+    )

@@ -1,0 +1,69 @@
+"""Ending a program that does not end by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from bacpack.errors import TimeLimitError
+
+T = TypeVar("T")
+
+#: How long a program that was told to stop may take: it stops at the next loop or call, unless it waits in the host.
+_GRACE_SECONDS = 0.5
+
+
+class _Work(Generic[T]):
+    """A function run in a thread of its own, with its result or what it raised."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
+        # A daemon, because a program that waits in the host (for input, say) cannot be interrupted there: when it must
+        # end, this process ends without it.
+        threading.Thread(target=self._run, name="program", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._function()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+    def wait(self, seconds: float | None) -> bool:
+        return self._ended.wait(seconds)
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]  # set, since the function ended without raising
+
+
+def supervise(function: Callable[[], T], stop: Callable[[], None], seconds: float | None) -> T:
+    """Return what `function` returns, run in a thread so that this one stays free to end it by calling `stop`.
+
+    Python handles signals in the main thread between two instructions, so a program that runs there cannot be
+    interrupted. Raises `TimeLimitError` (`time-limit`) after `seconds`; an interrupt goes on to the caller. The program
+    may then still wait in the host: the caller must end the process, or have run this in a process of its own.
+    """
+    work = _Work(function)
+    try:
+        ended = work.wait(seconds)
+    except KeyboardInterrupt:
+        stop()
+        work.wait(_GRACE_SECONDS)
+        raise
+    if ended:
+        return work.result()
+    stop()
+    work.wait(_GRACE_SECONDS)
+    raise TimeLimitError(
+        "time-limit",
+        f"the program was stopped: it ran longer than {seconds:g} s",
+        hint="give it more time with --timeout",
+        details={"seconds": seconds},
+    )

@@ -1,0 +1,209 @@
+"""`bacpack run`: run a program, resolving its imports by CID."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from bacpack.errors import InputError
+
+EPILOG = """\b
+Examples:
+  bacpack run out/app.wasm input.txt
+  bacpack run --dir . --env LANG out/app.wasm -v input.txt
+  bacpack run bafybei…/app.wasm --timeout 10 --max-memory 256MiB -- --verbose
+  bacpack run release.car/app.wasm --offline --report run.json
+  bacpack run lib.wasm --invoke add -- 1 -2
+
+\b
+Options of run may stand before REF or after it. The first argument after REF that is none of
+them, or what follows `--`, begins the program's own arguments.
+
+\b
+Exit status: the program's own; 134 if it traps; otherwise
+  1    a module's bytes are not what its CID says, or a call to the host broke its rules
+  2    wrong usage or input
+  3    a module could not be fetched
+  124  the time limit was reached
+  130  interrupted
+"""
+
+_SIZE = re.compile(r"([0-9]+)\s*(?:([KMG])(i?)B)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
+
+
+class RunCommand(click.Command):
+    """A command whose own options end where the program's arguments begin."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the program's arguments aside, then read the rest as any command does."""
+        own, ctx.meta["bacpack.program_arguments"] = split_arguments(args, self.params)
+        return super().parse_args(ctx, own)
+
+
+def split_arguments(args: Sequence[str], params: Sequence[click.Parameter]) -> tuple[list[str], list[str]]:
+    """Split the command line into what is ours, REF included, and the arguments of the program.
+
+    click's parser offers to take options anywhere, or none after the first argument. Neither will do: options may
+    follow REF, and yet the program's own options must not be taken for ours.
+    """
+    takes_value = {
+        name: not option.is_flag for option in params if isinstance(option, click.Option) for name in option.opts
+    }
+    own: list[str] = []
+    rest = list(args)
+    ref_seen = False
+    while rest:
+        argument = rest.pop(0)
+        name, assigned, _ = argument.partition("=")
+        if argument == "--":
+            # What follows cannot be an option of ours; REF may still be missing.
+            return ([*own, "--", *rest[:1]], rest[1:]) if not ref_seen else (own, rest)
+        if name in takes_value:
+            own.append(argument)
+            if takes_value[name] and not assigned:
+                own += rest[:1]
+                del rest[:1]
+        elif not ref_seen:
+            own.append(argument)
+            ref_seen = not argument.startswith("-")
+        else:
+            return own, [argument, *rest]
+    return own, []
+
+
+def _folder(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[tuple[Path, str]]:
+    folders = []
+    for value in values:
+        host, _, guest = value.partition("::")
+        if not Path(host).is_dir():
+            raise click.BadParameter(f"`{host}` is no folder")
+        folders.append((Path(host), guest or host))
+    return folders
+
+
+def _variable(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
+    variables = []
+    for value in values:
+        name, assigned, content = value.partition("=")
+        if not name:
+            raise click.BadParameter(f"`{value}` names no variable")
+        if assigned:
+            variables.append((name, content))
+        elif name in os.environ:
+            variables.append((name, os.environ[name]))
+    return variables
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"`{value}` is no size: give bytes, or a number with KiB, MiB or GiB")
+    number, unit, binary = match.groups()
+    power = _POWERS[(unit or "").lower()]
+    return int(number) << 10 * power if binary else int(number) * int(1000**power)
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1e8:
+        raise click.BadParameter(f"`{value:g}` is no number of seconds above 0")
+    return value
+
+
+@click.command(cls=RunCommand, epilog=EPILOG, options_metavar="[OPTIONS]")
+@click.argument("ref")
+@click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
+@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder, show_envvar=True,
+              help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
+@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable, show_envvar=True,
+              help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
+@click.option("--timeout", metavar="S", type=float, callback=_seconds, show_envvar=True,
+              help="Stop the program after S seconds; loading does not count.")  # fmt: skip
+@click.option("--max-memory", metavar="BYTES", callback=_size, show_envvar=True,
+              help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
+@click.option("--peer", "peers", metavar="URL", multiple=True, show_envvar=True,
+              help="Ask this node for modules that are not here.")  # fmt: skip
+@click.option("--offline", is_flag=True, show_envvar=True, help="Use what is here and never the network.")
+@click.option("--allow-private", is_flag=True, show_envvar=True,
+              help="Let modules import from URLs at addresses that are not public.")  # fmt: skip
+@click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), show_envvar=True,
+              help="Write which modules ran and where each came from, as JSON.")  # fmt: skip
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    ref: str,
+    invoke: str | None,
+    folders: list[tuple[Path, str]],
+    environment: list[tuple[str, str]],
+    timeout: float | None,
+    max_memory: int | None,
+    peers: Sequence[str],
+    offline: bool,
+    allow_private: bool,
+    report: Path | None,
+) -> int:
+    """Run a program with [ARGS]..., resolving its imports by CID.
+
+    REF is a .wasm or .car file, a CID, CID/path, ipfs://… or an http(s) URL. The program has our stdin, stdout and
+    stderr, no other file, no variable and no network but what the options give it.
+    """
+    from bacnode.jobs import load, run
+    from bacnode.limits import LoadLimits, RunLimits
+    from bacnode.programs import open_program
+    from bacnode.report import encode_report
+    from bacnode.runtime import Job, Runtime
+    from bacnode.web import Web
+    from bacpack.content.store import BlockStore
+    from bacpack.files import explain_os_error, writing_aside
+    from bacpack.home import data_folder
+
+    limits = LoadLimits()
+    web = Web(peers, offline=offline, allow_private=allow_private)
+    program = open_program(ref, BlockStore(data_folder()), web, limits)
+    job = Job(
+        arguments=[program.root.name, *ctx.meta["bacpack.program_arguments"]],
+        environment=environment,
+        folders=folders,
+        invoke=invoke,
+        limits=RunLimits(timeout, max_memory),
+    )
+    _check_text([*job.arguments, *(text for pair in environment for text in pair)])
+    runtime = Runtime(interruptible=timeout is not None)
+    loaded = load(program, runtime, limits)
+    with ExitStack() as stack:
+        # Opened before the program runs: hours of work must not end in a report that cannot be written.
+        descriptor = None
+        if report is not None:
+            try:
+                descriptor = stack.enter_context(writing_aside(report))
+            except OSError as error:
+                raise explain_os_error(error, f"write `{report}`") from error
+        finished = run(ref, loaded, runtime, job)
+        if descriptor is not None:
+            os.write(descriptor, encode_report(finished.report))
+    for line in finished.results:
+        click.echo(line)
+    if finished.error is not None:
+        raise finished.error
+    return finished.report.exit_code
+
+
+def _check_text(texts: Sequence[str]) -> None:
+    """WASI passes text as UTF-8; bytes of our command line that are not come as surrogates, which have no UTF-8."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                "not-utf8",
+                f"an argument or variable is not UTF-8: {text.encode(errors='surrogateescape')!r}",
+                hint="programs take text in UTF-8 only",
+            ) from error
