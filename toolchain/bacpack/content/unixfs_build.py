@@ -6,6 +6,7 @@ Specification: IPIP-499 (https://specs.ipfs.tech/ipips/ipip-0499/). The profile 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
@@ -48,6 +49,11 @@ def build_file(file: BinaryIO, put: PutBlock) -> Built:
         chunk = _read_chunk(file)
         if not chunk:
             return tree.finish()
+
+
+def cid_of_bytes(data: bytes) -> Cid:
+    """Return the CID of `data` as a file: the plain hash of it up to 1 MiB, the root of its tree above."""
+    return build_file(io.BytesIO(data), lambda cid, block: None).cid
 
 
 def build_directory(entries: Mapping[str, Built], put: PutBlock) -> Built:

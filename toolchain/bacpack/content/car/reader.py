@@ -20,6 +20,9 @@ from bacpack.content.multihash import UnknownHashError
 from bacpack.content.varint import MAX_VARINT_BYTES, decode_varint
 
 _SKIP_BYTES = 1 << 16
+#: Nearly every CID in use: version 1, raw or dag-pb, sha2-256.
+_USUAL_CID_PREFIXES = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")
+_USUAL_CID_BYTES = 36
 
 
 class CarReader:
@@ -56,17 +59,23 @@ class CarReader:
                     "car-too-large",
                     f"the section at byte {start} is {length} bytes; up to {MAX_SECTION_BYTES} are read",
                 )
-            section = self._read(length, f"the section at byte {start}")
-            try:
-                cid, at = Cid.decode(section)
-            except BadCidError as error:
-                raise self._error(
-                    "car-bad-section", f"the section at byte {start} starts with no CID: {error.reason}"
-                ) from None
-            data = section[at:]
+            cid, data = self._read_section(length, start)
             if self._verify:
                 self._check(cid, data, start)
             yield cid, data
+
+    def _read_section(self, length: int, start: int) -> tuple[Cid, bytes]:
+        what = f"the section at byte {start}"
+        head = self._read(min(length, _USUAL_CID_BYTES), what)
+        if length >= _USUAL_CID_BYTES and head.startswith(_USUAL_CID_PREFIXES):
+            # Reading the data on its own saves copying it out of the section, a quarter of the time of hashing it.
+            return Cid(1, head[1], head[2:]), self._read(length - _USUAL_CID_BYTES, what)
+        section = head + self._read(length - len(head), what)
+        try:
+            cid, at = Cid.decode(section)
+        except BadCidError as error:
+            raise self._error("car-bad-section", f"{what} starts with no CID: {error.reason}") from None
+        return cid, section[at:]
 
     def _check(self, cid: Cid, data: bytes, start: int) -> None:
         where = f" at byte {start} of {self._name}"
