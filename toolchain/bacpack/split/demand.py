@@ -1,0 +1,135 @@
+"""Fourth stage, second part: what each remainder asks of the shared modules, known before either is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bacpack.split.fingerprint import Blob, has_program_table
+from bacpack.split.resolve import DirectCall, Plan
+from bacpack.split.shared import Wanted
+from bacpack.wasm import Kind, Module
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.types import Element, Mode
+
+#: A function that calls nothing and is no larger is cheaper copied than imported: an import repeats a 59-byte namespace.
+_COPY_BYTES = 64
+
+_REF_FUNC = bytes([scan.REF_FUNC])
+
+Home = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Demand:
+    """What one remainder holds itself and what it imports. Functions are named by their index in the blob."""
+
+    #: Functions whose code it keeps, in order.
+    kept: list[int]
+    #: Shared functions it imports, by index.
+    imported: dict[int, Home]
+    #: Functions that are reached by a function of the remainder that only calls them: host functions whose reference is
+    #: taken, because a host serves the module that calls it, and shared functions that the blob exports.
+    forwarded: list[int]
+    #: Shared functions that their modules place into the program's table.
+    placed: list[Home]
+
+
+def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
+    """Return what the remainder of each blob asks for."""
+    return [_demand(plan, position, blob) for position, blob in enumerate(blobs)]
+
+
+def wanted(plan: Plan, demands: Sequence[Demand]) -> list[Wanted]:
+    """Return what is asked of each shared module by remainders and by higher modules."""
+    exported: list[set[int]] = [set() for _ in plan.modules]
+    placed: list[dict[int, None]] = [{} for _ in plan.modules]
+    for demand_ in demands:
+        for module, position in demand_.imported.values():
+            exported[module].add(position)
+        for module, position in demand_.placed:
+            placed[module].setdefault(position)
+    for number, shared in enumerate(plan.modules):
+        for function in shared.functions:
+            for operand in function.operands:
+                if isinstance(operand, DirectCall) and operand.module != number:
+                    exported[operand.module].add(operand.index)
+    return [Wanted(sorted(names), list(places)) for names, places in zip(exported, placed, strict=True)]
+
+
+def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
+    module, homes, first = blob.module, plan.homes[position], blob.imported_functions
+    kept = [index for index in range(first, first + len(blob.functions)) if index not in homes]
+    called = {callee for index in kept for callee in blob.functions[index - first].calls}
+    referenced = set(_references(module))
+    referenced |= {shared[position] for plan_ in plan.modules for shared in plan_.late if position in shared}
+    exported = {entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
+    needed = {index for index in called | referenced | exported if index in homes}
+    if module.start is not None and module.start in homes:
+        needed.add(module.start)
+    copied = {index for index in needed if _is_cheaper_copied(blob, index)}
+    placed = [homes[index] for element in module.elements for index in placeable(module, element) if index in homes]
+    host = {index for index in referenced if index < first}
+    host |= {index for element in module.elements for index in element_functions(element) if index < first}
+    return Demand(
+        kept=sorted({*kept, *copied}),
+        imported={index: homes[index] for index in sorted(needed - copied)},
+        forwarded=sorted(host | {index for index in exported - copied if index in homes}),
+        placed=placed,
+    )
+
+
+def _is_cheaper_copied(blob: Blob, index: int) -> bool:
+    function = blob.functions[index - blob.imported_functions]
+    return function.size <= _COPY_BYTES and not function.calls
+
+
+def _references(module: Module) -> Iterator[int]:
+    """Functions whose reference the remainder itself must hold: those in what is not placed by shared modules."""
+    for element in module.elements:
+        if not is_placeable(module, element):
+            yield from element_functions(element)
+    expressions = [entry.init for entry in module.globals]
+    expressions += [table.init for table in module.tables if table.init is not None]
+    for expression in expressions:
+        if (index := referenced_function(expression)) is not None:
+            yield index
+
+
+def is_placeable(module: Module, element: Element) -> bool:
+    """Whether the segment certainly fits the program's table, so that shared modules may write parts of it."""
+    if element.mode != Mode.ACTIVE or element.table or not has_program_table(module):
+        return False
+    start = constant_offset(element.offset)
+    return start is not None and start + len(element) <= module.tables[0].type.limits.minimum
+
+
+def placeable(module: Module, element: Element) -> list[int]:
+    """The functions of the segment that shared modules may place."""
+    return list(element_functions(element)) if is_placeable(module, element) else []
+
+
+def element_functions(element: Element) -> Iterator[int]:
+    """The indices of the functions in a segment."""
+    if element.functions is not None:
+        yield from element.functions
+    for expression in element.expressions or ():
+        if (index := referenced_function(expression)) is not None:
+            yield index
+
+
+def referenced_function(expression: bytes) -> int | None:
+    """The function that a constant expression refers to, when it is `ref.func` alone."""
+    if not expression.startswith(_REF_FUNC):
+        return None
+    index, end = decode_unsigned(expression, 1)
+    return index if end == len(expression) - 1 else None
+
+
+def constant_offset(expression: bytes | None) -> int | None:
+    """The value of a constant expression that is `i32.const` alone, unsigned."""
+    if not expression or expression[0] != scan.I32_CONST:
+        return None
+    value, end = decode_signed(expression, 1)
+    return value & 0xFFFF_FFFF if end == len(expression) - 1 else None

@@ -1,0 +1,207 @@
+"""First stage: what each function of a blob looks like once everything that differs per blob is taken out of it.
+
+Two functions of equal *shape* are the same code but for their *operands*: constants, addresses of globals, and the
+functions they call. Types count by their structure and the stack pointer by its role, so a shape means the same in
+every blob. A function that cannot be moved to another module without changing what it does has no shape.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+
+from bacpack.wasm import Kind, Module
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.types import FUNCREF, I32
+from bacpack.wasm.writer import func_type
+
+#: Kinds of operands, one character each in `Function.kinds`.
+CONST, ADDRESS, CALL = "c", "a", "f"
+
+_BLOCKS = (0x02, 0x03, 0x04, 0x06)
+_CALLS = (scan.CALL, scan.RETURN_CALL)
+_INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
+
+
+@dataclass(slots=True)
+class Function:
+    """A function that a blob defines."""
+
+    #: Equal for functions of equal shape; None when the function must stay in its blob's remainder.
+    shape: bytes | None
+    #: Why it must stay, when it must.
+    reason: str | None
+    #: The kind of each operand, in the order of the code.
+    kinds: str
+    #: Their values: constants as signed numbers, addresses as unsigned ones, function indices.
+    operands: array[int]
+    #: Size of its code in bytes.
+    size: int
+
+    @property
+    def calls(self) -> list[int]:
+        """Indices of the functions it calls directly, one for each call."""
+        return [value for kind, value in zip(self.kinds, self.operands, strict=True) if kind == CALL]
+
+
+@dataclass(slots=True)
+class Blob:
+    """A linked program, its functions fingerprinted."""
+
+    module: Module
+    #: Index of the global that plays the stack pointer, if there is one.
+    stack_pointer: int | None
+    #: Whether its code names data or element segments, whose numbers must then stay as they are.
+    names_segments: bool
+    #: The functions that the blob defines; index 0 here is function index `imported_functions`.
+    functions: list[Function]
+
+    @property
+    def imported_functions(self) -> int:
+        """How many functions are imported, and so have lower indices."""
+        return len(self.module.function_types) - len(self.functions)
+
+
+def find_stack_pointer(module: Module) -> int | None:
+    """Return the index of the first mutable i32 global that the module defines: linkers put the stack pointer there.
+
+    Which one is taken is a guess about sharing, not about meaning: any would behave as before.
+    """
+    for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL))):
+        if entry.type.mutable and entry.type.value == I32:
+            return index
+    return None
+
+
+def has_program_table(module: Module) -> bool:
+    """Whether table 0 can live in the environment: defined here, of any functions, with 32-bit indices."""
+    if module.imported(Kind.TABLE) or not module.tables:
+        return False
+    type_ = module.tables[0].type
+    return type_.element == FUNCREF and not type_.limits.is_64 and not type_.limits.shared
+
+
+def fingerprint(module: Module) -> Blob:
+    """Fingerprint every function of `module`; raises `WasmError` when its code is malformed."""
+    stack_pointer = find_stack_pointer(module)
+    shapes = _Shapes(module, stack_pointer)
+    functions = []
+    for type_index, body in zip(module.functions, module.bodies, strict=True):
+        start = scan.code_start(module.data, body.start, body.end)
+        runs, opened = scan.scan(module.data, start, body.end)
+        signature = shapes.signature(type_index)
+        locals_ = module.data[body.start : start]
+        functions.append(_function(shapes, signature, locals_, runs, opened, body.end - body.start))
+    return Blob(module, stack_pointer, shapes.names_segments, functions)
+
+
+def _function(
+    shapes: _Shapes, signature: bytes | None, locals_: bytes, runs: list[bytes], opened: list[bytes], size: int
+) -> Function:
+    forms = [shapes[instruction] for instruction in opened]
+    kinds = "".join([form.kind for form in forms])
+    operands = array("q", [form.value for form in forms if form.kind])
+    if signature is None or any(byte in b"\x63\x64" for byte in locals_):
+        return Function(None, "its type belongs to its own module", kinds, operands, size)
+    for form in forms:
+        if form.reason:
+            return Function(None, form.reason, kinds, operands, size)
+    parts = chain.from_iterable(zip(runs, [form.shape for form in forms]))
+    digest = blake2b(b"".join((signature, locals_, *parts, runs[-1])), digest_size=16)
+    return Function(digest.digest(), None, kinds, operands, size)
+
+
+@dataclass(slots=True, frozen=True)
+class _Form:
+    """What one open instruction adds to its function's fingerprint."""
+
+    shape: bytes = b""
+    kind: str = ""
+    value: int = 0
+    reason: str | None = None
+
+
+class _Shapes(dict[bytes, _Form]):
+    """The form of each open instruction met in one module, worked out once for equal bytes."""
+
+    def __init__(self, module: Module, stack_pointer: int | None) -> None:
+        super().__init__()
+        self._module = module
+        self._stack_pointer = stack_pointer
+        memories = [*module.imported(Kind.MEMORY), *module.memories]
+        self._bounded = any(getattr(memory, "maximum", None) is not None for memory in memories)
+        self._has_program_table = has_program_table(module)
+        self.names_segments = False
+
+    def signature(self, type_index: int) -> bytes | None:
+        """The structure of a function type that means the same in every module, or None."""
+        if type_index >= len(self._module.types):
+            return None
+        entry = self._module.types[type_index]
+        if entry.function is None or not entry.alone or not entry.function.is_plain:
+            return None
+        return func_type(entry.function)
+
+    def __missing__(self, instruction: bytes) -> _Form:
+        form = self[instruction] = self._form(instruction)
+        return form
+
+    def _form(self, instruction: bytes) -> _Form:
+        opcode = instruction[0]
+        if opcode == scan.I32_CONST:
+            return self._constant(instruction)
+        if opcode in _CALLS:
+            return self._call(opcode, instruction)
+        if opcode in _INDIRECT_CALLS:
+            type_index, position = decode_unsigned(instruction, 1)
+            table, _ = decode_unsigned(instruction, position)
+            signature = self.signature(type_index)
+            if table or not self._has_program_table or signature is None:
+                return _Form(reason="calls through a table or type of its own module")
+            return _Form(bytes([opcode]) + signature)
+        if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
+            if decode_unsigned(instruction, 1)[0] != self._stack_pointer:
+                return _Form(reason="uses a global of its own module")
+            return _Form(bytes([opcode]))
+        if opcode in _BLOCKS:
+            signature = self.signature(decode_signed(instruction, 1)[0])
+            return _Form(bytes([opcode]) + signature) if signature else _Form(reason="has blocks of its own types")
+        if opcode == scan.MEMORY_GROW and instruction == b"\x40\x00":
+            return _Form(instruction) if not self._bounded else _Form(reason="grows a memory that has a maximum")
+        if opcode == scan.REF_FUNC:
+            return _Form(
+                kind=CALL, value=decode_unsigned(instruction, 1)[0], reason="takes the reference of a function"
+            )
+        self.names_segments |= opcode in (0xFB, 0xFC)
+        return _Form(reason="uses tables, segments, tags or types of its own module")
+
+    def _constant(self, instruction: bytes) -> _Form:
+        if is_access_at_zero(instruction):
+            offset_at = at_zero_offset(instruction)
+            return _Form(instruction[:offset_at], ADDRESS, decode_unsigned(instruction, offset_at)[0])
+        return _Form(b"\x41", CONST, decode_signed(instruction, 1)[0])
+
+    def _call(self, opcode: int, instruction: bytes) -> _Form:
+        callee, _ = decode_unsigned(instruction, 1)
+        if callee >= len(self._module.function_types):
+            return _Form(kind=CALL, value=callee, reason="calls a function that does not exist")
+        signature = self.signature(self._module.function_types[callee])
+        if signature is None:
+            return _Form(kind=CALL, value=callee, reason="calls a function whose type belongs to its own module")
+        return _Form(bytes([opcode]) + signature, CALL, callee)
+
+
+def is_access_at_zero(instruction: bytes) -> bool:
+    """Whether what starts with `i32.const` is a load or store at address zero and not a constant alone."""
+    return instruction[1] == 0 and len(instruction) > 2
+
+
+def at_zero_offset(instruction: bytes) -> int:
+    """Return where the offset stands in a load or store at address zero, which is the last number of it."""
+    position = len(instruction) - 1
+    while instruction[position - 1] >= 0x80:
+        position -= 1
+    return position

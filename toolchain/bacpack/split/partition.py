@@ -1,0 +1,90 @@
+"""Third stage: which shared functions go together into one module.
+
+The objective, in bytes, is the sum over modules of
+
+    size + MODULE_COST + users * IMPORT_COST + FETCH_WEIGHT * users * size
+
+that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Functions start
+grouped by the exact set of blobs that use them, so that nobody fetches a function it lacks; small groups then merge where
+that lowers the sum, or stay behind in the remainders where even that does not pay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bacpack.split.fingerprint import Blob
+from bacpack.split.match import SharedFunction
+
+#: Bytes a module takes before its first function: sections, types, and imports of the environment.
+MODULE_COST = 600
+#: Bytes in each user's remainder: a namespace is 59 bytes, and few modules are used through fewer than two imports.
+IMPORT_COST = 150
+#: What one byte fetched counts against one byte stored.
+FETCH_WEIGHT = 0.02
+
+
+@dataclass(slots=True)
+class Group:
+    """Shared functions that become one module."""
+
+    #: The blobs that use at least one of them, as a set of bits.
+    users: int
+    #: Size of their code in bytes.
+    size: int = 0
+    functions: list[SharedFunction] = field(default_factory=list)
+
+
+def partition(blobs: Sequence[Blob], shared: Sequence[SharedFunction]) -> list[Group]:
+    """Group `shared` into modules, those with most users first; functions in none stay in the remainders."""
+    by_users: dict[int, Group] = {}
+    for function in shared:
+        group = by_users.setdefault(function.users, Group(function.users))
+        group.functions.append(function)
+        group.size += _size(blobs, function)
+    groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
+    groups = [group for group in groups if _gain(group) > 0]
+    return sorted(groups, key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+
+
+def _size(blobs: Sequence[Blob], function: SharedFunction) -> int:
+    blob, index = next(iter(function.members.items()))
+    return blobs[blob].functions[index].size
+
+
+def _cost(users: int, size: int) -> float:
+    count = users.bit_count()
+    return size + MODULE_COST + count * IMPORT_COST + FETCH_WEIGHT * count * size
+
+
+def _gain(group: Group) -> float:
+    """What the module saves against a copy of each function in the remainder of each of its users."""
+    copies: dict[int, int] = defaultdict(int)
+    for function in group.functions:
+        copies[function.users] += 1
+    kept = group.size * sum(users.bit_count() * n for users, n in copies.items()) / len(group.functions)
+    return kept - (_cost(group.users, group.size) - FETCH_WEIGHT * group.users.bit_count() * group.size)
+
+
+def _merge(groups: list[Group]) -> list[Group]:
+    """Merge each group, smallest first, into the one where the sum falls most, as long as it falls."""
+    merged: list[Group] = []
+    while groups:
+        small = groups.pop(0)
+        best, saving = None, 0.0
+        for other in groups:
+            union = small.users | other.users
+            change = (
+                _cost(small.users, small.size) + _cost(other.users, other.size) - _cost(union, small.size + other.size)
+            )
+            if change > saving:
+                best, saving = other, change
+        if best is None:
+            merged.append(small)
+            continue
+        best.users |= small.users
+        best.size += small.size
+        best.functions += small.functions
+    return merged

@@ -1,0 +1,174 @@
+"""Fourth stage: what stands for each operand of a shared function, and what each blob must provide for it.
+
+A constant equal in all members stays a literal; one that differs becomes a *slot*, a global that each remainder sets;
+places whose values move together across the members share a slot and add the difference. A call goes directly to a
+function of this or a lower module when that holds for all members; any other call is *late-bound*: indirect, through a
+private table of the module that each remainder fills.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bacpack.split.fingerprint import CALL, Blob
+from bacpack.split.match import SharedFunction
+from bacpack.split.partition import Group
+
+_WORD = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """The same value in every member."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRead:
+    """The value of a slot plus a constant."""
+
+    slot: int
+    add: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirectCall:
+    """A call of a shared function in this module or a lower one."""
+
+    module: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LateCall:
+    """A call through an entry of the module's private table."""
+
+    entry: int
+
+
+Operand = Literal | SlotRead | DirectCall | LateCall
+
+
+@dataclass(slots=True)
+class ResolvedFunction:
+    """A shared function: the member whose bytes are taken, and what stands for each of its operands."""
+
+    blob: int
+    index: int
+    operands: list[Operand]
+
+
+@dataclass(slots=True)
+class SharedPlan:
+    """A shared module before it is written."""
+
+    functions: list[ResolvedFunction]
+    #: For each slot, its value by blob; a blob that is missing never reads it.
+    slots: list[dict[int, int]] = field(default_factory=list)
+    #: For each entry of the private table, the function index by blob.
+    late: list[dict[int, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Plan:
+    """All shared modules, lowest first, and where each function of each blob went."""
+
+    modules: list[SharedPlan]
+    #: For each blob: function index -> (module, position in the module).
+    homes: list[dict[int, tuple[int, int]]]
+
+
+def resolve(blobs: Sequence[Blob], groups: Sequence[Group]) -> Plan:
+    """Resolve every operand of every function in `groups`, which come lowest first."""
+    homes: list[dict[int, tuple[int, int]]] = [{} for _ in blobs]
+    ordered = [sorted(group.functions, key=lambda function: min(function.members.items())) for group in groups]
+    for module, functions in enumerate(ordered):
+        for position, function in enumerate(functions):
+            for blob, index in function.members.items():
+                homes[blob][blobs[blob].imported_functions + index] = (module, position)
+    return Plan([_Resolver(blobs, homes, module).resolve(functions) for module, functions in enumerate(ordered)], homes)
+
+
+class _Resolver:
+    """Resolves the functions of one module."""
+
+    def __init__(self, blobs: Sequence[Blob], homes: list[dict[int, tuple[int, int]]], module: int) -> None:
+        self._blobs = blobs
+        self._homes = homes
+        self._module = module
+        self._late: dict[tuple[tuple[int, int], ...], int] = {}
+
+    def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
+        columns = [self._columns(function) for function in functions]
+        slots = _Slots()
+        for users, kinds, values in columns:
+            for kind, column in zip(kinds, values, strict=True):
+                if kind != CALL:
+                    slots.note(users, column)
+        slots.choose()
+        resolved = []
+        for function, (users, kinds, values) in zip(functions, columns, strict=True):
+            operands = [
+                self._call(users, column) if kind == CALL else slots.operand(users, column)
+                for kind, column in zip(kinds, values, strict=True)
+            ]
+            resolved.append(ResolvedFunction(*min(function.members.items()), operands))
+        return SharedPlan(resolved, slots.values, [dict(callees) for callees in self._late])
+
+    def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
+        """The users of a function, the kinds of its operands, and for each operand its value in each user."""
+        members = sorted(function.members.items())
+        operands = [self._blobs[blob].functions[index].operands for blob, index in members]
+        blob, index = members[0]
+        return (
+            tuple(blob for blob, _ in members),
+            self._blobs[blob].functions[index].kinds,
+            list(zip(*operands, strict=True)),
+        )
+
+    def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:
+        homes = {self._homes[blob].get(callee) for blob, callee in zip(users, callees, strict=True)}
+        home = homes.pop()
+        if home is not None and not homes and home[0] <= self._module:
+            return DirectCall(*home)
+        return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
+
+
+class _Slots:
+    """Gathers the columns of values that differ, finds which move together, and gives each such class a slot."""
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[tuple[int, ...], tuple[int, ...]], Counter[tuple[int, ...]]] = {}
+        self._slot: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, int]] = {}
+        self.values: list[dict[int, int]] = []
+
+    @staticmethod
+    def _differs(column: tuple[int, ...]) -> bool:
+        return column.count(column[0]) != len(column)
+
+    @staticmethod
+    def _key(users: tuple[int, ...], column: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        first = column[0]
+        return users, tuple([value - first & _WORD for value in column])
+
+    def note(self, users: tuple[int, ...], column: tuple[int, ...]) -> None:
+        """Take a column of values into account."""
+        if self._differs(column):
+            self._classes.setdefault(self._key(users, column), Counter())[column] += 1
+
+    def choose(self) -> None:
+        """Give each class a slot that holds the column seen most often: reading that one adds nothing."""
+        for key, columns in self._classes.items():
+            base, _ = max(columns.items(), key=lambda entry: (entry[1], entry[0]))
+            self._slot[key] = len(self.values), base[0]
+            self.values.append({blob: value & _WORD for blob, value in zip(key[0], base, strict=True)})
+
+    def operand(self, users: tuple[int, ...], column: tuple[int, ...]) -> Operand:
+        """What stands for a column of values."""
+        if not self._differs(column):
+            return Literal(column[0])
+        slot, base = self._slot[self._key(users, column)]
+        return SlotRead(slot, column[0] - base & _WORD)

@@ -1,0 +1,238 @@
+"""Fifth stage, first part: the bytes of a shared module. They depend on nothing of one app, and import nothing of a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
+from bacpack.split.fingerprint import Blob, at_zero_offset, is_access_at_zero
+from bacpack.split.resolve import DirectCall, LateCall, Literal, Operand, Plan, ResolvedFunction, SlotRead
+from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
+from bacpack.wasm.types import FUNCREF, I32, Element, Global, Mode, Table
+
+#: Names of a module's own exports; those of its functions are numbers in base 36.
+SET_SLOTS, PLACE, LATE_TABLE = "S", "P", "T"
+#: Sets slots: engines take at most this many parameters.
+SLOTS_PER_CALL = 1000
+#: `PLACE` copies functions of the module to the program's table: (to, from, count).
+PLACE_TYPE = FuncType((I32, I32, I32), ())
+
+_NOTHING = FuncType((), ())
+_STACK_POINTER_INDEX = 0
+_PROGRAM_TABLE, _LATE_TABLE_INDEX = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What others want of a shared module: which of its functions, by position, are imported and put into tables."""
+
+    exported: list[int]
+    placed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A shared module that is already written."""
+
+    namespace: str
+    exported: dict[int, str]
+
+
+def slot_setters(slots: int) -> list[tuple[str, FuncType]]:
+    """Names and types of the functions that set `slots` slots, each the next ones in order."""
+    sizes = [min(SLOTS_PER_CALL, slots - first) for first in range(0, slots, SLOTS_PER_CALL)]
+    return [(f"{SET_SLOTS}{number}", FuncType((I32,) * size, ())) for number, size in enumerate(sizes)]
+
+
+def export_names(wanted: Wanted) -> dict[int, str]:
+    """The name of each exported function, by position in the module."""
+    return {position: _base36(number) for number, position in enumerate(wanted.exported)}
+
+
+def write_shared(
+    plan: Plan, module: int, wanted: Wanted, blobs: Sequence[Blob], environment: str, lower: Sequence[Provider]
+) -> bytes:
+    """Return the bytes of a module of `plan`; `environment` is a namespace, `lower` the modules before it."""
+    return _SharedWriter(plan, module, wanted, blobs, environment, lower).write()
+
+
+def function_type(blobs: Sequence[Blob], function: ResolvedFunction) -> FuncType:
+    """The type of a shared function."""
+    module = blobs[function.blob].module
+    return module.function_type(module.functions[function.index])
+
+
+class Types:
+    """Function types of a module being written, numbered as they are first asked for."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[FuncType, int] = {}
+
+    def __getitem__(self, type_: FuncType) -> int:
+        return self._numbers.setdefault(type_, len(self._numbers))
+
+    def section(self) -> bytes:
+        """The content of the type section."""
+        return writer.vector(map(writer.func_type, self._numbers))
+
+
+class _SharedWriter:
+    def __init__(
+        self,
+        plan: Plan,
+        module: int,
+        wanted: Wanted,
+        blobs: Sequence[Blob],
+        environment: str,
+        lower: Sequence[Provider],
+    ) -> None:
+        self._all = plan.modules
+        self._plan = plan.modules[module]
+        self._module = module
+        self._wanted = wanted
+        self._blobs = blobs
+        self._environment = environment
+        self._lower = lower
+        self._types = Types()
+        called = {
+            (operand.module, operand.index)
+            for function in self._plan.functions
+            for operand in function.operands
+            if isinstance(operand, DirectCall) and operand.module != module
+        }
+        # Function indices: the environment's `load`, imported functions, then this module's own.
+        self._imported = {home: number for number, home in enumerate(sorted(called), 1)}
+        self._first_own = 1 + len(called)
+
+    def write(self) -> bytes:
+        types, plan = self._types, self._plan
+        load = import_load(self._environment, types[_NOTHING])
+        imports = [load, *self._function_imports()]
+        imports += import_memory(self._environment), import_table(self._environment)
+        imports.append(import_stack_pointer(self._environment))
+
+        own_types = [types[function_type(self._blobs, function)] for function in plan.functions]
+        codes = [self._code(function) for function in plan.functions]
+        exports = [
+            Export(name, Kind.FUNCTION, self._first_own + position)
+            for position, name in export_names(self._wanted).items()
+        ]
+        next_slot = _STACK_POINTER_INDEX + 1
+        for name, type_ in slot_setters(len(plan.slots)):
+            exports.append(Export(name, Kind.FUNCTION, self._first_own + len(codes)))
+            own_types.append(types[type_])
+            codes.append(_setter(next_slot, len(type_.params)))
+            next_slot += len(type_.params)
+        elements = []
+        if self._wanted.placed:
+            exports.append(Export(PLACE, Kind.FUNCTION, self._first_own + len(codes)))
+            own_types.append(types[PLACE_TYPE])
+            # table.init of segment 0 into the program's table
+            codes.append(
+                b"\0" + b"".join(b"\x20" + encode_unsigned(n) for n in range(3)) + b"\xfc\x0c\0\0" + writer.END
+            )
+            placed = [self._first_own + position for position in self._wanted.placed]
+            elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, placed, None))
+        tables = []
+        if plan.late:
+            exports.append(Export(LATE_TABLE, Kind.TABLE, _LATE_TABLE_INDEX))
+            tables.append(Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late)))))
+        slot = writer.global_(Global(GlobalType(I32, mutable=True), writer.i32_const(0) + writer.END))
+        content = {
+            SectionId.TYPE: types.section(),
+            SectionId.IMPORT: writer.vector(map(writer.import_, imports)),
+            SectionId.FUNCTION: writer.vector(map(encode_unsigned, own_types)),
+            SectionId.TABLE: writer.vector(map(writer.table, tables)) if tables else b"",
+            SectionId.GLOBAL: writer.vector([slot] * len(plan.slots)) if plan.slots else b"",
+            SectionId.EXPORT: writer.vector(map(writer.export, exports)),
+            SectionId.ELEMENT: writer.vector(map(writer.element, elements)) if elements else b"",
+            SectionId.CODE: writer.vector(map(writer.sized, codes)),
+        }
+        return writer.module(writer.section(section_id, body) for section_id, body in content.items() if body)
+
+    def _function_imports(self) -> list[Import]:
+        imports = []
+        for module, position in self._imported:
+            type_ = function_type(self._blobs, self._all[module].functions[position])
+            provider = self._lower[module]
+            imports.append(Import(provider.namespace, provider.exported[position], Kind.FUNCTION, self._types[type_]))
+        return imports
+
+    def _code(self, function: ResolvedFunction) -> bytes:
+        """The function's code with everything open filled in for this module."""
+        module = self._blobs[function.blob].module
+        body = module.bodies[function.index]
+        start = scan.code_start(module.data, body.start, body.end)
+        runs, opened = scan.scan(module.data, start, body.end)
+        operands = iter(function.operands)
+        written = [self._instruction(module, instruction, operands) for instruction in opened]
+        written.append(b"")
+        return module.data[body.start : start] + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
+
+    def _instruction(self, module: Module, instruction: bytes, operands: Iterator[Operand]) -> bytes:
+        opcode = instruction[0]
+        if opcode == scan.I32_CONST:
+            operand = next(operands)
+            if is_access_at_zero(instruction):
+                return _access_at(instruction, operand)
+            return writer.i32_const(operand.value) if isinstance(operand, Literal) else _read_slot(operand)
+        if opcode in (scan.CALL, scan.RETURN_CALL):
+            callee, _ = decode_unsigned(instruction, 1)
+            return self._call(opcode, module.function_type(module.function_types[callee]), next(operands))
+        if opcode in (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT):
+            type_index, _ = decode_unsigned(instruction, 1)
+            return self._indirect(opcode, module.function_type(type_index), _PROGRAM_TABLE)
+        if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
+            return bytes([opcode, _STACK_POINTER_INDEX])
+        if opcode == scan.MEMORY_GROW:
+            return instruction
+        # What is left in a function that has a shape is a block with a function type.
+        type_index, _ = decode_signed(instruction, 1)
+        return bytes([opcode]) + encode_signed(self._types[module.function_type(type_index)])
+
+    def _call(self, opcode: int, type_: FuncType, operand: Operand) -> bytes:
+        if isinstance(operand, LateCall):
+            indirect = scan.CALL_INDIRECT if opcode == scan.CALL else scan.RETURN_CALL_INDIRECT
+            return writer.i32_const(operand.entry) + self._indirect(indirect, type_, _LATE_TABLE_INDEX)
+        assert isinstance(operand, DirectCall)
+        own = operand.module == self._module
+        index = self._first_own + operand.index if own else self._imported[operand.module, operand.index]
+        return bytes([opcode]) + encode_unsigned(index)
+
+    def _indirect(self, opcode: int, type_: FuncType, table: int) -> bytes:
+        return bytes([opcode]) + encode_unsigned(self._types[type_]) + encode_unsigned(table)
+
+
+def _read_slot(operand: Operand) -> bytes:
+    assert isinstance(operand, SlotRead)
+    read = b"\x23" + encode_unsigned(_STACK_POINTER_INDEX + 1 + operand.slot)
+    return read + writer.i32_const(operand.add) + b"\x6a" if operand.add else read
+
+
+def _access_at(instruction: bytes, operand: Operand) -> bytes:
+    """A load or store at address zero plus an offset: the offset becomes the address when it is a slot.
+
+    Zero plus an offset below 2**32 cannot overflow, so both forms reach the same address or trap alike.
+    """
+    offset_at = at_zero_offset(instruction)
+    if isinstance(operand, Literal):
+        return instruction[:offset_at] + encode_unsigned(operand.value)
+    return _read_slot(operand) + instruction[2:offset_at] + b"\0"
+
+
+def _setter(first: int, count: int) -> bytes:
+    """The code of a function that sets `count` globals from its parameters."""
+    sets = (b"\x20" + encode_unsigned(n) + b"\x24" + encode_unsigned(first + n) for n in range(count))
+    return b"\0" + b"".join(sets) + writer.END
+
+
+def _base36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = digits[number % 36]
+    while number := number // 36:
+        text = digits[number % 36] + text
+    return text

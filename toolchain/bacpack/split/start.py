@@ -1,0 +1,119 @@
+"""Pieces of a remainder's start function: instruction sequences that bring a fresh environment to the blob's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bacpack.wasm import Limits, TableType
+from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.types import FUNCREF
+from bacpack.wasm.writer import END, i32_const
+
+_TRAP_IF_MINUS_ONE = b"\x41\x7f\x46\x04\x40\x00\x0b"  # i32.const -1; i32.eq; if; unreachable; end
+_REF_NULL_FUNC = b"\xd0" + FUNCREF
+
+
+def call(function: int) -> bytes:
+    """A direct call."""
+    return b"\x10" + encode_unsigned(function)
+
+
+def grow_memory(limits: Limits) -> bytes:
+    """Grow memory 0, which is empty, to its declared minimum; trap when that fails, as instantiation would have."""
+    return i32_const(limits.minimum) + b"\x40\0" + _TRAP_IF_MINUS_ONE if limits.minimum else b""
+
+
+def grow_table(type_: TableType, init: bytes | None) -> bytes:
+    """Grow table 0, which is empty, to its declared minimum; `init` is what its entries start as."""
+    value = init[: -len(END)] if init else _REF_NULL_FUNC
+    return value + i32_const(type_.limits.minimum) + b"\xfc\x0f\0" + _TRAP_IF_MINUS_ONE if type_.limits.minimum else b""
+
+
+def set_global(index: int, init: bytes) -> bytes:
+    """Set a global to the value of a constant expression."""
+    return init[: -len(END)] + b"\x24" + encode_unsigned(index)
+
+
+def set_slots(setter: int, values: Iterable[int]) -> bytes:
+    """Call a slot setter with `values`."""
+    return b"".join(map(i32_const, values)) + call(setter)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring entries that come from neighbouring places of one source."""
+
+    to: int
+    source: int
+    count: int
+
+
+def runs(places: Sequence[tuple[int, int]]) -> Iterator[Run]:
+    """Join (to, source) pairs that go up together, in their order, into runs."""
+    at = 0
+    while at < len(places):
+        to, source = places[at]
+        end = at + 1
+        while end < len(places) and places[end] == (to + end - at, source + end - at):
+            end += 1
+        yield Run(to, source, end - at)
+        at = end
+
+
+def table_init(run: Run, segment: int, table: int) -> bytes:
+    """Copy a run of an element segment into a table."""
+    return _bounds(run) + b"\xfc\x0c" + encode_unsigned(segment) + encode_unsigned(table)
+
+
+def place(run: Run, function: int) -> bytes:
+    """Have a shared module copy a run of its own functions into the program's table."""
+    return _bounds(run) + call(function)
+
+
+def _bounds(run: Run) -> bytes:
+    return i32_const(run.to) + i32_const(run.source) + i32_const(run.count)
+
+
+def table_init_at(offset: bytes, count: int, segment: int, table: int) -> bytes:
+    """Copy a whole element segment to where a constant expression says."""
+    bounds = offset[: -len(END)] + i32_const(0) + i32_const(count)
+    return bounds + b"\xfc\x0c" + encode_unsigned(segment) + encode_unsigned(table)
+
+
+def elem_drop(segment: int) -> bytes:
+    """Drop an element segment, as happens to an active one after its use."""
+    return b"\xfc\x0d" + encode_unsigned(segment)
+
+
+def memory_init_at(offset: bytes, size: int, segment: int) -> bytes:
+    """Copy a whole data segment to where a constant expression says."""
+    return offset[: -len(END)] + i32_const(0) + i32_const(size) + b"\xfc\x08" + encode_unsigned(segment) + b"\0"
+
+
+def data_drop(segment: int) -> bytes:
+    """Drop a data segment, as happens to an active one after its use."""
+    return b"\xfc\x09" + encode_unsigned(segment)
+
+
+def bounded_grow_memory(maximum: int) -> bytes:
+    """The code of a function that grows memory 0 by its parameter, unless that goes beyond `maximum` pages."""
+    wanted = b"\x3f\0\xad\x20\0\xad\x7c"  # memory.size and the parameter, as 64-bit numbers, added
+    return _bounded(wanted, maximum, b"\x20\0\x40\0")
+
+
+def bounded_grow_table(maximum: int) -> bytes:
+    """The code of a function that grows table 0 by (value, count), unless that goes beyond `maximum` entries."""
+    wanted = b"\xfc\x10\0\xad\x20\1\xad\x7c"  # table.size and the count, as 64-bit numbers, added
+    return _bounded(wanted, maximum, b"\x20\0\x20\1\xfc\x0f\0")
+
+
+def _bounded(wanted: bytes, maximum: int, grow: bytes) -> bytes:
+    limit = b"\x42" + encode_signed(maximum) + b"\x56"  # i64.const; i64.gt_u
+    return b"\0" + wanted + limit + b"\x04\x7f\x41\x7f\x05" + grow + END + END
+
+
+def forward(function: int, parameters: int) -> bytes:
+    """The code of a function that passes its parameters on to `function`."""
+    gets = b"".join(b"\x20" + encode_unsigned(number) for number in range(parameters))
+    return b"\0" + gets + call(function) + END
