@@ -57,7 +57,7 @@ def incomplete(what: str, missing: list[MissingBlockError], kind: type[BacpackEr
     names = ", ".join(str(error.cid) for error in missing[:_NAMED])
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     damaged = [str(error.cid) for error in missing if error.code == "corrupt-block"]
-    count = f"{len(missing)} block{'s' if len(missing) > 1 else ''}"
+    count = count_of(len(missing), "block")
     return kind(
         "incomplete",
         f"{what} is not complete: {count} missing{' or damaged' if damaged else ''}: {names}{more}",
@@ -127,3 +127,8 @@ def check_complete(store: BlockStore, root: Cid) -> Survey:
     if found.missing:
         raise found.error(str(root), CheckFailedError)
     return found
+
+
+def count_of(count: int, what: str) -> str:
+    """Return `count` and `what`, in the plural if it must be: `1 block`, `2 blocks`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

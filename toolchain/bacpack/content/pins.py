@@ -31,15 +31,19 @@ class Pins:
         self._folder = folder
 
     def add(self, cid: Cid, name: str = "", mode: PinMode = "recursive") -> Pin:
-        """Pin `cid`; its blocks must be durable. A pin that was there gets this name and mode."""
-        pin = Pin(cid.to_v1(), name, mode, now())
+        """Pin `cid`, whose blocks must be durable, and return its pin.
+
+        A pin that was there gets this name, unless it is empty, and never keeps less than before.
+        """
+        # `max`, for "recursive" sorts after "direct".
         with writing(self._folder) as database:
-            database.execute(
-                "INSERT INTO pins (cid, name, mode, created) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (cid) DO UPDATE SET name = excluded.name, mode = excluded.mode",
-                (str(pin.cid), pin.name, pin.mode, pin.created),
-            )
-        return pin
+            row = database.execute(
+                "INSERT INTO pins (cid, name, mode, created) VALUES (?, ?, ?, ?) ON CONFLICT (cid) DO UPDATE SET"
+                " name = iif(excluded.name = '', name, excluded.name), mode = max(mode, excluded.mode)"
+                " RETURNING cid, name, mode, created",
+                (str(cid.to_v1()), name, mode, now()),
+            ).fetchone()
+        return _pin(row)
 
     def remove(self, cid: Cid) -> bool:
         """Unpin `cid` and return whether it was pinned."""
@@ -58,7 +62,11 @@ class Pins:
             if database is None:
                 return []
             rows = database.execute("SELECT cid, name, mode, created FROM pins ORDER BY created, cid").fetchall()
-        return [Pin(Cid.parse(cid), name, mode, created) for cid, name, mode, created in rows]
+        return [_pin(row) for row in rows]
+
+
+def _pin(row: tuple[str, str, PinMode, str]) -> Pin:
+    return Pin(Cid.parse(row[0]), *row[1:])
 
 
 def now() -> str:

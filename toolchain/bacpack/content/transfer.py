@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bacpack.content.blocks import MissingBlockError
+from bacpack.content.blocks import BadBlockError, MissingBlockError
 from bacpack.content.car import CarReader
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
+from bacpack.content.unixfs import walk_files
 from bacpack.content.walk import links_of, walk
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
@@ -92,3 +93,14 @@ def require_roots(contents: CarContents, path: Path) -> None:
             hint="pack the content again with a root",
             details={"path": str(path)},
         )
+
+
+def named_files(store: BlockStore, roots: Sequence[Cid]) -> Iterator[tuple[Cid, str]]:
+    """Yield the files below `roots` with their paths, for `Provenance.record`; what is no UnixFS has no name."""
+    for root in roots:
+        try:
+            files = list(walk_files(store.get, root))
+        except BadBlockError:
+            files = [("", root)]
+        for path, cid in files:
+            yield cid, path

@@ -1,0 +1,101 @@
+"""`bacpack publish`: store and pin a release, so that its programs run by CID."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bacpack.cli.output import Output, common_options, human_bytes, table
+
+EPILOG = """\b
+Examples:
+  bacpack publish out
+  bacpack publish out --car release.car
+  bacpack publish app.wasm --dry-run --json
+  bacpack publish out --to car:release.car
+
+\b
+Targets: `store`, the store on this machine (the default); `car:FILE`, a CAR file.
+
+\b
+Exit status:
+  0  done
+  1  a file is not what the manifest says
+  2  wrong usage or input, or a target cannot be written
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--to", "targets", metavar="TARGET", multiple=True, show_envvar=True,
+              help="Where to publish; may be given more than once.  [default: store]")  # fmt: skip
+@click.option("--car", metavar="FILE", type=click.Path(path_type=Path), show_envvar=True,
+              help="Also write a CAR file.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, show_envvar=True, help="Compute everything and write nothing.")
+@common_options
+def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...], car: Path | None,
+            dry_run: bool) -> None:  # fmt: skip
+    """Store and pin a release, so that its programs run by CID.
+
+    A folder that `bacpack split` wrote is checked against its manifest first.
+    """
+    from bacpack.cli.pack import note_left_out, refuse_output_inside
+    from bacpack.content.keep import count_of
+    from bacpack.home import data_folder
+    from bacpack.publish.release import plan_release
+    from bacpack.publish.targets import (
+        CarTarget,
+        StoreTarget,
+        bytes_not_in_store,
+        parse_target,
+        publish_to_store,
+        write_car,
+    )
+
+    wanted = [parse_target(target) for target in targets or ("store",)]
+    cars = [target for target in wanted if isinstance(target, CarTarget)]
+    if car and CarTarget(car) not in cars:
+        cars.append(CarTarget(car))
+    for target in cars:
+        refuse_output_inside(paths, target.path)
+    release = plan_release(paths)
+    note_left_out(output, release.left_out)
+    sizes = [len(block) for _, block in release.blocks()]
+    store = StoreTarget() in wanted
+    with output.progress("publishing") as show:
+
+        def on_block(count: int) -> None:
+            show(f"{count} of {len(sizes)} blocks")
+
+        # The CAR files first: whoever asked for both and has no room for one has published nothing yet.
+        for target in () if dry_run else cars:
+            write_car(release, target.path, on_block)
+        if store and not dry_run:
+            new_bytes = publish_to_store(
+                release, data_folder(), on_block, lambda: output.note("waiting for garbage collection to end")
+            )
+        else:
+            new_bytes = bytes_not_in_store(release, data_folder())
+    status = "dry-run" if dry_run else "written"
+    pins = [{"target": str(target), "status": status} for target in cars if str(target) in targets]
+    if store:
+        pins.insert(0, {"target": "store", "status": "dry-run" if dry_run else "pinned"})
+    apps = {name: str(cid) for name, cid in release.apps.items()}
+    summary = f"{count_of(len(sizes), 'block')}, {human_bytes(sum(sizes))}, {human_bytes(new_bytes)} new to the store"
+    listing = table([["app", "cid"], *([name, cid] for name, cid in apps.items())]) if apps else ""
+    output.result(
+        {
+            "root": str(release.root),
+            "apps": apps,
+            "blocks": len(sizes),
+            "bytes": sum(sizes),
+            "new_bytes": new_bytes,
+            "car": str(cars[0].path) if cars else None,
+            "pins": pins,
+        },
+        f"root  {release.root}\n      {summary}" + (f"\n\n{listing}" if listing else ""),
+    )
+    if store and not dry_run:
+        first = next(iter(apps.values()), None)
+        output.note(f"next: bacpack run {first}" if first else f"next: bacpack inspect {release.root}")

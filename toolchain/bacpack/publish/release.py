@@ -1,0 +1,223 @@
+"""A release: a UnixFS directory with every program, every module that they import, and the manifest.
+
+The directory links all of them, which is what makes one pin of its root keep them: the CIDs in a module's import
+section are text to IPFS, and no pin follows text.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from bacpack.content.cid import Cid
+from bacpack.content.filedag import FileDag
+from bacpack.content.unixfs_build import Built
+from bacpack.content.walk import read_dag
+from bacpack.errors import CheckFailedError, InputError
+from bacpack.files import explain_os_error
+from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, load_manifest
+
+#: What a directory will hold: each name's file on disk, or what is in the directory of that name.
+Tree: TypeAlias = "dict[str, Path | Tree]"
+
+_SUFFIX = ".wasm"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that was computed, and can be read block by block. Nothing of it is written anywhere yet."""
+
+    #: What to call it where it is pinned: the name of the folder or of the first file.
+    name: str
+    root: Cid
+    #: CID of each program, by name.
+    apps: dict[str, Cid]
+    #: CID of each file, by path from the root.
+    files: dict[str, Cid]
+    #: Paths on disk that are not part of it: hidden files, and what a manifest does not name.
+    left_out: tuple[str, ...]
+    dag: FileDag
+
+    def blocks(self) -> Iterator[tuple[Cid, bytes]]:
+        """Yield every block once, in the order of a CAR file: parents first, links left to right."""
+        return read_dag(self.dag.get, [self.root])
+
+
+def plan_release(paths: Sequence[Path]) -> Release:
+    """Compute the release of one folder, or of files and folders by their names.
+
+    A folder with a manifest is checked against it, and holds exactly what it names. Raises `InputError` for what cannot
+    be read or named, `CheckFailedError` (`cid-mismatch`, `missing-file`, `missing-module`) for a folder that is not
+    what its manifest says.
+    """
+    left_out: list[str] = []
+    dag = FileDag()
+    files: dict[str, Built] = {}
+    manifests: dict[str, Manifest] = {}
+    if len(paths) == 1 and paths[0].is_dir():
+        tree = _tree_of(paths[0], "", manifests, left_out)
+    else:
+        tree = {}
+        for path in paths:
+            name = path.resolve().name
+            if name in tree:
+                raise InputError(
+                    "duplicate-name",
+                    f"two of the inputs are called `{name}`",
+                    hint="give each its own name, or put them in folders",
+                    details={"name": name},
+                )
+            tree[name] = _tree_of(path, f"{name}/", manifests, left_out) if path.is_dir() else _regular_file(path)
+    root = _add_tree(dag, tree, "", files).cid
+    for prefix, manifest in manifests.items():
+        _check_against(manifest, prefix, files)
+    return Release(
+        name=paths[0].resolve().name.removesuffix(_SUFFIX),
+        root=root,
+        apps=_apps(tree, manifests, files),
+        files={path: built.cid for path, built in files.items()},
+        left_out=tuple(left_out),
+        dag=dag,
+    )
+
+
+def _tree_of(folder: Path, prefix: str, manifests: dict[str, Manifest], left_out: list[str]) -> Tree:
+    """Return what of `folder` belongs to the release, at `prefix` in it, by its manifest if it has one."""
+    if not (folder / MANIFEST_NAME).is_file():
+        return _scan(folder, left_out)
+    manifest = load_manifest(folder)
+    if manifest.schema != 1:
+        raise _bad_manifest(folder, f"its schema is {manifest.schema}; this bacpack knows 1", "update bacpack")
+    manifests[prefix] = manifest
+    tree: Tree = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    for item in _items(manifest):
+        _place(tree, item, folder)
+    named = {prefix + item.path for item in _items(manifest)} | {prefix + MANIFEST_NAME}
+    left_out.extend(str(folder / path) for path in _paths(_scan(folder, left_out)) if prefix + path not in named)
+    return tree
+
+
+def _items(manifest: Manifest) -> list[App | SharedModule]:
+    return [*manifest.apps, *manifest.modules]
+
+
+def _place(tree: Tree, item: App | SharedModule, folder: Path) -> None:
+    path = PurePosixPath(item.path)
+    if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != item.path:
+        raise _bad_manifest(folder, f"`{item.path}` is no plain path inside the folder", "split the programs again")
+    inside = tree
+    for name in path.parts[:-1]:
+        below = inside.setdefault(name, {})
+        if isinstance(below, Path):
+            raise _bad_manifest(folder, f"`{item.path}` is inside a file", "split the programs again")
+        inside = below
+    if path.name in inside:
+        raise _bad_manifest(folder, f"`{item.path}` is named twice", "split the programs again")
+    file = folder / path
+    if not file.is_file():
+        raise CheckFailedError(
+            "missing-file",
+            f"`{file}` is missing; the manifest names it",
+            hint="split the programs again into an empty folder",
+            details={"path": str(file), "expected": item.cid},
+        )
+    inside[path.name] = _regular_file(file)
+
+
+def _scan(folder: Path, left_out: list[str]) -> Tree:
+    """Return everything in `folder` but what is hidden, which `ipfs add` leaves out as well."""
+    try:
+        children = sorted(folder.iterdir())
+    except OSError as error:
+        raise explain_os_error(error, f"read the folder `{folder}`") from error
+    tree: Tree = {}
+    for child in children:
+        if child.name.startswith("."):
+            left_out.append(str(child))
+        elif child.is_dir() and not child.is_symlink():
+            tree[child.name] = _scan(child, left_out)
+        else:
+            tree[child.name] = _regular_file(child)
+    return tree
+
+
+def _paths(tree: Tree) -> Iterator[str]:
+    for name, below in tree.items():
+        if isinstance(below, Path):
+            yield name
+        else:
+            yield from (f"{name}/{path}" for path in _paths(below))
+
+
+def _regular_file(path: Path) -> Path:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise explain_os_error(error, f"read `{path}`") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            "not-a-regular-file",
+            f"`{path}` is neither a file nor a folder of its own",
+            hint="links to folders, pipes, sockets and devices cannot be packed: leave it out or copy it",
+            details={"path": str(path)},
+        )
+    return path
+
+
+def _add_tree(dag: FileDag, tree: Tree, prefix: str, files: dict[str, Built]) -> Built:
+    entries = {}
+    for name, below in tree.items():
+        if isinstance(below, Path):
+            entries[name] = files[prefix + name] = dag.add_file(below)
+        else:
+            entries[name] = _add_tree(dag, below, f"{prefix}{name}/", files)
+    return dag.add_directory(entries)
+
+
+def _check_against(manifest: Manifest, prefix: str, files: dict[str, Built]) -> None:
+    """Raise `CheckFailedError` unless every file has the CID that the manifest states, and no import is left open."""
+    wrong = []
+    for item in _items(manifest):
+        built = files[prefix + item.path]
+        if str(built.cid) != item.cid:
+            wrong.append({"path": prefix + item.path, "expected": item.cid, "got": str(built.cid), "bytes": built.size})
+    if wrong:
+        first = wrong[0]
+        more = f" ({len(wrong)} files in all do not)" if len(wrong) > 1 else ""
+        raise CheckFailedError(
+            "cid-mismatch",
+            f"`{first['path']}` does not match the manifest: expected {first['expected']}, got {first['got']}, "
+            f"{first['bytes']} bytes{more}",
+            hint="the file was changed after the split: split the programs again",
+            details={**first, "mismatches": wrong},
+        )
+    here = {item.cid for item in _items(manifest)}
+    for app in manifest.apps:
+        absent = sorted(set(app.imports) - here)
+        if absent:
+            raise CheckFailedError(
+                "missing-module",
+                f"`{app.name}` imports {absent[0]}, which the manifest does not list",
+                hint="split the programs again into an empty folder",
+                details={"app": app.name, "missing": absent},
+            )
+
+
+def _apps(tree: Tree, manifests: dict[str, Manifest], files: dict[str, Built]) -> dict[str, Cid]:
+    """Return the programs: those that manifests name, and `.wasm` files that stand at the top beside them."""
+    apps = {app.name: files[prefix + app.path].cid for prefix, manifest in manifests.items() for app in manifest.apps}
+    if "" not in manifests:
+        for name, below in tree.items():
+            if isinstance(below, Path) and name.endswith(_SUFFIX):
+                apps[name.removesuffix(_SUFFIX)] = files[name].cid
+    return dict(sorted(apps.items()))
+
+
+def _bad_manifest(folder: Path, reason: str, hint: str) -> InputError:
+    path = folder / MANIFEST_NAME
+    return InputError(
+        "bad-manifest", f"the manifest at `{path}` cannot be used: {reason}", hint=hint, details={"path": str(path)}
+    )
