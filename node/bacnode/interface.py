@@ -22,8 +22,13 @@ class Item:
     #: number them apart, so the engine has to compare them.
     type: Type | None
 
+    @property
+    def type_text(self) -> str:
+        """The type, for people."""
+        return _type_text(self.type)
+
     def __str__(self) -> str:
-        return f"{self.kind.name.lower()} {_type_text(self.type)}".rstrip()
+        return f"{self.kind.name.lower()} {self.type_text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _comparable(type_: TableType | Limits | GlobalType) -> Type | None:
 
 def _type_text(type_: Type | None) -> str:
     if type_ is None:
-        return ""
+        return "of a type of its own module"
     if isinstance(type_, FuncType):
         return f"({_values(type_.params)}) -> ({_values(type_.results)})"
     if isinstance(type_, GlobalType):

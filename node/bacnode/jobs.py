@@ -46,8 +46,9 @@ def load(program: Program, runtime: Runtime, limits: LoadLimits) -> Loaded:
 def run(ref: str, loaded: Loaded, runtime: Runtime, job: Job) -> Finished:
     """Run a loaded program to its end, or to that of its time."""
     started = time.perf_counter()
+    stop = runtime.stop if runtime.interruptible else None
     try:
-        outcome = supervise(lambda: runtime.run(loaded.graph, loaded.compiled, job), runtime.stop, job.limits.seconds)
+        outcome = supervise(lambda: runtime.run(loaded.graph, loaded.compiled, job), stop, job.limits.seconds)
     except TimeLimitError as error:
         outcome = Outcome(error.exit_status, error=error)
     report = RunReport(

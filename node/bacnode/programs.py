@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 from bacnode.limits import LoadLimits
 from bacnode.resolver import Fetched
 from bacnode.sources import BlockSource, FolderSource, Source, Sources, file_cid, too_large, url_name
 from bacnode.web import Web
-from bacpack.content.blocks import GetBlock, MissingBlockError
+from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarReader
 from bacpack.content.cid import Cid
+from bacpack.content.provenance import Provenance
 from bacpack.content.ref import CidRef, UrlRef, parse_ref
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import is_directory, list_directory, resolve
@@ -21,15 +23,37 @@ from bacpack.files import explain_os_error, read_file
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that holds programs, on this machine or by CID."""
+
+    sources: Sources
+    #: Names of the programs in it: a release keeps its modules in a folder of their own.
+    list_programs: Callable[[], list[str]]
+    #: Reads a file in it; raises `BacpackError`.
+    read: Callable[[str], Fetched]
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A module to run, and where to look for what it imports."""
 
     root: Fetched
     sources: Sources
+    #: The folder it stands in; None where there is none.
+    folder: Folder | None = None
 
 
 def open_program(ref: str, store: BlockStore, web: Web, limits: LoadLimits) -> Program:
-    """Find the program that `ref` names: a file, a CAR file or something in it, a CID, a path below it, or a URL.
+    """Find the program that `ref` names, or the only one in the folder that it names; raises as `open_ref` does."""
+    opened = open_ref(ref, store, web, limits)
+    if isinstance(opened, Program):
+        return opened
+    name = _only_program(ref, opened.list_programs())
+    return Program(opened.read(name), opened.sources, opened)
+
+
+def open_ref(ref: str, store: BlockStore, web: Web, limits: LoadLimits) -> Program | Folder:
+    """Find what `ref` names: a file, a CAR file or something in it, a CID, a path below it, a folder, or a URL.
 
     Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
     """
@@ -38,15 +62,17 @@ def open_program(ref: str, store: BlockStore, web: Web, limits: LoadLimits) -> P
     if isinstance(parsed, UrlRef):
         return Program(_fetch_url(parsed.url, web, limits), Sources(shared, web.get))
     if isinstance(parsed, CidRef):
-        return _from_content(ref, parsed, Sources(shared, web.get), limits)
+        opened = _open_content(parsed, Sources(shared, web.get), limits)
+        return opened if parsed.path or isinstance(opened, Folder) else _named(opened, store)
     car, inside = _car_path(parsed.path)
     if car is not None:
         source, root = open_car(car, limits)
-        return _from_content(ref, CidRef(root, inside), Sources([source, *shared], web.get), limits)
+        return _open_content(CidRef(root, inside), Sources([source, *shared], web.get), limits)
     path = parsed.path
     if path.is_dir():
-        path /= _only_program(ref, sorted(entry.name for entry in path.glob("*.wasm")))
-    return Program(_read_program(path, limits), Sources([FolderSource(path.parent), *shared], web.get))
+        return _folder_on_disk(path, shared, web, limits)
+    folder = _folder_on_disk(path.parent, shared, web, limits)
+    return Program(_read_file(path, limits), folder.sources, folder)
 
 
 def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
@@ -80,16 +106,39 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
     return BlockSource("file", str(path), f"`{path}`", get), reader.roots[0]
 
 
-def list_programs(get: GetBlock, cid: Cid) -> list[str]:
-    """Return the names of the programs in a release, which is a directory: its modules are in a folder of their own."""
-    return sorted(entry.name for entry in list_directory(get, cid) if entry.name.endswith(".wasm"))
+def _folder_on_disk(path: Path, shared: Sequence[Source], web: Web, limits: LoadLimits) -> Folder:
+    return Folder(
+        sources=Sources([FolderSource(path), *shared], web.get),
+        list_programs=lambda: sorted(entry.name for entry in path.glob("*.wasm")),
+        read=lambda name: _read_file(path / name, limits),
+    )
 
 
-def _from_content(ref: str, content: CidRef, sources: Sources, limits: LoadLimits) -> Program:
+def _open_content(content: CidRef, sources: Sources, limits: LoadLimits) -> Program | Folder:
     cid = resolve(sources.get, content.cid, content.path)
     if is_directory(sources.get, cid):
-        content = CidRef(content.cid, (*content.path, _only_program(ref, list_programs(sources.get, cid))))
-    return Program(sources.fetch(content, limits.module_bytes), sources)
+        return _folder_by_cid(cid, sources, limits)
+    folder = None
+    if content.path:
+        folder = _folder_by_cid(resolve(sources.get, content.cid, content.path[:-1]), sources, limits)
+    return Program(sources.fetch(content, limits.module_bytes), sources, folder)
+
+
+def _folder_by_cid(cid: Cid, sources: Sources, limits: LoadLimits) -> Folder:
+    return Folder(
+        sources=sources,
+        list_programs=lambda: sorted(
+            entry.name for entry in list_directory(sources.get, cid) if entry.name.endswith(".wasm")
+        ),
+        read=lambda name: sources.fetch(CidRef(cid, (name,)), limits.module_bytes),
+    )
+
+
+def _named(program: Program, store: BlockStore) -> Program:
+    """Call a program that was named by its bare CID as the release did that brought it here."""
+    origin = None if program.root.cid is None else Provenance(store.folder).get(program.root.cid)
+    names = [PurePosixPath(name).name for name in (origin.names if origin else ()) if name.endswith(".wasm")]
+    return replace(program, root=replace(program.root, name=names[0])) if names else program
 
 
 def _only_program(ref: str, names: list[str]) -> str:
@@ -115,7 +164,7 @@ def _car_path(path: Path) -> tuple[Path | None, tuple[str, ...]]:
     return None, ()
 
 
-def _read_program(path: Path, limits: LoadLimits) -> Fetched:
+def _read_file(path: Path, limits: LoadLimits) -> Fetched:
     started = time.perf_counter()
     try:
         size = path.stat().st_size

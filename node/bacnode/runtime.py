@@ -87,7 +87,7 @@ class Runtime:
         # price is a sixth of the time to compile, so a program without a time limit does not pay it.
         config.epoch_interruption = interruptible
         config.wasm_exceptions = True
-        self._interruptible = interruptible
+        self.interruptible = interruptible
         self._engine = wasmtime.Engine(config)
         self._compiled: dict[str, wasmtime.Module] = {}
 
@@ -114,7 +114,7 @@ class Runtime:
         return Compiled(module, (time.perf_counter() - started) * 1000, cached)
 
     def stop(self) -> None:
-        """Make the running program trap, from another thread, if the runtime is interruptible."""
+        """Make the running program trap, from another thread; only for an interruptible runtime."""
         self._engine.increment_epoch()
 
     def run(self, graph: Graph, compiled: dict[Node, Compiled], job: Job) -> Outcome:
@@ -124,7 +124,7 @@ class Runtime:
         """
         entry = _entry_point(graph.root, job.invoke)
         store = wasmtime.Store(self._engine)
-        if self._interruptible:
+        if self.interruptible:
             store.set_epoch_deadline(1)
         if job.limits.memory_bytes is not None:
             entries = job.limits.memory_bytes // _TABLE_ENTRY_BYTES

@@ -37,14 +37,21 @@ class _Work(Generic[T]):
     def wait(self, seconds: float | None) -> bool:
         return self._ended.wait(seconds)
 
+    def end(self, stop: Callable[[], None] | None) -> None:
+        if stop is not None:
+            stop()
+            self._ended.wait(_GRACE_SECONDS)
+
     def result(self) -> T:
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]  # set, since the function ended without raising
 
 
-def supervise(function: Callable[[], T], stop: Callable[[], None], seconds: float | None) -> T:
-    """Return what `function` returns, run in a thread so that this one stays free to end it by calling `stop`.
+def supervise(function: Callable[[], T], stop: Callable[[], None] | None, seconds: float | None) -> T:
+    """Return what `function` returns, run in a thread so that this one stays free to end it.
+
+    `stop` makes the function end soon; without it, there is no waiting for that.
 
     Python handles signals in the main thread between two instructions, so a program that runs there cannot be
     interrupted. Raises `TimeLimitError` (`time-limit`) after `seconds`; an interrupt goes on to the caller. The program
@@ -54,13 +61,11 @@ def supervise(function: Callable[[], T], stop: Callable[[], None], seconds: floa
     try:
         ended = work.wait(seconds)
     except KeyboardInterrupt:
-        stop()
-        work.wait(_GRACE_SECONDS)
+        work.end(stop)
         raise
     if ended:
         return work.result()
-    stop()
-    work.wait(_GRACE_SECONDS)
+    work.end(stop)
     raise TimeLimitError(
         "time-limit",
         f"the program was stopped: it ran longer than {seconds:g} s",
