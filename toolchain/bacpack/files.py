@@ -14,6 +14,7 @@ from bacpack.errors import BacpackError, InputError
 _HINTS = {
     errno.ENOENT: ("not-found", "check the path"),
     errno.ENOTDIR: ("not-found", "check the path"),
+    errno.EEXIST: ("not-a-folder", "a file is in the way: move it, or choose another folder"),
     errno.EISDIR: ("is-a-directory", "name a file, not a folder"),
     errno.EACCES: ("no-permission", "check the permissions of the file and of the folders above it"),
     errno.EPERM: ("no-permission", "check the permissions of the file and of the folders above it"),
