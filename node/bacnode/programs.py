@@ -14,7 +14,6 @@ from bacnode.web import Web
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarReader
 from bacpack.content.cid import Cid
-from bacpack.content.provenance import Provenance
 from bacpack.content.ref import CidRef, UrlRef, parse_ref
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import is_directory, list_directory, resolve
@@ -136,6 +135,8 @@ def _folder_by_cid(cid: Cid, sources: Sources, limits: LoadLimits) -> Folder:
 
 def _named(program: Program, store: BlockStore) -> Program:
     """Call a program that was named by its bare CID as the release did that brought it here."""
+    from bacpack.content.provenance import Provenance
+
     origin = None if program.root.cid is None else Provenance(store.folder).get(program.root.cid)
     names = [PurePosixPath(name).name for name in (origin.names if origin else ()) if name.endswith(".wasm")]
     return replace(program, root=replace(program.root, name=names[0])) if names else program

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
+import json
+from dataclasses import asdict, dataclass
 
 from bacnode.resolver import SourceKind
 
 
-class ModuleReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleReport:
     """One module of a run; either `cid` or, for what came from a URL, `url` is set."""
 
     cid: str | None = None
@@ -24,7 +26,8 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     compiled_cached: bool
 
 
-class TrapReport(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrapReport:
     """Why a program was ended by the engine, and where."""
 
     reason: str
@@ -32,7 +35,8 @@ class TrapReport(msgspec.Struct, frozen=True, kw_only=True):
     backtrace: list[str]
 
 
-class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
     """The content of `--report FILE`; modules in the order in which they were instantiated, the program last."""
 
     schema: int = 1
@@ -47,4 +51,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_report(report: RunReport) -> bytes:
     """Return the report as JSON."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    content = asdict(report)
+    for module in content["modules"]:
+        del module["cid" if module["cid"] is None else "url"]
+    return json.dumps(content, indent=2).encode() + b"\n"

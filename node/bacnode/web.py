@@ -12,14 +12,17 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-
-import httpx2
+from typing import TYPE_CHECKING
 
 from bacnode.sources import BlockSource, too_large
 from bacpack import __version__
 from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError, block_mismatch
 from bacpack.content.cid import Cid
 from bacpack.errors import UnreachableError
+
+# httpx2 is imported where it is used: its import takes longer than most programs run, and most need no network.
+if TYPE_CHECKING:
+    import httpx2
 
 #: The longest silence, and the longest whole answer, that are waited for.
 _IDLE_SECONDS = 30
@@ -41,6 +44,8 @@ class Web:
 
     @cached_property
     def _client(self) -> httpx2.Client:
+        import httpx2
+
         return httpx2.Client(
             follow_redirects=False,
             timeout=_IDLE_SECONDS,
@@ -80,6 +85,8 @@ class Web:
 
     def _request(self, url: str, max_bytes: int, headers: Mapping[str, str], *, any_address: bool) -> tuple[int, bytes]:
         """Return the status that `url` answers, and the body if that is 200."""
+        import httpx2
+
         if self._offline:
             raise UnreachableError(
                 "offline",
