@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 
+from bacpack.split.canonical import cut
 from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
@@ -19,7 +20,7 @@ from bacpack.wasm.types import FUNCREF, I32
 from bacpack.wasm.writer import func_type
 
 #: Kinds of operands, one character each in `Function.kinds`.
-CONST, ADDRESS, CALL = "c", "a", "f"
+CONST, CALL = "c", "f"
 
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
@@ -36,7 +37,7 @@ class Function:
     reason: str | None
     #: The kind of each operand, in the order of the code.
     kinds: str
-    #: Their values: constants as signed numbers, addresses as unsigned ones, function indices.
+    #: Their values: constants as signed numbers, and function indices.
     operands: array[int]
     #: Size of its code in bytes.
     size: int
@@ -90,10 +91,8 @@ def fingerprint(module: Module) -> Blob:
     shapes = _Shapes(module, stack_pointer)
     functions = []
     for type_index, body in zip(module.functions, module.bodies, strict=True):
-        start = scan.code_start(module.data, body.start, body.end)
-        runs, opened = scan.scan(module.data, start, body.end)
+        locals_, runs, opened = cut(module, body)
         signature = shapes.signature(type_index)
-        locals_ = module.data[body.start : start]
         functions.append(_function(shapes, signature, locals_, runs, opened, body.end - body.start))
     return Blob(module, stack_pointer, shapes.names_segments, functions)
 
@@ -152,7 +151,7 @@ class _Shapes(dict[bytes, _Form]):
     def _form(self, instruction: bytes) -> _Form:
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
-            return self._constant(instruction)
+            return _Form(b"\x41", CONST, decode_signed(instruction, 1)[0])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:
@@ -178,12 +177,6 @@ class _Shapes(dict[bytes, _Form]):
         self.names_segments |= opcode in (0xFB, 0xFC)
         return _Form(reason="uses tables, segments, tags or types of its own module")
 
-    def _constant(self, instruction: bytes) -> _Form:
-        if is_access_at_zero(instruction):
-            offset_at = at_zero_offset(instruction)
-            return _Form(instruction[:offset_at], ADDRESS, decode_unsigned(instruction, offset_at)[0])
-        return _Form(b"\x41", CONST, decode_signed(instruction, 1)[0])
-
     def _call(self, opcode: int, instruction: bytes) -> _Form:
         callee, _ = decode_unsigned(instruction, 1)
         if callee >= len(self._module.function_types):
@@ -192,16 +185,3 @@ class _Shapes(dict[bytes, _Form]):
         if signature is None:
             return _Form(kind=CALL, value=callee, reason="calls a function whose type belongs to its own module")
         return _Form(bytes([opcode]) + signature, CALL, callee)
-
-
-def is_access_at_zero(instruction: bytes) -> bool:
-    """Whether what starts with `i32.const` is a load or store at address zero and not a constant alone."""
-    return instruction[1] == 0 and len(instruction) > 2
-
-
-def at_zero_offset(instruction: bytes) -> int:
-    """Return where the offset stands in a load or store at address zero, which is the last number of it."""
-    position = len(instruction) - 1
-    while instruction[position - 1] >= 0x80:
-        position -= 1
-    return position

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from bacpack.split import start
+from bacpack.split.canonical import cut
 from bacpack.split.demand import Demand, constant_offset, is_placeable, referenced_function
 from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
-from bacpack.split.fingerprint import Blob, has_program_table, is_access_at_zero
+from bacpack.split.fingerprint import Blob, has_program_table
 from bacpack.split.resolve import Plan, SharedPlan
 from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, slot_setters
 from bacpack.wasm import Export, FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
@@ -85,7 +86,7 @@ class _Instructions(dict[bytes, bytes]):
 
     def _rewrite(self, instruction: bytes) -> bytes:
         opcode, numbers = instruction[0], self._numbers
-        if opcode == scan.I32_CONST and not is_access_at_zero(instruction):
+        if opcode == scan.I32_CONST:
             return writer.i32_const(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL, scan.RETURN_CALL):
             return bytes([opcode]) + encode_unsigned(numbers.function(decode_unsigned(instruction, 1)[0]))
@@ -410,12 +411,10 @@ class _RemainderWriter:
         return segments, b"".join(steps)
 
     def _code(self, position: int) -> bytes:
-        data, body = self._module.data, self._module.bodies[position]
-        first = scan.code_start(data, body.start, body.end)
-        runs, opened = scan.scan(data, first, body.end)
+        locals_, runs, opened = cut(self._module, self._module.bodies[position])
         rewritten = [self._instructions[instruction] for instruction in opened]
         rewritten.append(b"")
-        return data[body.start : first] + b"".join(chain.from_iterable(zip(runs, rewritten, strict=True)))
+        return locals_ + b"".join(chain.from_iterable(zip(runs, rewritten, strict=True)))
 
     def _expression(self, expression: bytes) -> bytes:
         """A constant expression with its indices renumbered."""

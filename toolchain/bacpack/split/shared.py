@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from bacpack.split.canonical import cut
 from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
-from bacpack.split.fingerprint import Blob, at_zero_offset, is_access_at_zero
+from bacpack.split.fingerprint import Blob
 from bacpack.split.resolve import DirectCall, LateCall, Literal, Operand, Plan, ResolvedFunction, SlotRead
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
@@ -165,20 +166,16 @@ class _SharedWriter:
     def _code(self, function: ResolvedFunction) -> bytes:
         """The function's code with everything open filled in for this module."""
         module = self._blobs[function.blob].module
-        body = module.bodies[function.index]
-        start = scan.code_start(module.data, body.start, body.end)
-        runs, opened = scan.scan(module.data, start, body.end)
+        locals_, runs, opened = cut(module, module.bodies[function.index])
         operands = iter(function.operands)
         written = [self._instruction(module, instruction, operands) for instruction in opened]
         written.append(b"")
-        return module.data[body.start : start] + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
+        return locals_ + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
 
     def _instruction(self, module: Module, instruction: bytes, operands: Iterator[Operand]) -> bytes:
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
             operand = next(operands)
-            if is_access_at_zero(instruction):
-                return _access_at(instruction, operand)
             return writer.i32_const(operand.value) if isinstance(operand, Literal) else _read_slot(operand)
         if opcode in (scan.CALL, scan.RETURN_CALL):
             callee, _ = decode_unsigned(instruction, 1)
@@ -211,17 +208,6 @@ def _read_slot(operand: Operand) -> bytes:
     assert isinstance(operand, SlotRead)
     read = b"\x23" + encode_unsigned(_STACK_POINTER_INDEX + 1 + operand.slot)
     return read + writer.i32_const(operand.add) + b"\x6a" if operand.add else read
-
-
-def _access_at(instruction: bytes, operand: Operand) -> bytes:
-    """A load or store at address zero plus an offset: the offset becomes the address when it is a slot.
-
-    Zero plus an offset below 2**32 cannot overflow, so both forms reach the same address or trap alike.
-    """
-    offset_at = at_zero_offset(instruction)
-    if isinstance(operand, Literal):
-        return instruction[:offset_at] + encode_unsigned(operand.value)
-    return _read_slot(operand) + instruction[2:offset_at] + b"\0"
 
 
 def _setter(first: int, count: int) -> bytes:

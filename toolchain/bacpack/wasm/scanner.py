@@ -18,6 +18,7 @@ _LEB = rb"[\x80-\xff]*+[\x00-\x7f]"
 _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 
 # Immediates that mean the same in any module. An i32 constant of one byte is taken as such too: addresses are larger.
+# An offset of five bytes is one that a linker padded: an address.
 _CLOSED = {
     "label": _LEB,
     "local": _LEB,
@@ -26,7 +27,7 @@ _CLOSED = {
     "block": rb"[\x40\x69-\x74\x7b-\x7f]",
     "heap": rb"[\x69-\x74]",
     "types": rb"\x01[\x69-\x74\x7b-\x7f]",
-    "memarg": rb"[\x00-\x3f]" + _LEB,
+    "memarg": rb"[\x00-\x3f][\x80-\xff]{0,3}+[\x00-\x7f]",
     "i32": rb"[\x00-\x7f]",
     "i64": _LEB,
     "f32": rb".{4}",
@@ -45,6 +46,7 @@ _OPEN = {
     "field": _LEB,
     "count": _LEB,
     "i32": _LONG_LEB,
+    "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
     "block": _LEB,
 }
 
@@ -53,12 +55,6 @@ _ALWAYS_OPEN = frozenset(("memory.grow",))
 
 #: Immediates of the most frequent instructions, most frequent first: the expression tries its alternatives in order.
 _FREQUENT = (("local",), ("i32",), (), ("memarg",), ("block",))
-
-# A load or store at address zero with an offset of two bytes or more: a global variable, as LLVM writes it.
-# The value stored may be one simple instruction.
-_STORED = rb"(?:\x20[\x00-\x7f]|[\x41\x42][\x00-\x7f]|\x43.{4}|\x44.{8})"
-_AT_ZERO_REST = rb"(?:[\x28-\x35]|%b[\x36-\x3e])[\x00-\x3f]%b" % (_STORED, _LONG_LEB)
-_AT_ZERO = rb"\x41\x00" + _AT_ZERO_REST
 
 CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
 GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD2, 0x40
@@ -122,7 +118,6 @@ def _patterns() -> tuple[bytes, bytes]:
         return b"|".join(plain + _prefixed(rows, tails))
 
     closed_rows.sort(key=lambda row: _FREQUENT.index(row.immediates) if row.immediates in _FREQUENT else len(_FREQUENT))
-    closed_tails["i32",] = rb"(?:[\x01-\x7f]|\x00(?!%b))" % _AT_ZERO_REST
     return patterns(closed_rows, closed_tails), patterns(open_rows, open_tails)
 
 
@@ -130,7 +125,7 @@ def _patterns() -> tuple[bytes, bytes]:
 def _pattern() -> re.Pattern[bytes]:
     # The last alternative takes one byte of whatever is not understood: `scan` then decodes the function plainly.
     closed, open_ = _patterns()
-    return re.compile(rb"((?:%b)*+)(%b|%b|.|\Z)" % (closed, _AT_ZERO, open_), re.DOTALL)
+    return re.compile(rb"((?:%b)*+)(%b|.|\Z)" % (closed, open_), re.DOTALL)
 
 
 @cache

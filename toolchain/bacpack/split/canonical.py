@@ -1,0 +1,53 @@
+"""The form in which code is compared: cut at open instructions, accesses to fixed addresses written one way.
+
+LLVM writes an access to a global variable as `i32.const 0`, perhaps the value to store, and a load or store whose
+*offset* is the variable's address. Here the address stands in the constant and the offset is zero: zero plus an offset
+below 2**32 cannot overflow, so both forms reach the same byte or trap alike.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from bacpack.wasm import Module
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_unsigned, encode_unsigned
+from bacpack.wasm.operands import ZERO, constant_bases
+from bacpack.wasm.types import Body
+from bacpack.wasm.writer import i32_const
+
+
+def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
+    start = scan.code_start(module.data, body.start, body.end)
+    runs, opened = scan.scan(module.data, start, body.end)
+    if any(map(_is_access, opened)):
+        runs, opened = _canonical(module, start, runs, opened)
+    return module.data[body.start : start], runs, opened
+
+
+def _is_access(instruction: bytes) -> bool:
+    return 0x28 <= instruction[0] <= 0x3E
+
+
+def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Move addresses from offsets to the constants they are added to, and write all padded offsets minimally."""
+    code = b"".join(chain.from_iterable(zip(runs, [*opened, b""], strict=True)))
+    bases = constant_bases(module, code) if ZERO in code else {}
+    addresses = {base: offset for base, offset in bases.values()}
+    pieces: list[tuple[int, bytes, bytes]] = []  # position, old bytes, new bytes, of what changes
+    position = 0
+    for run, instruction in zip(runs, [*opened, b""], strict=True):
+        at = position + len(run)
+        if instruction and _is_access(instruction):
+            opcode_and_alignment = instruction[:2]
+            offset = 0 if at in bases else decode_unsigned(instruction, 2)[0]
+            pieces.append((at, instruction, opcode_and_alignment + encode_unsigned(offset)))
+        position = at + len(instruction)
+    pieces += [(base, ZERO, i32_const(address)) for base, address in addresses.items()]
+    out, last = [], 0
+    for at, old, new in sorted(pieces):
+        out += code[last:at], new
+        last = at + len(old)
+    canonical = b"".join(out) + code[last:]
+    return scan.scan(canonical, 0, len(canonical))
