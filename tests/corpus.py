@@ -1,4 +1,7 @@
-"""Where the real programs are that tests and benchmarks split: 42 of a public package, and ours written in Rust."""
+"""Where the real programs are that tests and benchmarks split: 42 of a public package, and ours written in Rust.
+
+Each is named as `bacpack split` names its app: the file's name less `.wasm`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ NAMED_PROGRAM = PREBUILT / "jsonfmt.named.wasm"
 
 
 def image_blobs() -> dict[str, Path]:
-    """The C++ programs that read and write image formats, by names such as `png-read-image`."""
+    """The C++ programs that read and write image formats, by names such as `png-read-image.wasi`."""
     package = importlib.util.find_spec("itkwasm_image_io_wasi")
     if package is None or package.origin is None:
         raise FileNotFoundError("the test corpus is missing: pip install itkwasm-image-io-wasi==1.6.1")
@@ -23,7 +26,7 @@ def image_blobs() -> dict[str, Path]:
             f"{package.origin} comes with {len(found)} programs, not {IMAGE_BLOBS}: "
             "pip install --force-reinstall itkwasm-image-io-wasi==1.6.1"
         )
-    return {path.name.removesuffix(".wasi.wasm"): path for path in found}
+    return {path.stem: path for path in found}
 
 
 def rust_programs() -> dict[str, Path]:

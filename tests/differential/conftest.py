@@ -6,22 +6,24 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs
-from differential.harness import Host
+from differential.harness import Case, Host, Outcome, differences
 
 
 @dataclass(frozen=True)
 class Split:
-    """A folder that `bacpack split` wrote."""
+    """A folder that `bacpack split` wrote, and the JSON it printed."""
 
     folder: Path
+    report: dict[str, Any]
 
     @property
     def modules(self) -> Path:
@@ -29,6 +31,25 @@ class Split:
 
     def app(self, name: str) -> Path:
         return self.folder / f"{name}.wasm"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs each case twice: a blob, then its split, or the blob again where there is none."""
+
+    host: Host
+    blobs: Mapping[str, Path]
+    split: Split | None
+
+    def run(self, name: str, case: Case) -> Outcome:
+        """Run `case`, assert that both runs are equal, and return what they had in common."""
+        blob = self.host.run(self.blobs[name], case)
+        if self.split is None:
+            other = self.host.run(self.blobs[name], case)
+        else:
+            other = self.host.run(self.split.app(name), case, self.split.modules)
+        assert differences(blob, other) == [], f"{name} with {list(case.args)}"
+        return blob
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +78,7 @@ def split_once(blobs: Iterable[Path], folder: Path) -> Split:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"bacpack split failed:\n{done.stdout}{done.stderr}"
             result.write_text(done.stdout, encoding="utf-8")
-    return Split(folder)
+    return Split(folder, json.loads(result.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +97,23 @@ def split_rust(shared_folder: Path) -> Split:
 def split_named(shared_folder: Path) -> Split:
     """One Rust program, split alone along its names."""
     return split_once([NAMED_PROGRAM], shared_folder / "split-named")
+
+
+@pytest.fixture(scope="session", params=["again", "split"])
+def images(request: pytest.FixtureRequest, host: Host) -> Comparison:
+    """The image programs against themselves, which shows that they are deterministic, and against their split."""
+    split = request.getfixturevalue("split_corpus") if request.param == "split" else None
+    return Comparison(host, image_blobs(), split)
+
+
+@pytest.fixture(scope="session", params=["again", "split"])
+def rust(request: pytest.FixtureRequest, host: Host) -> Comparison:
+    """Our programs against themselves and against their split."""
+    split = request.getfixturevalue("split_rust") if request.param == "split" else None
+    return Comparison(host, rust_programs(), split)
+
+
+@pytest.fixture(scope="session")
+def named(host: Host, split_named: Split) -> Comparison:
+    """The program with names against its split."""
+    return Comparison(host, {NAMED_PROGRAM.stem: NAMED_PROGRAM}, split_named)
