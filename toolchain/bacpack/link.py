@@ -1,0 +1,56 @@
+"""Rewriting the import namespaces of a module, so that each names its provider by CID."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bacpack.content.filedag import FileDag
+from bacpack.content.ref import PathRef, Ref
+from bacpack.errors import InputError
+from bacpack.files import read_file
+from bacpack.wasm import Module, SectionId
+from bacpack.wasm.writer import import_, rewrite, vector
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A module whose imports were rewritten."""
+
+    data: bytes
+    #: Every namespace that it imports from now, in the order of the first import from each.
+    namespaces: list[str]
+
+
+def link_imports(data: bytes, providers: Mapping[str, str]) -> Linked:
+    """Replace import namespaces by what `providers` maps them to; all other sections keep their bytes.
+
+    Raises `WasmError` when `data` is no module, `InputError` (`no-such-namespace`) for a name that it does not import.
+    """
+    module = Module.parse(data)
+    present = list(dict.fromkeys(entry.module for entry in module.imports))
+    for name in providers:
+        if name not in present:
+            raise InputError(
+                "no-such-namespace",
+                f"the module imports nothing from `{name}`",
+                hint=f"it imports from {', '.join(f'`{other}`' for other in present) or 'nothing'}",
+                details={"name": name, "namespaces": present},
+            )
+    imports = [replace(entry, module=providers.get(entry.module, entry.module)) for entry in module.imports]
+    section = vector(import_(entry) for entry in imports)
+    return Linked(
+        rewrite(module, {SectionId.IMPORT: section}) if providers else data,
+        list(dict.fromkeys(entry.module for entry in imports)),
+    )
+
+
+def namespace_of(ref: Ref) -> str:
+    """Return the namespace that names the module at `ref`: for a file, the CID of its bytes.
+
+    Raises `InputError` when the file cannot be read, `WasmError` when it is no module.
+    """
+    if not isinstance(ref, PathRef):
+        return str(ref)
+    Module.parse(read_file(ref.path))
+    return str(FileDag().add_file(ref.path).cid)
