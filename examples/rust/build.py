@@ -23,6 +23,7 @@ TARGET = "wasm32-wasip1"
 PROGRAMS = ("checksum", "csvsum", "jsonfmt", "logsearch", "thumbnail", "wordcount")
 #: The program that is also kept with its names.
 NAMED = "jsonfmt"
+KEEP_NAMES = ["-C", "strip=debuginfo"]
 
 
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> str:
@@ -57,10 +58,10 @@ def compiler(program: Path) -> str:
     return f"rustc {found[1].decode()}"
 
 
-def record(path: Path, profile: str) -> dict[str, Any]:
+def record(path: Path) -> dict[str, Any]:
     """What is remembered of a built program."""
     data = path.read_bytes()
-    return {"file": path.name, "profile": profile, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"file": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def refuse_paths(path: Path, folders: Iterable[str]) -> None:
@@ -79,27 +80,27 @@ def build(folder: Path) -> None:
     environment = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as built:
-        environment["CARGO_TARGET_DIR"] = os.environ.get("CARGO_TARGET_DIR", built)
-        out = Path(environment["CARGO_TARGET_DIR"]) / TARGET
-        options = ["--locked", "--offline", "--target", TARGET]
-        run([cargo, "build", *options, "--release"], environment)
-        run([cargo, "build", *options, "--profile", "named", "--package", NAMED], environment)
-        files = []
+        environment["CARGO_TARGET_DIR"] = str(Path(os.environ.get("CARGO_TARGET_DIR", built)).resolve())
+        out = Path(environment["CARGO_TARGET_DIR"]) / TARGET / "release"
+        options = ["--locked", "--offline", "--release", "--target", TARGET]
+        run([cargo, "build", *options], environment)
         for name in PROGRAMS:
-            shutil.copyfile(out / "release" / f"{name}.wasm", folder / f"{name}.wasm")
-            files.append(record(folder / f"{name}.wasm", "release"))
-        shutil.copyfile(out / "named" / f"{NAMED}.wasm", folder / f"{NAMED}.named.wasm")
-        files.append(record(folder / f"{NAMED}.named.wasm", "named"))
-    for file in files:
-        refuse_paths(folder / file["file"], [*folders, str(Path.home())])
+            shutil.copyfile(out / f"{name}.wasm", folder / f"{name}.wasm")
+        # Only the last step, linking, differs: a profile of its own would compile everything again.
+        run([cargo, "rustc", *options, "--package", NAMED, "--", *KEEP_NAMES], environment)
+        shutil.copyfile(out / f"{NAMED}.wasm", folder / f"{NAMED}.named.wasm")
+    built = [folder / f"{name}.wasm" for name in PROGRAMS] + [folder / f"{NAMED}.named.wasm"]
+    for path in built:
+        refuse_paths(path, [*folders, str(Path.home())])
     facts = {
         "schema": 1,
         "compiler": compiler(folder / f"{NAMED}.named.wasm"),
         "target": TARGET,
         "std": "built" if "/rust" not in folders.values() else "from source: -Zbuild-std=std,panic_abort",
-        "command": f"cargo build {' '.join(options)} --profile PROFILE",
+        "command": f"cargo build {' '.join(options)}",
+        "command_named": f"cargo rustc {' '.join(options)} --package {NAMED} -- {' '.join(KEEP_NAMES)}",
         "flags": [f"--remap-path-prefix=…={name}" for name in folders.values()],
-        "files": files,
+        "files": [record(path) for path in built],
     }
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     (folder / "build.json").write_text(text + "\n", encoding="utf-8")
