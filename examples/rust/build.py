@@ -79,8 +79,8 @@ def build(folder: Path) -> None:
     flags = [f"--remap-path-prefix={folder}={name}" for folder, name in folders.items()]
     environment = {**os.environ, "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)}
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as built:
-        environment["CARGO_TARGET_DIR"] = str(Path(os.environ.get("CARGO_TARGET_DIR", built)).resolve())
+    with tempfile.TemporaryDirectory() as scratch:
+        environment["CARGO_TARGET_DIR"] = str(Path(os.environ.get("CARGO_TARGET_DIR", scratch)).resolve())
         out = Path(environment["CARGO_TARGET_DIR"]) / TARGET / "release"
         options = ["--locked", "--offline", "--release", "--target", TARGET]
         run([cargo, "build", *options], environment)
