@@ -34,7 +34,7 @@ def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes
     """Move addresses from offsets to the constants they are added to, and write all padded offsets minimally."""
     code = b"".join(chain.from_iterable(zip(runs, [*opened, b""], strict=True)))
     bases = constant_bases(module, code) if ZERO in code else {}
-    addresses = {base: offset for base, offset in bases.values()}
+    addresses = dict(bases.values())
     pieces: list[tuple[int, bytes, bytes]] = []  # position, old bytes, new bytes, of what changes
     position = 0
     for run, instruction in zip(runs, [*opened, b""], strict=True):
@@ -45,7 +45,8 @@ def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes
             pieces.append((at, instruction, opcode_and_alignment + encode_unsigned(offset)))
         position = at + len(instruction)
     pieces += [(base, ZERO, i32_const(address)) for base, address in addresses.items()]
-    out, last = [], 0
+    out: list[bytes] = []
+    last = 0
     for at, old, new in sorted(pieces):
         out += code[last:at], new
         last = at + len(old)

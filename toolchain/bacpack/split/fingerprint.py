@@ -108,7 +108,7 @@ def _function(
     for form in forms:
         if form.reason:
             return Function(None, form.reason, kinds, operands, size)
-    parts = chain.from_iterable(zip(runs, [form.shape for form in forms]))
+    parts = chain.from_iterable(zip(runs, [form.shape for form in forms], strict=False))
     digest = blake2b(b"".join((signature, locals_, *parts, runs[-1])), digest_size=16)
     return Function(digest.digest(), None, kinds, operands, size)
 

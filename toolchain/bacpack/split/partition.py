@@ -4,9 +4,9 @@ The objective, in bytes, is the sum over modules of
 
     size + MODULE_COST + users * IMPORT_COST + FETCH_WEIGHT * users * size
 
-that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Functions start
-grouped by the exact set of blobs that use them, so that nobody fetches a function it lacks; small groups then merge where
-that lowers the sum, or stay behind in the remainders where even that does not pay.
+that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Functions
+start grouped by the exact set of blobs that use them, so that nobody fetches a function it lacks; small groups then
+merge where that lowers the sum, or stay behind in the remainders where even that does not pay.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MODULE_COST = 600
 IMPORT_COST = 150
 #: What one byte fetched counts against one byte stored.
 FETCH_WEIGHT = 0.02
+#: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is nearly all of it.
+MAX_CODE_BYTES = 960_000
 
 
 @dataclass(slots=True)
@@ -46,7 +48,43 @@ def partition(blobs: Sequence[Blob], shared: Sequence[SharedFunction]) -> list[G
         group.size += _size(blobs, function)
     groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
     groups = [group for group in groups if _gain(group) > 0]
-    return sorted(groups, key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+    groups.sort(key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+    return [part for group in groups for part in chunks(blobs, group)]
+
+
+def chunks(blobs: Sequence[Blob], group: Group) -> list[Group]:
+    """Cut a group that is too large for one block, callees before callers, so that most calls go to lower parts."""
+    if group.size <= MAX_CODE_BYTES:
+        return [group]
+    parts = [Group(group.users)]
+    for function in _callees_first(blobs, group.functions):
+        size = _size(blobs, function)
+        if parts[-1].size + size > MAX_CODE_BYTES and parts[-1].functions:
+            parts.append(Group(group.users))
+        parts[-1].functions.append(function)
+        parts[-1].size += size
+    return parts
+
+
+def _callees_first(blobs: Sequence[Blob], functions: Sequence[SharedFunction]) -> list[SharedFunction]:
+    """Order functions so that each comes after those it calls, cycles aside."""
+    homes = {min(function.members.items()): function for function in functions}
+    ordered: dict[tuple[int, int], SharedFunction] = {}
+    entered: set[tuple[int, int]] = set()
+    for root in homes:
+        pending = [(root, False)]
+        while pending:
+            home, done = pending.pop()
+            if done:
+                ordered[home] = homes[home]
+            elif home not in entered:
+                entered.add(home)
+                pending.append((home, True))
+                blob, index = home
+                first = blobs[blob].imported_functions
+                callees = [(blob, callee - first) for callee in blobs[blob].functions[index].calls]
+                pending += [(callee, False) for callee in reversed(callees) if callee in homes]
+    return list(ordered.values())
 
 
 def _size(blobs: Sequence[Blob], function: SharedFunction) -> int:

@@ -2,19 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import cast
 
-from bacpack.content.cid import Cid
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.errors import InputError
+from bacpack.manifest import ModuleKind
+from bacpack.split.by_name import group_by_name
 from bacpack.split.demand import demand, wanted
 from bacpack.split.environment import environment
-from bacpack.split.fingerprint import Blob
+from bacpack.split.fingerprint import Blob, fingerprint
 from bacpack.split.match import match
-from bacpack.split.partition import Group, partition
+from bacpack.split.partition import Group, chunks, partition
+from bacpack.split.refuse import refuse_unsound
 from bacpack.split.remainder import Shared, write_remainder
 from bacpack.split.resolve import resolve
 from bacpack.split.shared import Provider, export_names, write_shared
+from bacpack.wasm import Kind, Module, WasmError
+from bacpack.wasm.names import NAME_SECTION, read_names
+
+#: Below this many bytes, starting another process takes longer than it saves.
+_WORTH_A_PROCESS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A blob to split: the name of its app, and its bytes."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutputModule:
+    """A module that programs share."""
+
+    cid: str
+    data: bytes
+    kind: ModuleKind
+    #: CIDs of the modules it imports.
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputApp:
+    """A program after the split: `data` is its remainder, or the blob itself when it shares nothing."""
+
+    name: str
+    blob: bytes
+    #: Size of the blob without debug and name sections.
+    blob_bytes: int
+    data: bytes
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """All that a split makes: programs in the order given, and every module they need."""
+
+    apps: list[OutputApp]
+    modules: dict[str, OutputModule]
+
+    def closure(self, app: OutputApp) -> set[str]:
+        """CIDs of all modules that `app` needs, directly or through others."""
+        seen: set[str] = set()
+        pending = list(app.imports)
+        while pending:
+            cid = pending.pop()
+            if cid not in seen:
+                seen.add(cid)
+                pending += self.modules[cid].imports
+        return seen
+
+
+def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: None) -> Split:
+    """Split blobs into remainders and modules they share.
+
+    The same blobs give the same modules in whatever order they come. `show` is told how far the work is. Raises
+    `InputError` for a blob that is malformed or cannot be split soundly.
+    """
+    # Equal blobs are one; the order of the rest is that of their hashes, and so nobody's choice.
+    distinct = sorted({sha256(entry.data).digest(): entry for entry in reversed(inputs)}.items())
+    blobs = _fingerprint_all([entry for _, entry in distinct], show)
+    show("comparing programs")
+    groups = _groups(blobs)
+    show("writing modules")
+    modules, remainders = link(blobs, groups)
+    kinds = {cid_of_bytes(environment()): "environment"}
+    outputs = {}
+    for data in (environment(), *modules):
+        cid = str(cid_of_bytes(data))
+        kind = cast(ModuleKind, kinds.get(cid_of_bytes(data), "shared"))
+        outputs[cid] = OutputModule(cid, data, kind, _namespaces(data))
+    apps = {}
+    for (digest, entry), blob, remainder, shares in zip(
+        distinct, blobs, remainders, _sharing(blobs, groups), strict=True
+    ):
+        data = remainder if shares else entry.data
+        imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
+        apps[digest] = OutputApp(entry.name, entry.data, stripped_size(blob.module), data, imports)
+    in_order = []
+    for entry in inputs:
+        app = apps[sha256(entry.data).digest()]
+        in_order.append(OutputApp(entry.name, app.blob, app.blob_bytes, app.data, app.imports))
+    result = Split(in_order, outputs)
+    needed = set().union(*(result.closure(app) for app in in_order))
+    return Split(in_order, {cid: module for cid, module in outputs.items() if cid in needed})
 
 
 def link(blobs: Sequence[Blob], groups: Sequence[Group]) -> tuple[list[bytes], list[bytes]]:
@@ -22,12 +120,12 @@ def link(blobs: Sequence[Blob], groups: Sequence[Group]) -> tuple[list[bytes], l
     plan = resolve(blobs, groups)
     demands = demand(plan, blobs)
     wants = wanted(plan, demands)
-    namespace = str(Cid.of_raw(environment()))
+    namespace = str(cid_of_bytes(environment()))
     written: list[bytes] = []
     shared: list[Shared] = []
     for number, (module, want) in enumerate(zip(plan.modules, wants, strict=True)):
         data = write_shared(plan, number, want, blobs, namespace, [entry.provider for entry in shared])
-        provider = Provider(str(Cid.of_raw(data)), export_names(want))
+        provider = Provider(str(cid_of_bytes(data)), export_names(want))
         placed = {position: place for place, position in enumerate(want.placed)}
         shared.append(Shared(module, provider, placed))
         written.append(data)
@@ -36,3 +134,87 @@ def link(blobs: Sequence[Blob], groups: Sequence[Group]) -> tuple[list[bytes], l
         for position, blob in enumerate(blobs)
     ]
     return written, remainders
+
+
+def _groups(blobs: Sequence[Blob]) -> list[Group]:
+    if len(blobs) > 1:
+        return partition(blobs, match(blobs))
+    _, names = read_names(blobs[0].module)
+    return [part for _, group in group_by_name(blobs[0], names) for part in chunks(blobs, group)]
+
+
+def _sharing(blobs: Sequence[Blob], groups: Sequence[Group]) -> list[bool]:
+    """For each blob, whether it uses a shared module at all."""
+    users = 0
+    for group in groups:
+        users |= group.users
+    return [bool(users >> position & 1) for position in range(len(blobs))]
+
+
+def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
+    workers = min(len(os.sched_getaffinity(0)), len(inputs))
+    modules = [_read(entry) for entry in inputs]
+    if workers < 2 or sum(len(entry.data) for entry in inputs) < _WORTH_A_PROCESS:
+        return [_fingerprint(entry, module) for entry, module in zip(inputs, modules, strict=True)]
+    # Forked workers find the blobs in their memory: only results travel.
+    _Worker.inputs, _Worker.modules = inputs, modules
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        largest_first = sorted(range(len(inputs)), key=lambda position: -len(inputs[position].data))
+        futures = {position: pool.submit(_Worker.run, position) for position in largest_first}
+        for done, future in enumerate(as_completed(futures.values()), 1):
+            future.result()
+            show(f"{done} of {len(inputs)} programs read")
+        blobs = [futures[position].result() for position in range(len(inputs))]
+    for blob, module in zip(blobs, modules, strict=True):
+        blob.module = module
+    return blobs
+
+
+class _Worker:
+    """What a forked worker inherits."""
+
+    inputs: Sequence[Input] = ()
+    modules: Sequence[Module] = ()
+
+    @classmethod
+    def run(cls, position: int) -> Blob:
+        """Fingerprint one blob; its module stays behind."""
+        blob = _fingerprint(cls.inputs[position], cls.modules[position])
+        return Blob(Module(b"", []), blob.stack_pointer, blob.names_segments, blob.functions)
+
+
+def _read(entry: Input) -> Module:
+    try:
+        module = Module.parse(entry.data)
+        refuse_unsound(entry.name, module)
+    except WasmError as error:
+        raise _in_blob(entry, error) from error
+    return module
+
+
+def _fingerprint(entry: Input, module: Module) -> Blob:
+    try:
+        return fingerprint(module)
+    except WasmError as error:
+        raise _in_blob(entry, error) from error
+
+
+def _in_blob(entry: Input, error: WasmError) -> InputError:
+    return InputError(
+        error.code, f"`{entry.name}`: {error.message}", hint=error.hint, details={"blob": entry.name, **error.details}
+    )
+
+
+def stripped_size(module: Module) -> int:
+    """Size of a module without its debug and name sections: what a stripped one weighs."""
+    dropped = [
+        section
+        for section in module.sections
+        if section.name is not None and (section.name == NAME_SECTION or section.name.startswith(".debug_"))
+    ]
+    return len(module.data) - sum(section.end - section.start for section in dropped)
+
+
+def _namespaces(data: bytes) -> tuple[str, ...]:
+    return tuple(sorted({entry.module for entry in Module.parse(data).imports if entry.kind in Kind}))

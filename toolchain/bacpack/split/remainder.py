@@ -1,7 +1,7 @@
 """Fifth stage, second part: the remainder, what is left of a blob once its shared functions live elsewhere.
 
-It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and stack pointer come from the
-environment; the start function (see `start`) brings everything to the state that the blob declares.
+It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and stack pointer come from
+the environment; the start function (see `start`) brings everything to the state that the blob declares.
 """
 
 from __future__ import annotations
@@ -335,7 +335,7 @@ class _RemainderWriter:
 
     def _fill_late_tables(self) -> bytes:
         """Fill private tables from segments that come after the blob's own, whose numbers code may name."""
-        self._elements = [element for element in map(self._element, self._module.elements)]
+        self._elements = list(map(self._element, self._module.elements))
         out = []
         for number, table in self._late_tables.items():
             entries = self._shared[number].plan.late
@@ -348,7 +348,7 @@ class _RemainderWriter:
         return b"".join(out)
 
     def _element(self, element: Element) -> Element:
-        """A segment of the blob as the remainder has it: what fills the program's table waits for the start function."""
+        """A segment of the blob as the remainder has it: the start function copies what fills the program's table."""
         numbers = self._numbers
         fills = element.mode == Mode.ACTIVE and element.table == 0 and numbers.has_table
         functions, expressions = element.functions, element.expressions
@@ -368,7 +368,7 @@ class _RemainderWriter:
 
     def _fill_table(self) -> bytes:
         """Fill the program's table, each part from where it is: the remainder's own segment or a shared module."""
-        out = []
+        out: list[bytes] = []
         for segment, element in enumerate(self._module.elements):
             if element.mode != Mode.ACTIVE or element.table or not self._numbers.has_table:
                 continue
@@ -383,12 +383,12 @@ class _RemainderWriter:
 
     def _place_entries(self, element: Element, segment: int) -> Iterator[bytes]:
         to = constant_offset(element.offset) or 0
-        entries = element.functions
-        if entries is None:
-            entries = [referenced_function(entry) for entry in element.expressions or ()]
+        entries: Sequence[int | None] = element.functions or ()
+        if element.expressions is not None:
+            entries = [referenced_function(entry) for entry in element.expressions]
         by_source: dict[int | None, list[tuple[int, int]]] = {}
         for position, index in enumerate(entries, to):
-            home = self._homes.get(index)
+            home = self._homes.get(index) if index is not None else None
             places = by_source.setdefault(home and home[0], [])
             places.append((position, self._shared[home[0]].placed[home[1]] if home else len(places)))
         for number, places in by_source.items():
@@ -397,7 +397,9 @@ class _RemainderWriter:
 
     def _data(self) -> tuple[list[bytes], bytes]:
         """The data segments, and the instructions that copy the active ones to the memory of the environment."""
-        module, segments, steps = self._module, [], []
+        module = self._module
+        segments: list[bytes] = []
+        steps: list[bytes] = []
         for data, content in merged_data(module, keep_numbers=self._blob.names_segments):
             number = len(segments)
             if data.mode == Mode.PASSIVE or data.memory or not self._numbers.has_memory:

@@ -1,0 +1,128 @@
+"""`bacpack split`: split linked programs into a remainder each and modules they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.errors import InputError
+
+if TYPE_CHECKING:
+    from bacpack.manifest import Manifest
+
+EPILOG = """\b
+Examples:
+  bacpack split app.wasm
+  bacpack split *.wasm -o out
+  bacpack split app.wasm tool.wasm -o out --json
+
+\b
+Several programs are compared with each other: code they have in common moves to shared modules. One program alone
+is split along its name section, if it has one: a libc, a standard library, each large crate.
+
+\b
+Exit status:
+  0  done
+  1  a split did not come out right; nothing was written
+  2  wrong usage or input, or a program that cannot be split
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("blobs", metavar="BLOB...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", "folder", metavar="DIR", default="split", show_default=True, show_envvar=True,
+    type=click.Path(path_type=Path), help="Folder to write to.",
+)  # fmt: skip
+@common_options
+def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
+    """Split linked programs into a remainder each and modules they share, named by CID.
+
+    Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest.
+    """
+    import time
+
+    from bacpack.files import read_file
+    from bacpack.split.output import make_manifest, write_split
+    from bacpack.split.pipeline import Input, split
+    from bacpack.split.validate import check_outputs
+
+    started = time.monotonic()
+    inputs = [Input(app_name(path), read_file(path)) for path in blobs]
+    _refuse_equal_names(blobs)
+    with output.progress("splitting") as show:
+        result = split(inputs, show)
+        manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
+        checking = time.monotonic()
+        outputs = {app.name: app.data for app in result.apps}
+        outputs |= {cid: module.data for cid, module in result.modules.items()}
+        check_outputs(outputs, {entry.name: entry.data for entry in inputs}, show)
+        checked = time.monotonic()
+        write_split(folder, result, manifest)
+    seconds = time.monotonic() - started - (checked - checking)
+    if not manifest.modules:
+        output.note(_nothing_shared(len(blobs)))
+    output.result(_as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder))
+
+
+def app_name(path: Path) -> str:
+    """The name of the app split from the blob at `path`: the file's, less `.wasm`."""
+    return path.name.removesuffix(".wasm")
+
+
+def _refuse_equal_names(blobs: tuple[Path, ...]) -> None:
+    seen: dict[str, Path] = {}
+    for path in blobs:
+        other = seen.setdefault(app_name(path), path)
+        if other is not path:
+            raise InputError(
+                "equal-names",
+                f"`{other}` and `{path}` would both be written to `{app_name(path)}.wasm`",
+                hint="rename one of them, or split them into different folders",
+            )
+
+
+def _nothing_shared(count: int) -> str:
+    if count > 1:
+        return "nothing to gain: these programs have too little code in common; each was written as it is"
+    return (
+        "nothing to gain: one program without a name section has nothing to be compared with; it was written as it is\n"
+        "hint: split it together with other programs, or build it with names (strip = false)"
+    )
+
+
+def _as_json(manifest: Manifest, blobs: tuple[Path, ...], folder: Path, seconds: float) -> dict[str, Any]:
+    """The manifest, with the paths of blobs and outputs as they are on this machine, and how long it took."""
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(manifest)
+    paths = {app_name(path): str(path) for path in blobs}
+    order = {app_name(path): position for position, path in enumerate(blobs)}
+    for app in data["apps"]:
+        app["blob"] = paths[app["name"]]
+        app["path"] = str(folder / app["path"])
+    for module in data["modules"]:
+        module["path"] = str(folder / module["path"])
+    data["apps"].sort(key=lambda app: order[app["name"]])
+    return {**data, "seconds": round(seconds, 3)}
+
+
+def _as_text(manifest: Manifest, folder: Path) -> str:
+    rows = [["app", "blob", "remainder", "with modules"]]
+    for app in manifest.apps:
+        rows.append([app.name, *map(human_bytes, (app.blob_bytes, app.bytes, app.closure_bytes))])
+    totals = manifest.totals
+    share = 100 * totals.split_bytes / totals.blob_bytes if totals.blob_bytes else 100.0
+    shared = sum(module.bytes for module in manifest.modules)
+    return "\n".join(
+        [
+            table(rows, right=frozenset((1, 2, 3))),
+            "",
+            f"{len(manifest.modules)} modules, {human_bytes(shared)}; everything stored once: "
+            f"{human_bytes(totals.split_bytes)} for {human_bytes(totals.blob_bytes)} of programs ({share:.0f} %)",
+            f"written to {folder}; next: bacpack publish {folder}",
+        ]
+    )

@@ -1,0 +1,98 @@
+"""Writing a split to a folder: all of it, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.errors import InputError
+from bacpack.files import explain_os_error, sync_folder, write_file
+from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, Totals, encode_manifest, load_manifest
+from bacpack.split.pipeline import Split
+
+MODULES_FOLDER = "modules"
+_SUFFIX = ".wasm"
+
+
+def make_manifest(split: Split, blob_names: dict[str, str]) -> Manifest:
+    """Describe a split; `blob_names` gives the file name of each app's blob."""
+    users: dict[str, set[str]] = {cid: set() for cid in split.modules}
+    apps = []
+    for app in split.apps:
+        closure = split.closure(app)
+        for cid in closure:
+            users[cid].add(app.name)
+        apps.append(
+            App(
+                name=app.name,
+                blob=blob_names[app.name],
+                blob_cid=str(cid_of_bytes(app.blob)),
+                blob_bytes=app.blob_bytes,
+                path=app.name + _SUFFIX,
+                cid=str(cid_of_bytes(app.data)),
+                bytes=len(app.data),
+                closure_bytes=len(app.data) + sum(len(split.modules[cid].data) for cid in closure),
+                imports=sorted(app.imports),
+                verified=True,
+            )
+        )
+    modules = [
+        SharedModule(
+            cid=cid,
+            path=f"{MODULES_FOLDER}/{cid}{_SUFFIX}",
+            bytes=len(module.data),
+            kind=module.kind,
+            users=sorted(users[cid]),
+        )
+        for cid, module in sorted(split.modules.items())
+    ]
+    stored = {app.cid: app.bytes for app in apps} | {module.cid: module.bytes for module in modules}
+    totals = Totals(blob_bytes=sum(app.blob_bytes for app in apps), split_bytes=sum(stored.values()))
+    return Manifest(apps=sorted(apps, key=lambda app: app.name), modules=modules, totals=totals)
+
+
+def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
+    """Write remainders, modules and manifest to `folder`; files of an earlier split there that this one lacks go away.
+
+    Everything is written to a folder aside and moved into place at the end, the manifest last. Raises `InputError` when
+    it cannot be written; then nothing has changed.
+    """
+    contents = {app.name + _SUFFIX: app.data for app in split.apps}
+    contents |= {module.path: split.modules[module.cid].data for module in manifest.modules}
+    contents[MANIFEST_NAME] = encode_manifest(manifest)
+    earlier = _files_of_earlier_split(folder)
+    try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".bacpack-", dir=folder))
+        try:
+            for path, data in contents.items():
+                write_file(aside / path, data)
+            (folder / MODULES_FOLDER).mkdir(exist_ok=True)
+            for path in contents:
+                (aside / path).replace(folder / path)
+            for path in earlier - contents.keys():
+                (folder / path).unlink(missing_ok=True)
+        except BaseException:
+            if made:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        sync_folder(folder / MODULES_FOLDER)
+        sync_folder(folder)
+    except OSError as error:
+        raise explain_os_error(error, f"write to `{folder}`") from error
+
+
+def _files_of_earlier_split(folder: Path) -> set[str]:
+    if not (folder / MANIFEST_NAME).is_file():
+        return set()
+    try:
+        manifest = load_manifest(folder)
+    except InputError:
+        return set()  # not ours to judge here: it is replaced
+    paths = {app.path for app in manifest.apps} | {module.path for module in manifest.modules}
+    return {path for path in paths if not Path(path).is_absolute() and ".." not in Path(path).parts}

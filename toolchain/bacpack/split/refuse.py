@@ -1,0 +1,36 @@
+"""Blobs that cannot be split soundly, refused with the reason. DESIGN: what cannot be shared soundly stays behind."""
+
+from __future__ import annotations
+
+from bacpack.errors import InputError
+from bacpack.wasm import Kind, Limits, Module
+
+
+def refuse_unsound(name: str, module: Module) -> None:
+    """Raise `InputError` (`cannot-split`) when the memory of `module` cannot be the environment's."""
+    imported = module.imported(Kind.MEMORY)
+    if imported:
+        entry = imported[0]
+        raise _refusal(
+            name,
+            f"it imports its memory (`{entry.module}` `{entry.name}`), which a shared module could not reach",
+            "link it so that it defines its memory: without --import-memory",
+        )
+    if module.custom_sections("dylink.0") or module.custom_sections("dylink"):
+        raise _refusal(
+            name, "it is a dynamic library, whose addresses its loader decides", "link it as a program, without -shared"
+        )
+    for memory in module.memories[:1]:
+        _refuse_memory(name, memory)
+
+
+def _refuse_memory(name: str, memory: Limits) -> None:
+    if memory.shared:
+        hint = "build it without threads: the environment's memory belongs to one thread"
+        raise _refusal(name, "its memory is shared between threads", hint)
+    if memory.is_64:
+        raise _refusal(name, "its memory has 64-bit addresses", "build it for wasm32")
+
+
+def _refusal(name: str, reason: str, hint: str) -> InputError:
+    return InputError("cannot-split", f"`{name}` cannot be split: {reason}", hint=hint, details={"blob": name})
