@@ -261,7 +261,7 @@ def test_any_bytes_are_a_node_or_refused(data: bytes) -> None:
         try:
             read(data)
         except BadBlockError as error:
-            assert error.code == "bad-block"  # noqa: PT017
+            assert error.code == "bad-block"
 
 
 LINK_FIELD = b"\x0a\x24" + bytes(Cid.of_raw(b""))

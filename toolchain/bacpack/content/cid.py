@@ -165,7 +165,7 @@ class Cid:
         """Return the same CID as the `multiformats` package represents it."""
         from multiformats import CID
 
-        return CID.decode(bytes(self))
+        return CID.decode(str(self))
 
     @classmethod
     def from_multiformats(cls, cid: CID) -> Cid:

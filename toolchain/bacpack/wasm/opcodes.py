@@ -16,9 +16,11 @@ from typing import NamedTuple
 #: `catches` the handlers of `try_table`; `cast` the flags of `br_on_cast`; `memarg` alignment, perhaps a memory index,
 #: and offset; `i32 i64` signed LEB128 constants; `f32 f64 v128` constants of 4, 8 and 16 bytes; `lanes` 16 lane
 #: indices; `lane` one lane index; `zero` a reserved zero byte.
-IMMEDIATES = frozenset(
-    ["type", "func", "table", "global", "memory", "data", "elem", "tag", "local", "label", "field", "count", "block", "heap", "types", "labels", "catches", "cast", "memarg", "i32", "i64", "f32", "f64", "v128", "lanes", "lane", "zero"]
-)
+IMMEDIATES = frozenset((
+    "type", "func", "table", "global", "memory", "data", "elem", "tag", "local", "label", "field", "count",
+    "block", "heap", "types", "labels", "catches", "cast", "memarg", "i32", "i64", "f32", "f64", "v128",
+    "lanes", "lane", "zero",
+))  # fmt: skip
 
 
 class Opcode(NamedTuple):

@@ -59,8 +59,8 @@ class _Frame:
 def constant_bases(module: Module, code: bytes) -> dict[int, tuple[int, int]]:
     """Find the loads and stores in `code` whose address is an `i32.const 0` that nothing else can see.
 
-    Returns, by position of the access, the position of the constant and the access's offset. An instruction whose effect
-    on the stack is not known ends the search: then nothing is returned, which is always right.
+    Returns, by position of the access, the position of the constant and the access's offset. An instruction whose
+    effect on the stack is not known ends the search: then nothing is returned, which is always right.
     """
     walk = _Walk(module)
     reader = Reader(code)
