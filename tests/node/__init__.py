@@ -1,0 +1,1 @@
+"""Tests of the node: the resolver, the sources, the runtime."""
