@@ -1,0 +1,59 @@
+# Everything a person or a pipeline does here. Each target makes the .venv it needs and says what it does.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs bench soak clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.done  ## Split real programs, publish them, move the CAR file to an empty store and run one there
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/dev.done  ## Run all tests
+	@echo "running the tests with $(WORKERS) processes; this takes some minutes"
+	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.done  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.done  ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/dev.done  ## Build the documentation into docs/_build
+	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/dev.done  ## Measure, and write docs/benchmarks.md
+	@$(BIN)/python benchmarks/run.py
+
+soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
+	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+clean:  ## Remove what the other targets made
+	@rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/pip.done:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "bacpack needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
+	@echo "installing bacpack and the programs of the demo into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable . --group corpus
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done
+	@echo "installing what tests, checks and documentation need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
