@@ -7,6 +7,7 @@ below 2**32 cannot overflow, so both forms reach the same byte or trap alike.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 from bacpack.wasm import Module
@@ -17,6 +18,7 @@ from bacpack.wasm.types import Body
 from bacpack.wasm.writer import i32_const
 
 
+@lru_cache(maxsize=4096)  # a body that is read again soon, as when there is one blob, is not cut again
 def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
     start = scan.code_start(module.data, body.start, body.end)

@@ -20,13 +20,6 @@ _WORD = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
-    """The same value in every member."""
-
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
 class SlotRead:
     """The value of a slot plus a constant."""
 
@@ -49,7 +42,8 @@ class LateCall:
     entry: int
 
 
-Operand = Literal | SlotRead | DirectCall | LateCall
+#: None is a constant that is the same in every member: it stays as it is.
+Operand = SlotRead | DirectCall | LateCall | None
 
 
 @dataclass(slots=True)
@@ -99,12 +93,15 @@ class _Resolver:
         self._blobs = blobs
         self._homes = homes
         self._module = module
+        self._direct: dict[tuple[int, int], DirectCall] = {}
         self._late: dict[tuple[tuple[int, int], ...], int] = {}
 
     def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
         columns = [self._columns(function) for function in functions]
         slots = _Slots()
         for users, kinds, values in columns:
+            if len(users) == 1:
+                continue
             for kind, column in zip(kinds, values, strict=True):
                 if kind != CALL:
                     slots.note(users, column)
@@ -130,10 +127,11 @@ class _Resolver:
         )
 
     def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:
-        homes = {self._homes[blob].get(callee) for blob, callee in zip(users, callees, strict=True)}
-        home = homes.pop()
-        if home is not None and not homes and home[0] <= self._module:
-            return DirectCall(*home)
+        home = self._homes[users[0]].get(callees[0])
+        if home is not None and home[0] <= self._module:
+            homes = self._homes
+            if all(homes[blob].get(callee) == home for blob, callee in zip(users, callees, strict=True)):
+                return self._direct.setdefault(home, DirectCall(*home))
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
 
 
@@ -169,6 +167,6 @@ class _Slots:
     def operand(self, users: tuple[int, ...], column: tuple[int, ...]) -> Operand:
         """What stands for a column of values."""
         if not self._differs(column):
-            return Literal(column[0])
+            return None
         slot, base = self._slot[self._key(users, column)]
         return SlotRead(slot, column[0] - base & _WORD)

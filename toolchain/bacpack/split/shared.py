@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from bacpack.split.canonical import cut
 from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
 from bacpack.split.fingerprint import Blob
-from bacpack.split.resolve import DirectCall, LateCall, Literal, Operand, Plan, ResolvedFunction, SlotRead
+from bacpack.split.resolve import DirectCall, LateCall, Operand, Plan, ResolvedFunction, SlotRead
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
@@ -23,6 +23,7 @@ SLOTS_PER_CALL = 1000
 PLACE_TYPE = FuncType((I32, I32, I32), ())
 
 _NOTHING = FuncType((), ())
+_CALLS = (scan.CALL, scan.RETURN_CALL)
 _STACK_POINTER_INDEX = 0
 _PROGRAM_TABLE, _LATE_TABLE_INDEX = 0, 1
 
@@ -99,6 +100,7 @@ class _SharedWriter:
         self._environment = environment
         self._lower = lower
         self._types = Types()
+        self._closed: dict[int, _Closed] = {}
         called = {
             (operand.module, operand.index)
             for function in self._plan.functions
@@ -167,47 +169,68 @@ class _SharedWriter:
         """The function's code with everything open filled in for this module."""
         module = self._blobs[function.blob].module
         locals_, runs, opened = cut(module, module.bodies[function.index])
+        closed = self._closed.setdefault(function.blob, _Closed(module, self._types))
         operands = iter(function.operands)
-        written = [self._instruction(module, instruction, operands) for instruction in opened]
+        written: list[bytes] = []
+        for instruction in opened:
+            opcode = instruction[0]
+            if opcode == scan.I32_CONST:
+                operand = next(operands)
+                written.append(closed[instruction] if operand is None else self._read_slot(operand))
+            elif opcode in _CALLS:
+                written.append(self._call(module, instruction, next(operands)))
+            else:
+                written.append(closed[instruction])
         written.append(b"")
         return locals_ + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
 
-    def _instruction(self, module: Module, instruction: bytes, operands: Iterator[Operand]) -> bytes:
+    def _call(self, module: Module, instruction: bytes, operand: Operand) -> bytes:
+        opcode = instruction[0]
+        if isinstance(operand, DirectCall):
+            own = operand.module == self._module
+            index = self._first_own + operand.index if own else self._imported[operand.module, operand.index]
+            return bytes([opcode]) + encode_unsigned(index)
+        assert isinstance(operand, LateCall)
+        indirect = scan.CALL_INDIRECT if opcode == scan.CALL else scan.RETURN_CALL_INDIRECT
+        callee, _ = decode_unsigned(instruction, 1)
+        type_ = self._types[module.function_type(module.function_types[callee])]
+        call = bytes([indirect]) + encode_unsigned(type_) + encode_unsigned(_LATE_TABLE_INDEX)
+        return writer.i32_const(operand.entry) + call
+
+    @staticmethod
+    def _read_slot(operand: Operand) -> bytes:
+        assert isinstance(operand, SlotRead)
+        read = b"\x23" + encode_unsigned(_STACK_POINTER_INDEX + 1 + operand.slot)
+        return read + writer.i32_const(operand.add) + b"\x6a" if operand.add else read
+
+
+class _Closed(dict[bytes, bytes]):
+    """What becomes of the open instructions of one blob that mean the same in all, worked out once for equal bytes."""
+
+    def __init__(self, module: Module, types: Types) -> None:
+        super().__init__()
+        self._module = module
+        self._types = types
+
+    def __missing__(self, instruction: bytes) -> bytes:
+        written = self[instruction] = self._write(instruction)
+        return written
+
+    def _write(self, instruction: bytes) -> bytes:
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
-            operand = next(operands)
-            return writer.i32_const(operand.value) if isinstance(operand, Literal) else _read_slot(operand)
-        if opcode in (scan.CALL, scan.RETURN_CALL):
-            callee, _ = decode_unsigned(instruction, 1)
-            return self._call(opcode, module.function_type(module.function_types[callee]), next(operands))
+            return writer.i32_const(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT):
-            type_index, _ = decode_unsigned(instruction, 1)
-            return self._indirect(opcode, module.function_type(type_index), _PROGRAM_TABLE)
+            type_ = self._types[self._module.function_type(decode_unsigned(instruction, 1)[0])]
+            return bytes([opcode]) + encode_unsigned(type_) + encode_unsigned(_PROGRAM_TABLE)
         if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
             return bytes([opcode, _STACK_POINTER_INDEX])
         if opcode == scan.MEMORY_GROW:
             return instruction
         # What is left in a function that has a shape is a block with a function type.
-        type_index, _ = decode_signed(instruction, 1)
-        return bytes([opcode]) + encode_signed(self._types[module.function_type(type_index)])
-
-    def _call(self, opcode: int, type_: FuncType, operand: Operand) -> bytes:
-        if isinstance(operand, LateCall):
-            indirect = scan.CALL_INDIRECT if opcode == scan.CALL else scan.RETURN_CALL_INDIRECT
-            return writer.i32_const(operand.entry) + self._indirect(indirect, type_, _LATE_TABLE_INDEX)
-        assert isinstance(operand, DirectCall)
-        own = operand.module == self._module
-        index = self._first_own + operand.index if own else self._imported[operand.module, operand.index]
-        return bytes([opcode]) + encode_unsigned(index)
-
-    def _indirect(self, opcode: int, type_: FuncType, table: int) -> bytes:
-        return bytes([opcode]) + encode_unsigned(self._types[type_]) + encode_unsigned(table)
-
-
-def _read_slot(operand: Operand) -> bytes:
-    assert isinstance(operand, SlotRead)
-    read = b"\x23" + encode_unsigned(_STACK_POINTER_INDEX + 1 + operand.slot)
-    return read + writer.i32_const(operand.add) + b"\x6a" if operand.add else read
+        return bytes([opcode]) + encode_signed(
+            self._types[self._module.function_type(decode_signed(instruction, 1)[0])]
+        )
 
 
 def _setter(first: int, count: int) -> bytes:

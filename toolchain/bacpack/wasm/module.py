@@ -82,7 +82,13 @@ class Module:
     @cached_property
     def functions(self) -> list[int]:
         """The type index of each function the module defines."""
-        return self._vector(SectionId.FUNCTION, "functions", limits.MAX_FUNCTIONS, lambda reader: reader.u32())
+        found: list[int] = []
+
+        def read(reader: Reader) -> None:
+            found.extend(reader.numbers(reader.count("functions", limits.MAX_FUNCTIONS), "a type index"))
+
+        self._read_all(SectionId.FUNCTION, read)
+        return found
 
     @cached_property
     def tables(self) -> list[Table]:
@@ -339,7 +345,7 @@ def _read_element(reader: Reader) -> Element:
     count = reader.count("elements", limits.MAX_TABLE_ENTRIES)
     if flags & 4:
         return Element(mode, table, offset, type_, None, [reader.constant_expression() for _ in range(count)])
-    return Element(mode, table, offset, type_, [reader.u32("a function index") for _ in range(count)], None)
+    return Element(mode, table, offset, type_, reader.numbers(count, "a function index"), None)
 
 
 def _read_body(reader: Reader) -> Body:

@@ -111,6 +111,14 @@ class Reader:
             raise self.fail(f"{count} {what} cannot fit in the {self.remaining} bytes left", "wasm-cut-short")
         return count
 
+    def numbers(self, count: int, what: str) -> list[int]:
+        """Read `count` unsigned numbers below 2**32 that follow each other."""
+        if count <= self.remaining and max(self.data[self.position : self.position + count], default=0) < 0x80:
+            self.position += count
+            return list(self.data[self.position - count : self.position])
+        u32 = self.u32
+        return [u32(what) for _ in range(count)]
+
     def name(self, what: str) -> str:
         """Read a UTF-8 string."""
         size = self.count(f"bytes in {what}", MAX_NAME_BYTES)

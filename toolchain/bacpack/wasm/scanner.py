@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from bacpack.wasm.limits import MAX_BRANCH_TARGETS
 from bacpack.wasm.opcodes import OPCODES, Opcode
 from bacpack.wasm.reader import Reader
 
@@ -56,6 +57,7 @@ _ALWAYS_OPEN = frozenset(("memory.grow",))
 #: Immediates of the most frequent instructions, most frequent first: the expression tries its alternatives in order.
 _FREQUENT = (("local",), ("i32",), (), ("memarg",), ("block",))
 
+BR_TABLE = 0x0E
 CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
 GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD2, 0x40
 
@@ -151,13 +153,30 @@ def scan(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
     pairs = _pattern().findall(data, start, end)
     pairs.pop()  # the empty match at the very end
     runs, opened = map(list, zip(*pairs, strict=True))
-    if opened.pop() or 1 in map(len, opened):  # no open instruction takes one byte: something was not understood
+    if not opened.pop() and 1 not in map(len, opened):
+        return runs, opened
+    # No open instruction takes one byte: something was not understood there. Go on after it when it is a long table.
+    first = next(number for number, instruction in enumerate([*opened, b"\0"]) if len(instruction) == 1)
+    at = start + sum(map(len, runs[: first + 1])) + sum(map(len, opened[:first]))
+    after = _after_table(data, at, end)
+    if after is None:
         return _scan_plainly(data, start, end)
-    return runs, opened
+    rest_runs, rest_opened = scan(data, after, end)
+    return [*runs[:first], runs[first] + data[at:after] + rest_runs[0], *rest_runs[1:]], opened[:first] + rest_opened
+
+
+def _after_table(data: bytes, at: int, end: int) -> int | None:
+    """Return where a `br_table` at `at` ends, or None when it is none or cut short."""
+    if at >= end or data[at] != BR_TABLE:
+        return None
+    reader = Reader(data, at + 1, end)
+    count = reader.count("branch targets", MAX_BRANCH_TARGETS)
+    found = re.compile(rb"(?:%b){%d}" % (_LEB, count + 1)).match(data, reader.position, end)
+    return found.end() if found else None
 
 
 def _scan_plainly(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
-    """Do the same by decoding every instruction: for the few that the expression cannot follow, such as long tables."""
+    """Do the same by decoding every instruction: for the few that the expression cannot follow."""
     closed = _closed_instruction()
     reader = Reader(data, start, end)
     runs, opened = [], []
