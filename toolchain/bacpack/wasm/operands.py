@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bacpack.wasm.errors import WasmError
+from bacpack.wasm.limits import MAX_RESULTS
 from bacpack.wasm.module import Module
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
@@ -81,8 +82,8 @@ class _Walk:
     def __init__(self, module: Module) -> None:
         self._module = module
         self._stack: list[int | None] = []
-        # What the body gives back does not matter: nothing follows its end.
-        self._frames = [_Frame(0, 0, is_loop=False, height=0)]
+        # Nothing follows the body's end; but a branch to it may carry all that there is on the stack.
+        self._frames = [_Frame(0, MAX_RESULTS, is_loop=False, height=0)]
         self.found: dict[int, tuple[int, int]] = {}
 
     def _pop(self) -> int | None:
@@ -93,6 +94,13 @@ class _Walk:
         for _ in range(pops):
             self._pop()
         self._stack += [None] * pushes
+        return True
+
+    def _forget(self, count: int) -> bool:
+        """Leave the topmost `count` entries where they are, but no longer take them for constants."""
+        known = len(self._stack) - self._frames[-1].height
+        count = min(count, known)
+        self._stack[len(self._stack) - count :] = [None] * count
         return True
 
     def _unreachable(self) -> bool:
@@ -138,8 +146,7 @@ class _Walk:
             return self._apply(0, frame.results)
         if number == _BR_IF:
             self._pop()
-            arity = self._frames[-1 - values[0]].label_arity
-            return self._apply(arity, arity)  # what the branch carries can be seen elsewhere
+            return self._forget(self._frames[-1 - values[0]].label_arity)  # what it carries can be seen elsewhere
         if number in (_UNREACHABLE, _BR, _BR_TABLE, _RETURN, _RETURN_CALL, _RETURN_CALL_INDIRECT):
             return self._unreachable()
         if number in (_CALL, _CALL_INDIRECT):

@@ -48,7 +48,7 @@ _OPEN = {
     "count": _LEB,
     "i32": _LONG_LEB,
     "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
-    "block": _LEB,
+    "block": rb"(?![\x63\x64])" + _LEB,  # not a reference type, whose heap type follows
 }
 
 #: `memory.grow` is open because a memory may have a maximum.
