@@ -6,6 +6,7 @@ blob. WASI preview 1 is there for every module; its calls work on the memory tha
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.wasm import Kind
 
 _BACKTRACE_HINT = "--report FILE records the calls that led there"
+
+#: What the engine puts before a cause: its number if there are several, and that it is a trap.
+_CAUSE_PREFIX = re.compile(r"^([0-9]+: )?(wasm trap: )?")
 
 #: Bytes that a table takes for each entry.
 _TABLE_ENTRY_BYTES = 8
@@ -244,7 +248,7 @@ def _trap_report(message: str) -> TrapReport:
     backtrace, _, causes = message.partition("Caused by:")
     calls = [line.strip() for line in backtrace.splitlines() if " - " in line]
     reason = next((line.strip() for line in reversed(causes.splitlines()) if line.strip()), _one_line(message))
-    return TrapReport(reason=reason.removeprefix("wasm trap: "), backtrace=calls)
+    return TrapReport(reason=_CAUSE_PREFIX.sub("", reason), backtrace=calls)
 
 
 def _one_line(message: str) -> str:

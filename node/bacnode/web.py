@@ -18,7 +18,7 @@ from bacnode.sources import BlockSource, too_large
 from bacpack import __version__
 from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError, block_mismatch
 from bacpack.content.cid import Cid
-from bacpack.errors import UnreachableError
+from bacpack.errors import InputError, UnreachableError
 
 # httpx2 is imported where it is used: its import takes longer than most programs run, and most need no network.
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ class Web:
         # The trustless gateway protocol: https://specs.ipfs.tech/http-gateways/trustless-gateway/
         url = f"{peer}/ipfs/{cid}?format=raw"
         accept = {"Accept": "application/vnd.ipld.raw"}
-        status, body = self._request(url, MAX_BLOCK_BYTES, accept, any_address=True)
+        try:
+            status, body = self._request(url, MAX_BLOCK_BYTES, accept, any_address=True)
+        except InputError as error:
+            # This peer is at fault and not the module: others may be asked.
+            raise _failed(url, error.message) from error
         if status in _NOT_HERE:
             raise MissingBlockError(cid, f"the peer {peer}")
         if status != 200:

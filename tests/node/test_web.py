@@ -137,9 +137,10 @@ def test_a_peers_block_larger_than_blocks_may_be_is_refused(server: FileServer) 
     cid = Cid.of_raw(large)
     server.put_block(str(cid), large)
     (peer,) = Web([server.url]).peers
-    with pytest.raises(InputError) as raised:
+    with pytest.raises(UnreachableError) as raised:
         peer.get(cid)
-    assert raised.value.code == "too-large"
+    assert raised.value.code == "url-failed"
+    assert str(MAX_BLOCK_BYTES) in raised.value.message
 
 
 def test_a_peer_in_trouble_is_unreachable(server: FileServer) -> None:
