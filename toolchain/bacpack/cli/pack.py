@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -56,8 +57,10 @@ def command(output: Output, *, paths: tuple[Path, ...], car: Path) -> None:
 
 def refuse_output_inside(paths: tuple[Path, ...], car: Path) -> None:
     """Raise `InputError` if the CAR file would be written among what is packed, and so be in it the next time."""
+    # realpath takes a loop of links as it is, where Path.resolve raises.
+    target = Path(os.path.realpath(car))
     for path in paths:
-        if path.is_dir() and car.resolve().is_relative_to(path.resolve()):
+        if path.is_dir() and target.is_relative_to(os.path.realpath(path)):
             raise InputError(
                 "output-inside-input",
                 f"`{car}` is inside `{path}`, which is packed",

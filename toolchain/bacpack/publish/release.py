@@ -62,7 +62,7 @@ def plan_release(paths: Sequence[Path]) -> Release:
     else:
         tree = {}
         for path in paths:
-            name = path.resolve().name
+            name = _own_name(path)
             if name in tree:
                 raise InputError(
                     "duplicate-name",
@@ -75,13 +75,18 @@ def plan_release(paths: Sequence[Path]) -> Release:
     for prefix, manifest in manifests.items():
         _check_against(manifest, prefix, files)
     return Release(
-        name=paths[0].resolve().name.removesuffix(_SUFFIX),
+        name=_own_name(paths[0]).removesuffix(_SUFFIX),
         root=root,
         apps=_apps(tree, manifests, files),
         files={path: built.cid for path, built in files.items()},
         left_out=tuple(left_out),
         dag=dag,
     )
+
+
+def _own_name(path: Path) -> str:
+    """Return the name of `path` itself, also where it is `.` or ends in `..`, but not of what it is a link to."""
+    return path.name if path.name not in ("", "..") else path.resolve().name
 
 
 def _tree_of(folder: Path, prefix: str, manifests: dict[str, Manifest], left_out: list[str]) -> Tree:
