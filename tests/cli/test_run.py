@@ -131,9 +131,8 @@ def test_a_panic_ends_with_134_and_says_why_it_trapped(command: Command) -> None
 
 
 def test_a_variable_without_value_is_ours(command: Command) -> None:
-    ours = command(
-        "run", "--env", "WORDCOUNT_CASE", PROGRAMS["wordcount"], stdin=b"A a\n", env={"WORDCOUNT_CASE": "keep"}
-    )
+    line = ["run", "--env", "WORDCOUNT_CASE", PROGRAMS["wordcount"]]
+    ours = command(*line, stdin=b"A a\n", env={"WORDCOUNT_CASE": "keep"})
     assert ours.stdout == command("run", "--env", "WORDCOUNT_CASE=keep", PROGRAMS["wordcount"], stdin=b"A a\n").stdout
     assert command(*line, stdin=b"A a\n").stdout != ours.stdout
 
