@@ -1,0 +1,214 @@
+"""Disks that are full, folders that cannot be used, and processes that are killed: nothing half-written is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from bacpack.content.cid import Cid
+from bacpack.content.keep import survey
+from bacpack.content.pins import Pins
+from bacpack.content.store import BlockStore
+from bacpack.content.transfer import inspect_car
+from content.harness import Bacpack, command
+from publish.releases import write_release
+
+KILLS = 15
+
+
+def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack, tmp_path: Path) -> None:
+    folder, car = tmp_path / "out", tmp_path / "release.car"
+    write_release(folder, apps=4, modules=30, module_bytes=100_000)
+    started = time.monotonic()
+    expected = Bacpack(tmp_path / "undisturbed").ok("publish", folder)
+    whole = time.monotonic() - started
+    root = Cid.parse(expected["root"])
+    store = BlockStore(bacpack.home)
+    source = random.Random(7)
+    kills = midway = 0
+    for attempt in range(2 * KILLS):
+        if attempt % 4 == 0:
+            # Begin again from nothing now and then, so that kills also fall on the first moments of a store.
+            shutil.rmtree(bacpack.home, ignore_errors=True)
+        line = command("publish", folder, "--car", car)
+        with subprocess.Popen(line, env=bacpack.environment, stdout=subprocess.DEVNULL) as process:
+            time.sleep(source.uniform(0.4, 1.0) * whole)
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+        # Reading verifies: a block under its final name is whole.
+        blocks = sum(1 for cid in store if store.get(cid) is not None)
+        midway += 0 < blocks < expected["blocks"]
+        if Pins(bacpack.home).all():
+            # A pin is made last: where there is one, nothing is missing.
+            assert survey(store, root).missing == []
+        if car.exists():
+            assert inspect_car(car).missing == ()
+            car.unlink()
+        if kills >= KILLS and midway >= 3:
+            break
+    assert kills >= KILLS // 2, f"only {kills} of the processes were still running when they were killed"
+    assert midway, "no process was killed while it was storing blocks"
+    again = bacpack.ok("publish", folder)
+    assert again["root"] == expected["root"]
+    assert survey(store, root).blocks == expected["blocks"]
+    collected = bacpack.ok("gc")
+    assert (collected["missing"], collected["kept_blocks"]) == ([], expected["blocks"])
+    # What killed processes left in the folder for temporary files is gone.
+    assert not list((bacpack.home / "blocks" / "tmp").iterdir())
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """On a file system of 2 MiB, mounted in a namespace of its own: the release does not fit."""
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    folder, disk = tmp_path / "out", tmp_path / "disk"
+    disk.mkdir()
+    write_release(folder, modules=10, module_bytes=400_000)
+    script = (
+        f"mount -t tmpfs -o size=2m tmpfs {disk} || exit 99\n"
+        f'"$@"; status=$?; find {disk} -path "*/blocks/tmp/*" -o -name "*.car" -o -name ".bacpack-*"\n'
+        "exit $status"
+    )
+    for arguments in (("publish", folder), ("pack", folder, "-o", disk / "x.car")):
+        done = subprocess.run(
+            [
+                "unshare",
+                "--mount",
+                "--user",
+                "--map-root-user",
+                "sh",
+                "-c",
+                script,
+                "sh",
+                *command(*arguments, "--json"),
+            ],
+            env={**os.environ, "BACPACK_HOME": str(disk / "home")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode == 99 or "unshare" in done.stderr:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        answer, *left = done.stdout.splitlines()
+        assert done.returncode == 2, done
+        assert json.loads(answer)["error"]["code"] == "disk-full", done
+        assert done.stderr == ""
+        assert left == []
+
+
+def limited_to(size: int) -> None:
+    """No file may grow beyond `size`: the portable way to make a write fail midway."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_write_that_fails_midway_leaves_nothing(bacpack: Bacpack, tmp_path: Path) -> None:
+    folder, car = tmp_path / "out", tmp_path / "x.car"
+    write_release(folder, modules=3, module_bytes=400_000)
+    for arguments in (("publish", folder), ("pack", folder, "-o", car), ("publish", folder, "--car", car)):
+        done = subprocess.run(
+            command(*arguments, "--json"),
+            env=bacpack.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            preexec_fn=lambda: limited_to(300_000),
+        )
+        assert done.returncode == 2, done
+        error = json.loads(done.stdout)["error"]
+        assert error["code"] == "io-error"
+        assert "File too large" in error["message"]
+        assert "Traceback" not in done.stderr
+    assert not car.exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".bacpack")]
+    assert [name for name in bacpack.files() if "/tmp/" in name] == []
+    assert bacpack.ok("pin", "ls") == {"pins": []}
+    store = BlockStore(bacpack.home)
+    assert all(cid.matches(store.get(cid)) for cid in store)
+    assert bacpack.ok("publish", folder)["pins"] == [{"target": "store", "status": "pinned"}]
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    """Root may write anywhere that can be written at all, so these hold for root as well."""
+    folder = tmp_path / "out"
+    write_release(folder)
+    file = tmp_path / "file"
+    file.touch()
+    Bacpack(file).fails(2, "not-a-folder", "publish", folder)
+    Bacpack(file / "below").fails(2, "not-found", "publish", folder)
+    Bacpack(Path("/proc/bacpack")).fails(2, "not-found", "publish", folder)
+    bacpack = Bacpack(tmp_path / "home")
+    bacpack.fails(2, "not-a-folder", "pack", folder, "-o", file / "x.car")
+    bacpack.fails(2, "not-found", "publish", folder, "--car", "/proc/x.car")
+    bacpack.fails(2, "is-a-directory", "pack", folder / "app-0.wasm", "-o", tmp_path / "out")
+    assert not bacpack.home.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_places_without_permission(tmp_path: Path) -> None:
+    folder, closed = tmp_path / "out", tmp_path / "closed"
+    write_release(folder)
+    closed.mkdir(mode=0o500)
+    Bacpack(closed / "home").fails(2, "no-permission", "publish", folder)
+    bacpack = Bacpack(tmp_path / "home")
+    bacpack.fails(2, "no-permission", "pack", folder, "-o", closed / "x.car")
+    (folder / "modules").chmod(0)
+    bacpack.fails(2, "no-permission", "publish", folder)
+    (folder / "modules").chmod(0o700)
+
+
+def test_what_cannot_be_read(bacpack: Bacpack, tmp_path: Path) -> None:
+    loop, gone, pipe, odd = (tmp_path / name for name in ("loop", "gone", "pipe", "odd"))
+    loop.symlink_to(loop)
+    gone.symlink_to(tmp_path / "nowhere")
+    os.mkfifo(pipe)
+    odd.mkdir()
+    bacpack.fails(2, "not-found", "publish", tmp_path / "absent")
+    bacpack.fails(2, "not-found", "publish", gone)
+    bacpack.fails(2, "io-error", "publish", loop)
+    bacpack.fails(2, "not-a-regular-file", "publish", pipe)
+    bacpack.fails(2, "not-a-regular-file", "publish", "/dev/null")
+    (odd / "linked").symlink_to(tmp_path)
+    bacpack.fails(2, "not-a-regular-file", "publish", odd)
+    (odd / "linked").unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(odd / "socket"))
+        bacpack.fails(2, "not-a-regular-file", "publish", odd)
+    (odd / "socket").unlink()
+    Path(os.fsdecode(os.fsencode(odd) + b"/caf\xe9")).touch()
+    bacpack.fails(2, "bad-name", "publish", odd)
+    assert not bacpack.home.exists()
+
+
+def test_an_interrupted_publish_says_so(bacpack: Bacpack, tmp_path: Path) -> None:
+    """While it waits for garbage collection, which is as long as a test likes."""
+    folder = tmp_path / "out"
+    write_release(folder)
+    with (
+        BlockStore(bacpack.home).collecting(),
+        subprocess.Popen(
+            command("publish", folder),
+            env=bacpack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stderr is not None
+        assert process.stderr.readline() == "waiting for garbage collection to end\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.strip()) == (130, "interrupted")
+    assert bacpack.ok("pin", "ls") == {"pins": []}
