@@ -12,8 +12,9 @@ from itertools import chain
 
 from bacpack.wasm import Module
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_unsigned, encode_unsigned
+from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.operands import ZERO, constant_bases
+from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Body
 from bacpack.wasm.writer import i32_const
 
@@ -36,16 +37,21 @@ def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes
     """Move addresses from offsets to the constants they are added to, and write all padded offsets minimally."""
     code = b"".join(chain.from_iterable(zip(runs, [*opened, b""], strict=True)))
     bases = constant_bases(module, code) if ZERO in code else {}
-    addresses = dict(bases.values())
     pieces: list[tuple[int, bytes, bytes]] = []  # position, old bytes, new bytes, of what changes
+    addresses: dict[int, int] = {}
     position = 0
     for run, instruction in zip(runs, [*opened, b""], strict=True):
         at = position + len(run)
-        if instruction and _is_access(instruction):
-            opcode_and_alignment = instruction[:2]
-            offset = 0 if at in bases else decode_unsigned(instruction, 2)[0]
-            pieces.append((at, instruction, opcode_and_alignment + encode_unsigned(offset)))
         position = at + len(instruction)
+        if not instruction or not _is_access(instruction):
+            continue
+        _, (alignment, memory, offset) = Reader(instruction).instruction()
+        if memory:
+            continue  # an access to another memory than the environment's keeps its form
+        if at in bases:
+            addresses[bases[at][0]] = offset
+            offset = 0
+        pieces.append((at, instruction, instruction[:1] + encode_unsigned(alignment) + encode_unsigned(offset)))
     pieces += [(base, ZERO, i32_const(address)) for base, address in addresses.items()]
     out: list[bytes] = []
     last = 0

@@ -29,9 +29,10 @@ class Demand:
     kept: list[int]
     #: Shared functions it imports, by index.
     imported: dict[int, Home]
-    #: Functions that are reached by a function of the remainder that only calls them: host functions whose reference is
+    #: Functions that are reached through one of the remainder that only calls them: host functions whose reference is
     #: taken, because a host serves the module that calls it, and shared functions that the blob exports.
-    forwarded: list[int]
+    forwarded_hosts: list[int]
+    forwarded_exports: list[int]
     #: Shared functions that their modules place into the program's table.
     placed: list[Home]
 
@@ -63,6 +64,7 @@ def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     kept = [index for index in range(first, first + len(blob.functions)) if index not in homes]
     called = {callee for index in kept for callee in blob.functions[index - first].calls}
     referenced = set(_references(module))
+    referenced |= {callee for index in kept for callee in blob.functions[index - first].references}
     referenced |= {shared[position] for plan_ in plan.modules for shared in plan_.late if position in shared}
     exported = {entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
     needed = {index for index in called | referenced | exported if index in homes}
@@ -75,7 +77,8 @@ def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     return Demand(
         kept=sorted({*kept, *copied}),
         imported={index: homes[index] for index in sorted(needed - copied)},
-        forwarded=sorted(host | {index for index in exported - copied if index in homes}),
+        forwarded_hosts=sorted(host),
+        forwarded_exports=sorted(index for index in exported - copied if index in homes),
         placed=placed,
     )
 

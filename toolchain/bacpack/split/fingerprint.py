@@ -13,15 +13,18 @@ from hashlib import blake2b
 from itertools import chain
 
 from bacpack.split.canonical import cut
-from bacpack.wasm import Kind, Module
+from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
 from bacpack.wasm.types import FUNCREF, I32
 from bacpack.wasm.writer import func_type
 
 #: Kinds of operands, one character each in `Function.kinds`.
-CONST, CALL = "c", "f"
+CONST, CALL, REFERENCE = "c", "f", "r"
 
+#: Stands for a constant that is left open. It is no opcode: `i32.const` itself would read as a constant with its bytes
+#: taken from what follows, and two functions that differ could look alike.
+_ANY_CONST = b"\xff"
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
@@ -45,7 +48,15 @@ class Function:
     @property
     def calls(self) -> list[int]:
         """Indices of the functions it calls directly, one for each call."""
-        return [value for kind, value in zip(self.kinds, self.operands, strict=True) if kind == CALL]
+        return self._operands(CALL)
+
+    @property
+    def references(self) -> list[int]:
+        """Indices of the functions whose reference it takes."""
+        return self._operands(REFERENCE)
+
+    def _operands(self, wanted: str) -> list[int]:
+        return [value for kind, value in zip(self.kinds, self.operands, strict=True) if kind == wanted]
 
 
 @dataclass(slots=True)
@@ -137,7 +148,7 @@ class _Shapes(dict[bytes, _Form]):
 
     def signature(self, type_index: int) -> bytes | None:
         """The structure of a function type that means the same in every module, or None."""
-        if type_index >= len(self._module.types):
+        if not 0 <= type_index < len(self._module.types):
             return None
         entry = self._module.types[type_index]
         if entry.function is None or not entry.alone or not entry.function.is_plain:
@@ -151,7 +162,7 @@ class _Shapes(dict[bytes, _Form]):
     def _form(self, instruction: bytes) -> _Form:
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
-            return _Form(b"\x41", CONST, decode_signed(instruction, 1)[0])
+            return _Form(_ANY_CONST, CONST, decode_signed(instruction, 1)[0])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:
@@ -171,16 +182,20 @@ class _Shapes(dict[bytes, _Form]):
         if opcode == scan.MEMORY_GROW and instruction == b"\x40\x00":
             return _Form(instruction) if not self._bounded else _Form(reason="grows a memory that has a maximum")
         if opcode == scan.REF_FUNC:
-            return _Form(
-                kind=CALL, value=decode_unsigned(instruction, 1)[0], reason="takes the reference of a function"
-            )
+            referenced, _ = decode_unsigned(instruction, 1)
+            self._check_function(referenced)
+            return _Form(kind=REFERENCE, value=referenced, reason="takes the reference of a function")
         self.names_segments |= opcode in (0xFB, 0xFC)
         return _Form(reason="uses tables, segments, tags or types of its own module")
 
+    def _check_function(self, index: int) -> None:
+        if index >= len(self._module.function_types):
+            section = self._module.section(SectionId.CODE)
+            raise WasmError("wasm-malformed", f"function {index} does not exist", section.start if section else 0)
+
     def _call(self, opcode: int, instruction: bytes) -> _Form:
         callee, _ = decode_unsigned(instruction, 1)
-        if callee >= len(self._module.function_types):
-            return _Form(kind=CALL, value=callee, reason="calls a function that does not exist")
+        self._check_function(callee)
         signature = self.signature(self._module.function_types[callee])
         if signature is None:
             return _Form(kind=CALL, value=callee, reason="calls a function whose type belongs to its own module")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bacpack.errors import InputError
-from bacpack.wasm import Kind, Limits, Module
+from bacpack.split.demand import element_functions, referenced_function
+from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
 
 
 def refuse_unsound(name: str, module: Module) -> None:
@@ -22,6 +23,7 @@ def refuse_unsound(name: str, module: Module) -> None:
         )
     for memory in module.memories[:1]:
         _refuse_memory(name, memory)
+    _refuse_dangling(module)
 
 
 def _refuse_memory(name: str, memory: Limits) -> None:
@@ -30,6 +32,21 @@ def _refuse_memory(name: str, memory: Limits) -> None:
         raise _refusal(name, "its memory is shared between threads", hint)
     if memory.is_64:
         raise _refusal(name, "its memory has 64-bit addresses", "build it for wasm32")
+
+
+def _refuse_dangling(module: Module) -> None:
+    """Raise `WasmError` when something outside of code names a function that does not exist."""
+    named = [(SectionId.EXPORT, entry.index) for entry in module.exports if entry.kind == Kind.FUNCTION]
+    named += [(SectionId.ELEMENT, index) for element in module.elements for index in element_functions(element)]
+    if module.start is not None:
+        named.append((SectionId.START, module.start))
+    for entry in module.globals:
+        if (index := referenced_function(entry.init)) is not None:
+            named.append((SectionId.GLOBAL, index))
+    for section_id, index in named:
+        if index >= len(module.function_types):
+            section = module.section(section_id)
+            raise WasmError("wasm-malformed", f"function {index} does not exist", section.start if section else 0)
 
 
 def _refusal(name: str, reason: str, hint: str) -> InputError:

@@ -101,7 +101,7 @@ class _Instructions(dict[bytes, bytes]):
             table, _ = decode_unsigned(instruction, position)
             return bytes([opcode]) + encode_unsigned(type_index) + encode_unsigned(numbers.table(table))
         if opcode == scan.MEMORY_GROW:
-            return numbers.grow_memory() if instruction == b"\x40\0" else instruction
+            return instruction if decode_unsigned(instruction, 1)[0] else numbers.grow_memory()
         if opcode in (0x25, 0x26) or (opcode == 0xFC and instruction[1] >= 0x0C and instruction[1] != 0x0D):
             return self._table_instruction(instruction)
         return instruction  # types, tags and segments keep their numbers, and so do memories
@@ -130,7 +130,8 @@ class _Numbers:
         self._imported_tables = self._next_table = len(module.imported(Kind.TABLE))
         self._imported_globals = len(module.imported(Kind.GLOBAL))
         self._functions = {index: index for index in range(self._next_function)}
-        self._forwarders: dict[int, int] = {}
+        self._referenced_hosts: dict[int, int] = {}
+        self._exported: dict[int, int] = {}
         #: Imports that bacpack adds.
         self.imports: list[Import] = []
         #: Functions whose reference code takes: a module must declare them outside of code.
@@ -168,11 +169,18 @@ class _Numbers:
         self._next_function += 1
         return self._next_function - 1
 
-    def add_forwarder(self, index: int) -> None:
-        """Add a function that calls another and stands for it where its reference is taken."""
+    def forward_host(self, index: int) -> None:
+        """Add a function that calls a host function and stands for it where its reference is taken."""
+        self._referenced_hosts[index] = self._forward(index)
+
+    def forward_export(self, index: int) -> None:
+        """Add a function that calls a shared one and stands for it where it is exported."""
+        self._exported[index] = self._forward(index)
+
+    def _forward(self, index: int) -> int:
         type_index = self._module.function_types[index]
         parameters = len(self._module.function_type(type_index).params)
-        self._forwarders[index] = self.add_function(type_index, start.forward(self._functions[index], parameters))
+        return self.add_function(type_index, start.forward(self._functions[index], parameters))
 
     def function(self, index: int) -> int:
         """The number of a function that is called."""
@@ -180,13 +188,13 @@ class _Numbers:
 
     def reference(self, index: int) -> int:
         """The number of a function whose reference is taken."""
-        return self._forwarders[index] if index in self._forwarders else self._functions[index]
+        return self._referenced_hosts[index] if index in self._referenced_hosts else self._functions[index]
 
     def export(self, entry: Export) -> Export:
         """An export of the blob with its new number."""
         if entry.kind == Kind.FUNCTION:
-            imported = entry.index < len(self._module.imported(Kind.FUNCTION))
-            return replace(entry, index=entry.index if imported else self.reference(entry.index))
+            exported = self._exported[entry.index] if entry.index in self._exported else self._functions[entry.index]
+            return replace(entry, index=exported)
         if entry.kind == Kind.TABLE:
             return replace(entry, index=self.table(entry.index))
         return replace(entry, index=self.global_(entry.index)) if entry.kind == Kind.GLOBAL else entry
@@ -239,8 +247,10 @@ class _RemainderWriter:
         init = self._import_shared()
         for index in self._demand.kept:
             numbers.define(index)
-        for index in self._demand.forwarded:
-            numbers.add_forwarder(index)
+        for index in self._demand.forwarded_hosts:
+            numbers.forward_host(index)
+        for index in self._demand.forwarded_exports:
+            numbers.forward_export(index)
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
         steps = [self._grow(), *init, self._fill_late_tables(), self._fill_table()]
@@ -443,21 +453,31 @@ class _RemainderWriter:
 def merged_data(module: Module, *, keep_numbers: bool) -> list[tuple[Data, bytes]]:
     """The data segments and their contents, neighbours joined over small gaps unless their numbers must be kept.
 
-    A gap is filled with zeros, which is what a memory holds that nobody wrote to: so segments are joined only in rising
-    order and where they certainly fit.
+    A gap is filled with zeros, which is what a memory holds that nobody wrote to: so a segment is joined only to one
+    that reaches further than all before it, and only where both certainly fit.
     """
     joined: list[tuple[Data, bytearray]] = []
-    end: int | None = None
     size = module.memories[0].minimum * PAGE_BYTES if module.memories else 0
+    highest: int | None = 0  # up to where memory may have been written; None once that is not known
+    joinable = False
     for data in module.data_segments:
         content = module.data[data.start : data.end]
-        offset = constant_offset(data.offset) if data.mode == Mode.ACTIVE and data.memory == 0 else None
-        fits = offset is not None and offset + len(content) <= size and not keep_numbers
-        if fits and offset is not None and end is not None and 0 <= offset - end <= _LARGEST_GAP:
-            joined[-1][1].extend(bytes(offset - end) + content)
+        if data.mode == Mode.PASSIVE or data.memory:
+            joined.append((data, bytearray(content)))
+            joinable = False
+            continue
+        offset = constant_offset(data.offset)
+        end = None if offset is None or offset + len(content) > size else offset + len(content)
+        if end is None or offset is None or highest is None:
+            joined.append((data, bytearray(content)))
+            highest, joinable = None, False
+            continue
+        if joinable and 0 <= offset - highest <= _LARGEST_GAP:
+            joined[-1][1].extend(bytes(offset - highest) + content)
         else:
             joined.append((data, bytearray(content)))
-        end = offset + len(content) if fits and offset is not None else None
+        joinable = end >= highest and not keep_numbers
+        highest = max(highest, end)
     return [(data, bytes(content)) for data, content in joined]
 
 
