@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from bacpack.split.fingerprint import Blob
 from bacpack.split.match import SharedFunction
@@ -82,4 +82,4 @@ def _rust_library(crate: str) -> str:
 @cache
 def _libc_names() -> frozenset[str]:
     """Names of functions in wasi-libc, made from the symbol table of its archive."""
-    return frozenset(files("bacpack.split").joinpath("libc_names.txt").read_text().split())
+    return frozenset(Path(__file__).with_name("libc_names.txt").read_text().split())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 
 from bacpack.wasm import Module
 from bacpack.wasm import scanner as scan
@@ -18,19 +19,18 @@ from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Body
 from bacpack.wasm.writer import i32_const
 
+_ACCESSES = frozenset(range(0x28, 0x3F))
+_opcode = itemgetter(0)
+
 
 @lru_cache(maxsize=4096)  # a body that is read again soon, as when there is one blob, is not cut again
 def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
     start = scan.code_start(module.data, body.start, body.end)
     runs, opened = scan.scan(module.data, start, body.end)
-    if any(map(_is_access, opened)):
+    if not _ACCESSES.isdisjoint(map(_opcode, opened)):
         runs, opened = _canonical(module, start, runs, opened)
     return module.data[body.start : start], runs, opened
-
-
-def _is_access(instruction: bytes) -> bool:
-    return 0x28 <= instruction[0] <= 0x3E
 
 
 def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -43,7 +43,7 @@ def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes
     for run, instruction in zip(runs, [*opened, b""], strict=True):
         at = position + len(run)
         position = at + len(instruction)
-        if not instruction or not _is_access(instruction):
+        if not instruction or instruction[0] not in _ACCESSES:
             continue
         _, (alignment, memory, offset) = Reader(instruction).instruction()
         if memory:

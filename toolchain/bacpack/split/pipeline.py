@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import cast
@@ -156,6 +154,9 @@ def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> li
     modules = [_read(entry) for entry in inputs]
     if workers < 2 or sum(len(entry.data) for entry in inputs) < _WORTH_A_PROCESS:
         return [_fingerprint(entry, module) for entry, module in zip(inputs, modules, strict=True)]
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
     # Forked workers find the blobs in their memory: only results travel.
     _Worker.inputs, _Worker.modules = inputs, modules
     context = multiprocessing.get_context("fork")

@@ -109,7 +109,7 @@ class _Resolver:
         resolved = []
         for function, (users, kinds, values) in zip(functions, columns, strict=True):
             operands = [
-                self._call(users, column) if kind == CALL else slots.operand(users, column)
+                self._call(users, column) if kind == CALL else slots.operand(users, column) if len(users) > 1 else None
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
@@ -127,11 +127,19 @@ class _Resolver:
         )
 
     def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:
-        home = self._homes[users[0]].get(callees[0])
-        if home is not None and home[0] <= self._module:
-            homes = self._homes
-            if all(homes[blob].get(callee) == home for blob, callee in zip(users, callees, strict=True)):
-                return self._direct.setdefault(home, DirectCall(*home))
+        homes = self._homes
+        home = homes[users[0]].get(callees[0])
+        if (
+            home is not None
+            and home[0] <= self._module
+            and (
+                len(users) == 1
+                or all(homes[blob].get(callee) == home for blob, callee in zip(users, callees, strict=True))
+            )
+        ):
+            if home not in self._direct:
+                self._direct[home] = DirectCall(*home)
+            return self._direct[home]
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
 
 

@@ -18,6 +18,9 @@ _LEB = rb"[\x80-\xff]*+[\x00-\x7f]"
 #: A LEB of two bytes or more.
 _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 
+#: Branch tables of up to so many targets are part of the expression; for each one more it takes longer to compile.
+_LONGEST_TABLE = 40
+
 # Immediates that mean the same in any module. An i32 constant of one byte is taken as such too: addresses are larger.
 # An offset of five bytes is one that a linker padded: an address.
 _CLOSED = {
@@ -37,7 +40,9 @@ _CLOSED = {
     "lanes": rb".{16}",
     "lane": rb".",
     "zero": rb"\x00",
-    "labels": rb"(?:" + b"|".join(rb"%b(?:%b){%d}" % (re.escape(bytes([n])), _LEB, n + 1) for n in range(128)) + rb")",
+    "labels": rb"(?:"
+    + b"|".join(rb"%b(?:%b){%d}" % (re.escape(bytes([n])), _LEB, n + 1) for n in range(_LONGEST_TABLE + 1))
+    + rb")",
 }
 
 # Immediates that depend on the module, and the forms of the above that do.
