@@ -42,6 +42,9 @@ class Fetched:
         return self.url or "" if self.cid is None else str(self.cid.to_v1())
 
 
+#: Problems that are gathered before the rest of the graph is left alone: nobody reads more, and each takes memory.
+_MAX_PROBLEMS = 100
+
 #: Returns the module that a reference names, of at most so many bytes; raises `BacpackError` when there is none.
 Fetch: TypeAlias = Callable[[CidRef | UrlRef, int], Fetched]
 
@@ -123,6 +126,7 @@ class _Resolver:
         #: What each namespace led to, so that no name is fetched twice; an error as well.
         self._by_namespace: dict[str, Node | BacpackError] = {}
         self._total_bytes = 0
+        self._problems = 0
 
     def resolve(self, root: Fetched) -> Graph:
         node, _ = self._add(root)
@@ -139,6 +143,9 @@ class _Resolver:
                 self._link(node, namespace, entries, path)
             except BacpackError as error:
                 node.problems.append(_on_path(error, path))
+                self._problems += 1
+            if self._problems >= _MAX_PROBLEMS:
+                break
         self._finished.append(node)
 
     def _link(self, node: Node, namespace: str, wanted: list[ImportedItem], path: tuple[Node, ...]) -> None:

@@ -23,8 +23,11 @@ from bacnode.resolver import Graph, Node
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.wasm import Kind
 
+_MEMORY_HINT = "give it more memory with --max-memory"
 _BACKTRACE_HINT = "--report FILE records the calls that led there"
 
+#: What the engine says when a memory or table is larger from the start than it may become.
+_OVER_LIMIT = re.compile("exceeds (memory|table) limits")
 #: What the engine puts before a cause: its number if there are several, and that it is a trap.
 _CAUSE_PREFIX = re.compile(r"^([0-9]+: )?(wasm trap: )?")
 
@@ -68,7 +71,11 @@ class Outcome:
 
 
 class TrapError(BacpackError):
-    """The program did what no program may, such as to divide by zero, and was ended; the code is `trap`."""
+    """The program did what no program may, such as to divide by zero, and was ended.
+
+    The code is `trap`, or `memory-limit` when its memory is beyond the limit from the start: a blob cannot be
+    instantiated then and a split program traps, and nobody should have to tell the two apart.
+    """
 
     #: What the wasmtime command ends with: the shell's number for SIGABRT, as after `abort` in a native program.
     exit_status = 134
@@ -155,18 +162,24 @@ class Runtime:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
             report = _trap_report(trap.message)
-            error = TrapError("trap", f"the program trapped: {report.reason}", hint=_BACKTRACE_HINT)
+            # A split program takes its memory while it is being set up, and traps there if it gets none.
+            starved = not instantiated and job.limits.memory_bytes is not None
+            hint = _MEMORY_HINT if starved else _BACKTRACE_HINT
+            error = TrapError("trap", f"the program trapped: {report.reason}", hint=hint)
             return Outcome(error.exit_status, trap=report, error=error)
         except wasmtime.WasmtimeError as failure:
+            report = _trap_report(str(failure))
+            if _OVER_LIMIT.search(report.reason):
+                error = TrapError("memory-limit", f"the program cannot start: {report.reason}", hint=_MEMORY_HINT)
+                return Outcome(error.exit_status, trap=report, error=error)
             if instantiated:
-                report = _trap_report(str(failure))
                 message = f"a call to the host broke its rules: {report.reason}"
                 refused = CheckFailedError("host-call", message, hint=_BACKTRACE_HINT)
                 return Outcome(refused.exit_status, trap=report, error=refused)
             raise InputError(
                 "cannot-instantiate",
                 f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(failure))}",
-                hint="see what it needs with `bacpack inspect`; a larger --max-memory may be what is missing",
+                hint="see what it needs with `bacpack inspect`",
                 details={"module": node.fetched.name},
             ) from failure
         return Outcome(0, results)

@@ -245,6 +245,18 @@ def test_all_problems_are_gathered() -> None:
     assert all(isinstance(problem, InputError | UnreachableError) for problem in graph.problems)
 
 
+def test_not_more_problems_are_gathered_than_anybody_reads() -> None:
+    graph = resolve(fetched(importing(*((f"n{number}", "f") for number in range(2000)))), FakeFetch(), LIMITS)
+    assert len(list(graph.problems)) == 100
+
+
+def test_ten_thousand_imports_are_no_trouble() -> None:
+    fetch = FakeFetch()
+    leaf = fetch.add(LEAF)
+    resolve(fetched(importing(*[(leaf, "f")] * 10_000)), fetch, LIMITS).check()
+    assert fetch.asked == [leaf]
+
+
 def test_a_node_lists_each_provider_once() -> None:
     fetch = FakeFetch()
     leaf = fetch.add(LEAF)

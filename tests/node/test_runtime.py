@@ -180,9 +180,20 @@ def test_a_table_beyond_the_limit_is_not_granted() -> None:
     assert run(program, memory_bytes=800).results == ["-1"]
 
 
-def test_a_memory_that_starts_beyond_the_limit_is_refused() -> None:
-    error = refused("cannot-instantiate", assemble(GROWING), memory_bytes=1 << 15)
-    assert "--max-memory" in (error.hint or "")
+def test_a_memory_that_starts_beyond_the_limit_ends_the_program() -> None:
+    outcome = run(assemble(GROWING), memory_bytes=1 << 15)
+    assert outcome.exit_code == 134
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.hint) == ("memory-limit", "give it more memory with --max-memory")
+
+
+def test_a_program_that_takes_its_memory_in_its_start_section_ends_alike() -> None:
+    program = assemble("""(module (memory 0)
+      (func $start (if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))) (start $start)
+      (func (export "result")))""")
+    outcome = run(program, memory_bytes=1 << 15)
+    assert outcome.exit_code == 134
+    assert outcome.error is not None and outcome.error.hint == "give it more memory with --max-memory"
 
 
 def test_a_memory_that_a_module_wants_larger_than_it_is_is_refused() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.sources import source_options
 from bacpack.errors import BacpackError, InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -37,11 +39,9 @@ _SHOWN_USERS = 4
 
 @click.command(epilog=EPILOG)
 @click.argument("ref")
-@click.option("--peer", "peers", metavar="URL", multiple=True, show_envvar=True,
-              help="Ask this node for modules that are not here.")  # fmt: skip
-@click.option("--offline", is_flag=True, show_envvar=True, help="Use what is here and never the network.")
+@source_options
 @common_options
-def command(output: Output, *, ref: str, peers: tuple[str, ...], offline: bool) -> None:
+def command(output: Output, *, ref: str, peer: Sequence[str], offline: bool, allow_private: bool) -> None:
     """Show the imports, exports and modules of a program, or the programs of a release.
 
     REF is a .wasm or .car file, a folder, a CID, CID/path, ipfs://… or an http(s) URL. Nothing is run.
@@ -57,7 +57,7 @@ def command(output: Output, *, ref: str, peers: tuple[str, ...], offline: bool) 
     from bacpack.home import data_folder
 
     limits = LoadLimits()
-    web = Web(peers, offline=offline)
+    web = Web(peer, offline=offline, allow_private=allow_private)
     opened = open_ref(ref, BlockStore(data_folder()), web, limits)
     if isinstance(opened, Program):
         kinds, users = _known(opened.folder)

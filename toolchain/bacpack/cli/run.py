@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from bacpack.cli.sources import source_options
 from bacpack.errors import InputError
 
 EPILOG = """\b
@@ -34,6 +35,8 @@ Exit status: the program's own; 134 if it traps; otherwise
 """
 
 _SIZE = re.compile(r"([0-9]+)\s*(?:([KMG])(i?)B)?", re.IGNORECASE)
+#: The engine takes sizes as signed numbers of 64 bits.
+_MAX_SIZE = (1 << 63) - 1
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
@@ -44,6 +47,10 @@ class RunCommand(click.Command):
         """Set the program's arguments aside, then read the rest as any command does."""
         own, ctx.meta["bacpack.program_arguments"] = split_arguments(args, self.params)
         return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Add the program's arguments, which click does not know of, to the line of usage."""
+        return [*super().collect_usage_pieces(ctx), "[--]", "[ARGS]..."]
 
 
 def split_arguments(args: Sequence[str], params: Sequence[click.Parameter]) -> tuple[list[str], list[str]]:
@@ -108,7 +115,10 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
         raise click.BadParameter(f"`{value}` is no size: give bytes, or a number with KiB, MiB or GiB")
     number, unit, binary = match.groups()
     power = _POWERS[(unit or "").lower()]
-    return int(number) << 10 * power if binary else int(number) * int(1000**power)
+    size = int(number) << 10 * power if binary else int(number) * int(1000**power)
+    if size > _MAX_SIZE:
+        raise click.BadParameter(f"`{value}` is more than any machine has")
+    return size
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
@@ -117,22 +127,20 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) 
     return value
 
 
-@click.command(cls=RunCommand, epilog=EPILOG, options_metavar="[OPTIONS]")
+@click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("ref")
 @click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
-@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder, show_envvar=True,
+@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder,
+              envvar="BACPACK_RUN_DIR", show_envvar=True,
               help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
-@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable, show_envvar=True,
+@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
+              envvar="BACPACK_RUN_ENV", show_envvar=True,
               help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
 @click.option("--timeout", metavar="S", type=float, callback=_seconds, show_envvar=True,
               help="Stop the program after S seconds; loading does not count.")  # fmt: skip
 @click.option("--max-memory", metavar="BYTES", callback=_size, show_envvar=True,
               help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
-@click.option("--peer", "peers", metavar="URL", multiple=True, show_envvar=True,
-              help="Ask this node for modules that are not here.")  # fmt: skip
-@click.option("--offline", is_flag=True, show_envvar=True, help="Use what is here and never the network.")
-@click.option("--allow-private", is_flag=True, show_envvar=True,
-              help="Let modules import from URLs at addresses that are not public.")  # fmt: skip
+@source_options
 @click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), show_envvar=True,
               help="Write which modules ran and where each came from, as JSON.")  # fmt: skip
 @click.pass_context
@@ -145,12 +153,12 @@ def command(
     environment: list[tuple[str, str]],
     timeout: float | None,
     max_memory: int | None,
-    peers: Sequence[str],
+    peer: Sequence[str],
     offline: bool,
     allow_private: bool,
     report: Path | None,
 ) -> int:
-    """Run a program with [ARGS]..., resolving its imports by CID.
+    """Run a program with ARGS, resolving its imports by CID.
 
     REF is a .wasm or .car file, a CID, CID/path, ipfs://… or an http(s) URL. The program has our stdin, stdout and
     stderr, no other file, no variable and no network but what the options give it.
@@ -166,7 +174,7 @@ def command(
     from bacpack.home import data_folder
 
     limits = LoadLimits()
-    web = Web(peers, offline=offline, allow_private=allow_private)
+    web = Web(peer, offline=offline, allow_private=allow_private)
     program = open_program(ref, BlockStore(data_folder()), web, limits)
     job = Job(
         arguments=[program.root.name, *ctx.meta["bacpack.program_arguments"]],
