@@ -108,9 +108,16 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
 def _folder_on_disk(path: Path, shared: Sequence[Source], web: Web, limits: LoadLimits) -> Folder:
     return Folder(
         sources=Sources([FolderSource(path), *shared], web.get),
-        list_programs=lambda: sorted(entry.name for entry in path.glob("*.wasm")),
+        list_programs=lambda: _programs_on_disk(path),
         read=lambda name: _read_file(path / name, limits),
     )
+
+
+def _programs_on_disk(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".wasm")
+    except OSError as error:
+        raise explain_os_error(error, f"read the folder `{folder}`") from error
 
 
 def _open_content(content: CidRef, sources: Sources, limits: LoadLimits) -> Program | Folder:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
 from bacnode.resolver import Fetched, SourceKind
-from bacpack.content.blocks import CorruptBlockError, GetBlock, MissingBlockError, block_mismatch
+from bacpack.content.blocks import MAX_BLOCK_BYTES, CorruptBlockError, GetBlock, MissingBlockError, block_mismatch
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.content.unixfs import read_bytes, resolve
 from bacpack.content.unixfs_build import build_file
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
-from bacpack.files import read_file
+from bacpack.files import explain_os_error
 
 #: Returns what a URL gives, of at most so many bytes.
 GetUrl: TypeAlias = Callable[[str, int], bytes]
@@ -76,24 +76,26 @@ class FolderSource:
         """Return a block that is a whole file."""
         if cid.codec != RAW:
             raise MissingBlockError(cid, self.label)
-        return self._read(cid)
+        return self._read(cid, MAX_BLOCK_BYTES)
 
     def read(self, cid: Cid, max_bytes: int) -> Found:
         """Return a file of at most so many bytes, verified."""
-        path = self._path(cid)
-        size = path.stat().st_size if path.is_file() else 0
-        if size > max_bytes:
-            raise too_large(str(path), size, max_bytes)
-        return Found(self._read(cid), "file", str(path))
+        return Found(self._read(cid, max_bytes), "file", str(self._path(cid)))
 
     def _path(self, cid: Cid) -> Path:
         return self._modules / f"{cid.to_v1()}.wasm"
 
-    def _read(self, cid: Cid) -> bytes:
+    def _read(self, cid: Cid, max_bytes: int) -> bytes:
         path = self._path(cid)
-        if not path.is_file():
-            raise MissingBlockError(cid, self.label)
-        data = read_file(path)
+        try:
+            size = path.stat().st_size
+            if size > max_bytes:
+                raise too_large(f"`{path}`", size, max_bytes)
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingBlockError(cid, self.label) from None
+        except OSError as error:
+            raise explain_os_error(error, f"read `{path}`") from error
         if not (cid.matches(data) if cid.codec == RAW else file_cid(data) == cid.to_v1()):
             raise block_mismatch(cid, data, f" in `{path}`")
         return data

@@ -480,14 +480,27 @@ def test_a_folder_without_programs(command: Command, folder: Path) -> None:
     command.fails(2, "which-program", "run", folder)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
-def test_a_folder_that_may_not_be_read(command: Command, folder: Path) -> None:
-    program = write(folder / "app.wasm", ECHO_ARGUMENTS)
-    folder.chmod(0)
+#: Root may read everything, unless it runs without the rights that let it.
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(
+    bool(WITHOUT_ROOTS_RIGHTS) and shutil.which("setpriv") is None, reason="needs setpriv when root runs the tests"
+)
+@pytest.mark.parametrize(
+    ("locked", "ref"), [("out", "out"), ("out", "out/app.wasm"), ("out/modules", "out/app.wasm"), ("out/app.wasm",) * 2]
+)
+def test_a_folder_or_file_that_may_not_be_read(command: Command, folder: Path, locked: str, ref: str) -> None:
+    write_release(folder / "out", adding(LIBRARY_CID), LIBRARY)
+    (folder / locked).chmod(0)
     try:
-        command.fails(2, "no-permission", "run", program)
+        line = [*WITHOUT_ROOTS_RIGHTS, *command.line("run", folder / ref)]
+        done = subprocess.run(line, env=command.environment, capture_output=True, timeout=60, check=False)
     finally:
-        folder.chmod(0o700)
+        (folder / locked).chmod(0o700)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error[no-permission]: ") and b"\nhint: " in done.stderr
+    assert str(folder / locked).encode() in done.stderr
 
 
 def test_a_file_that_the_system_cannot_open(command: Command, folder: Path) -> None:
