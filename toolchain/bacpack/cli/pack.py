@@ -46,7 +46,7 @@ def command(output: Output, *, paths: tuple[Path, ...], car: Path) -> None:
     refuse_output_inside(paths, car)
     release = plan_release(paths)
     note_left_out(output, release.left_out)
-    blocks = sum(1 for _ in release.blocks())
+    blocks = len(release.sizes)
     with output.progress(f"writing {car}") as show:
         size = write_car(release, car, lambda count: show(f"{count} of {blocks} blocks"))
     output.result(

@@ -61,7 +61,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         refuse_output_inside(paths, target.path)
     release = plan_release(paths)
     note_left_out(output, release.left_out)
-    sizes = [len(block) for _, block in release.blocks()]
+    sizes = release.sizes.values()
     store = StoreTarget() in wanted
     with output.progress("publishing") as show:
 

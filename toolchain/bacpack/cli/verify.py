@@ -101,7 +101,7 @@ def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
             details={"path": str(folder)},
         )
     release = plan_release([folder])
-    sizes = [len(block) for _, block in release.blocks()]
+    sizes = release.sizes.values()
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))
     return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files)}

@@ -6,13 +6,14 @@ So the CID of a large folder is known, and its blocks can be read again in any o
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.unixfs_build import Built, build_directory, build_file
+from bacpack.content.walk import links_of, walk
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
 
@@ -56,6 +57,16 @@ class FileDag:
     def add_directory(self, entries: Mapping[str, Built]) -> Built:
         """Add a directory of what was added before; raises `InputError` (`bad-name`)."""
         return build_directory(entries, self._nodes.__setitem__)
+
+    def blocks(self, root: Cid) -> Iterator[tuple[Cid, int]]:
+        """Yield CID and size in bytes of every block below `root`, in the order of a CAR file; no file is read."""
+
+        def links(cid: Cid) -> Sequence[Cid]:
+            return () if cid in self._leaves else links_of(cid, self._nodes[cid])
+
+        for cid in walk([root], links):
+            leaf = self._leaves.get(cid)
+            yield cid, leaf.length if leaf else len(self._nodes[cid])
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `InputError` (`changed-meanwhile`) if its file was changed since."""

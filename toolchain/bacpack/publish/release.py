@@ -40,6 +40,8 @@ class Release:
     #: Paths on disk that are not part of it: hidden files, and what a manifest does not name.
     left_out: tuple[str, ...]
     dag: FileDag
+    #: Size in bytes of each block, once each, in the order of `blocks`.
+    sizes: dict[Cid, int]
 
     def blocks(self) -> Iterator[tuple[Cid, bytes]]:
         """Yield every block once, in the order of a CAR file: parents first, links left to right."""
@@ -81,6 +83,7 @@ def plan_release(paths: Sequence[Path]) -> Release:
         files={path: built.cid for path, built in files.items()},
         left_out=tuple(left_out),
         dag=dag,
+        sizes=dict(dag.blocks(root)),
     )
 
 

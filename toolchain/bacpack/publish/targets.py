@@ -87,7 +87,7 @@ def publish_to_store(
 def bytes_not_in_store(release: Release, folder: Path) -> int:
     """Return the bytes of the blocks that the store in `folder` does not hold; nothing is written."""
     store = BlockStore(folder)
-    return sum(len(block) for cid, block in release.blocks() if not store.has(cid))
+    return sum(size for cid, size in release.sizes.items() if not store.has(cid))
 
 
 def _counted(release: Release, on_block: Progress) -> Iterator[tuple[Cid, bytes]]:

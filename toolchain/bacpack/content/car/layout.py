@@ -51,13 +51,14 @@ def decode_header(data: bytes) -> tuple[int, tuple[Cid, ...]]:
         header = dagcbor.decode(data)
     except BadBlockError as error:
         raise ValueError(error.message.partition(": ")[2]) from None
+    version = header.get("version") if isinstance(header, dict) else None
     # `True` is an int to Python, and no version.
-    if not isinstance(header, dict) or type(header.get("version")) is not int:
+    if not isinstance(header, dict) or not isinstance(version, int) or isinstance(version, bool):
         raise ValueError("it states no version")
     if header == {"version": 2}:
         return 2, ()
-    if header["version"] != 1:
-        raise ValueError(f"version {header['version']} is not known; 1 and 2 are")
+    if version != 1:
+        raise ValueError(f"version {version} is not known; 1 and 2 are")
     roots = header.get("roots")
     if len(header) != 2:
         raise ValueError("it has other fields than `roots` and `version`")
