@@ -14,7 +14,11 @@ from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start
 
 #: What `smith` would add that is not part of WebAssembly 3.0.
-_BEYOND_3_0 = ("--custom-descriptors-enabled=false", "--compact-imports-enabled=false")
+_BEYOND_3_0 = (
+    "--custom-descriptors-enabled=false",
+    "--compact-imports-enabled=false",
+    "--wide-arithmetic-enabled=false",
+)
 
 #: Options of `smith` for modules that use everything in WebAssembly 3.0.
 ALL_FEATURES = ("--max-memories=3", "--max-tables=3", "--generate-custom-sections=true", "--max-instructions=300")
