@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.fingerprint import Blob, has_program_table
+from bacpack.split.elements import element_functions, is_placeable, placeable, referenced_function
+from bacpack.split.fingerprint import Blob
 from bacpack.split.resolve import DirectCall, Plan
 from bacpack.split.shared import Wanted
 from bacpack.wasm import Kind, Module
-from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned
-from bacpack.wasm.types import Element, Mode
 
 #: A function that calls nothing and is no larger is cheaper copied than imported: an import takes about 66 bytes.
 _COPY_BYTES = 64
-
-_REF_FUNC = bytes([scan.REF_FUNC])
 
 Home = tuple[int, int]
 
@@ -98,41 +94,3 @@ def _references(module: Module) -> Iterator[int]:
     for expression in expressions:
         if (index := referenced_function(expression)) is not None:
             yield index
-
-
-def is_placeable(module: Module, element: Element) -> bool:
-    """Whether the segment certainly fits the program's table, so that shared modules may write parts of it."""
-    if element.mode != Mode.ACTIVE or element.table or not has_program_table(module):
-        return False
-    start = constant_offset(element.offset)
-    return start is not None and start + len(element) <= module.tables[0].type.limits.minimum
-
-
-def placeable(module: Module, element: Element) -> list[int]:
-    """The functions of the segment that shared modules may place."""
-    return list(element_functions(element)) if is_placeable(module, element) else []
-
-
-def element_functions(element: Element) -> Iterator[int]:
-    """The indices of the functions in a segment."""
-    if element.functions is not None:
-        yield from element.functions
-    for expression in element.expressions or ():
-        if (index := referenced_function(expression)) is not None:
-            yield index
-
-
-def referenced_function(expression: bytes) -> int | None:
-    """The function that a constant expression refers to, when it is `ref.func` alone."""
-    if not expression.startswith(_REF_FUNC):
-        return None
-    index, end = decode_unsigned(expression, 1)
-    return index if end == len(expression) - 1 else None
-
-
-def constant_offset(expression: bytes | None) -> int | None:
-    """The value of a constant expression that is `i32.const` alone, unsigned."""
-    if not expression or expression[0] != scan.I32_CONST:
-        return None
-    value, end = decode_signed(expression, 1)
-    return value & 0xFFFF_FFFF if end == len(expression) - 1 else None

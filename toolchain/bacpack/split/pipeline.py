@@ -91,6 +91,8 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     groups = _groups(blobs)
     show("writing modules")
     modules, remainders = link(blobs, groups)
+    if len(distinct) > 1 and _total(modules) + _total(remainders) >= _total([entry.data for _, entry in distinct]):
+        groups, modules = [], []
     kinds = {cid_of_bytes(environment()): "environment"}
     outputs = {}
     for data in (environment(), *modules):
@@ -139,6 +141,10 @@ def _groups(blobs: Sequence[Blob]) -> list[Group]:
         return partition(blobs, match(blobs))
     _, names = read_names(blobs[0].module)
     return [part for _, group in group_by_name(blobs[0], names) for part in chunks(blobs, group)]
+
+
+def _total(outputs: Sequence[bytes]) -> int:
+    return sum(map(len, outputs))
 
 
 def _sharing(blobs: Sequence[Blob], groups: Sequence[Group]) -> list[bool]:

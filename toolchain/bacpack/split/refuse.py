@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bacpack.errors import InputError
-from bacpack.split.demand import element_functions, referenced_function
+from bacpack.split.elements import element_functions, referenced_function
 from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
 
 

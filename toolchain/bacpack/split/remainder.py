@@ -12,7 +12,8 @@ from itertools import chain
 
 from bacpack.split import start
 from bacpack.split.canonical import cut
-from bacpack.split.demand import Demand, constant_offset, is_placeable, referenced_function
+from bacpack.split.demand import Demand
+from bacpack.split.elements import constant_offset, is_placeable, referenced_function
 from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
 from bacpack.split.fingerprint import Blob, has_program_table
 from bacpack.split.resolve import Plan, SharedPlan

@@ -160,19 +160,34 @@ def scan(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
     runs, opened = map(list, zip(*pairs, strict=True))
     if not opened.pop() and 1 not in map(len, opened):
         return runs, opened
-    # No open instruction takes one byte: something was not understood there. Go on after it when it is a long table.
-    first = next(number for number, instruction in enumerate([*opened, b"\0"]) if len(instruction) == 1)
-    at = start + sum(map(len, runs[: first + 1])) + sum(map(len, opened[:first]))
-    after = _after_table(data, at, end)
-    if after is None:
-        return _scan_plainly(data, start, end)
-    rest_runs, rest_opened = scan(data, after, end)
-    return [*runs[:first], runs[first] + data[at:after] + rest_runs[0], *rest_runs[1:]], opened[:first] + rest_opened
+    return _scan_in_parts(data, start, end)  # no open instruction takes one byte: something was not understood
+
+
+def _scan_in_parts(data: bytes, start: int, end: int) -> tuple[list[bytes], list[bytes]]:
+    """Do the same around branch tables that are too long for the expression."""
+    runs, opened = [b""], []
+    position = start
+    while True:
+        for found in _pattern().finditer(data, position, end):
+            run, instruction = found.groups()
+            runs[-1] += run
+            if len(instruction) < 2:
+                break
+            opened.append(instruction)
+            runs.append(b"")
+        if not instruction:
+            return runs, opened
+        table = found.end() - 1
+        after = _after_table(data, table, end)
+        if after is None:
+            return _scan_plainly(data, start, end)
+        runs[-1] += data[table:after]
+        position = after
 
 
 def _after_table(data: bytes, at: int, end: int) -> int | None:
     """Return where a `br_table` at `at` ends, or None when it is none or cut short."""
-    if at >= end or data[at] != BR_TABLE:
+    if data[at] != BR_TABLE:
         return None
     reader = Reader(data, at + 1, end)
     count = reader.count("branch targets", MAX_BRANCH_TARGETS)

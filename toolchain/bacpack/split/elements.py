@@ -1,0 +1,51 @@
+"""What element segments and constant expressions say: which functions they name, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bacpack.split.fingerprint import has_program_table
+from bacpack.wasm import Module
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.types import Element, Mode
+
+_REF_FUNC = bytes([scan.REF_FUNC])
+
+
+def is_placeable(module: Module, element: Element) -> bool:
+    """Whether the segment certainly fits the program's table, so that shared modules may write parts of it."""
+    if element.mode != Mode.ACTIVE or element.table or not has_program_table(module):
+        return False
+    start = constant_offset(element.offset)
+    return start is not None and start + len(element) <= module.tables[0].type.limits.minimum
+
+
+def placeable(module: Module, element: Element) -> list[int]:
+    """The functions of the segment that shared modules may place."""
+    return list(element_functions(element)) if is_placeable(module, element) else []
+
+
+def element_functions(element: Element) -> Iterator[int]:
+    """The indices of the functions in a segment."""
+    if element.functions is not None:
+        yield from element.functions
+    for expression in element.expressions or ():
+        if (index := referenced_function(expression)) is not None:
+            yield index
+
+
+def referenced_function(expression: bytes) -> int | None:
+    """The function that a constant expression refers to, when it is `ref.func` alone."""
+    if not expression.startswith(_REF_FUNC):
+        return None
+    index, end = decode_unsigned(expression, 1)
+    return index if end == len(expression) - 1 else None
+
+
+def constant_offset(expression: bytes | None) -> int | None:
+    """The value of a constant expression that is `i32.const` alone, unsigned."""
+    if not expression or expression[0] != scan.I32_CONST:
+        return None
+    value, end = decode_signed(expression, 1)
+    return value & 0xFFFF_FFFF if end == len(expression) - 1 else None
