@@ -92,4 +92,4 @@ def data_segments(draw: st.DrawFn) -> tuple[Data, bytes]:
 
 
 #: Bytes from which `wasm-tools smith` makes a module.
-seeds = st.integers(0, 2**32 - 1).map(lambda seed: random.Random(seed).randbytes(5000))
+seeds = st.integers(0, 2**32 - 1).map(lambda seed: random.Random(seed).randbytes(20_000))

@@ -21,7 +21,11 @@ _BEYOND_3_0 = (
 )
 
 #: Options of `smith` for modules that use everything in WebAssembly 3.0.
-ALL_FEATURES = ("--max-memories=3", "--max-tables=3", "--generate-custom-sections=true", "--max-instructions=300")
+ALL_FEATURES = (
+    *("--min-types=4", "--min-funcs=4", "--max-memories=3", "--max-tables=3", "--max-instructions=300"),
+    *("--max-types=20", "--max-imports=5", "--max-globals=10", "--max-tags=5", "--max-elements=10", "--max-funcs=20"),
+    *("--max-element-segments=5", "--max-data-segments=5", "--generate-custom-sections=true"),
+)
 
 
 def run(arguments: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
