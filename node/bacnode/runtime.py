@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import wasmtime
 
-from bacnode.interface import Interface
 from bacnode.invoke import format_results, parse_arguments
 from bacnode.limits import RunLimits
 from bacnode.namespaces import WASI
@@ -31,6 +30,8 @@ _OVER_LIMIT = re.compile("exceeds (memory|table) limits")
 #: What the engine puts before a cause: its number if there are several, and that it is a trap.
 _CAUSE_PREFIX = re.compile(r"^([0-9]+: )?(wasm trap: )?")
 
+#: The namespace under which a program itself is defined; no import can name it, since an empty one names nothing.
+_ROOT = ""
 #: Bytes that a table takes for each entry.
 _TABLE_ENTRY_BYTES = 8
 
@@ -128,61 +129,107 @@ class Runtime:
         """Make the running program trap, from another thread; only for an interruptible runtime."""
         self._engine.increment_epoch()
 
-    def run(self, graph: Graph, compiled: dict[Node, Compiled], job: Job) -> Outcome:
+    def run(self, graph: Graph, compiled: Mapping[Node, Compiled], job: Job) -> Outcome:
         """Instantiate a program's modules and call its entry point.
 
-        Raises `InputError` when it has none (`no-entry-point`), or cannot be instantiated (`cannot-instantiate`).
+        Raises `InputError` for a function that cannot be called so (`no-entry-point`, `no-such-function`,
+        `bad-argument`, `unsupported-signature`), and for what cannot be instantiated (`cannot-instantiate`).
         """
         entry = _entry_point(graph.root, job.invoke)
+        type_ = graph.root.interface.exports[entry].type
+        values = parse_arguments(entry, type_, job.arguments[1:])
+        store = self._store(job)
+        linker = self._linker()
+        setting_up = graph.root
+        try:
+            for node in graph.nodes:
+                setting_up = node
+                _instantiate(linker, store, node, compiled[node].module, _names(graph, node))
+        except _ProcessExit as exited:
+            return Outcome(exited.code)
+        except wasmtime.Trap as trap:
+            # A split program takes its memory while it is being set up, and traps there if it gets none.
+            return _trapped(trap, _BACKTRACE_HINT if job.limits.memory_bytes is None else _MEMORY_HINT)
+        except wasmtime.WasmtimeError as error:
+            return _not_instantiated(setting_up, error)
+        try:
+            result = _function(linker, store, _ROOT, entry)(store, *values)
+        except _ProcessExit as exited:
+            return Outcome(exited.code)
+        except wasmtime.Trap as trap:
+            return _trapped(trap, _BACKTRACE_HINT)
+        except wasmtime.WasmtimeError as error:
+            return _host_refused(error)
+        results = [] if result is None else result if isinstance(result, list) else [result]
+        return Outcome(0, format_results(results, type_))
+
+    def _store(self, job: Job) -> wasmtime.Store:
         store = wasmtime.Store(self._engine)
         if self.interruptible:
             store.set_epoch_deadline(1)
-        if job.limits.memory_bytes is not None:
-            entries = job.limits.memory_bytes // _TABLE_ENTRY_BYTES
-            store.set_limits(memory_size=job.limits.memory_bytes, table_elements=entries)
+        memory_bytes = job.limits.memory_bytes
+        if memory_bytes is not None:
+            store.set_limits(memory_size=memory_bytes, table_elements=memory_bytes // _TABLE_ENTRY_BYTES)
         store.set_wasi(_wasi(job))
+        return store
+
+    def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self._engine)
         linker.define_wasi()
         # The engine's own refuses codes beyond 125, which programs do use.
         linker.allow_shadowing = True
         linker.define_func(WASI, "proc_exit", wasmtime.FuncType([wasmtime.ValType.i32()], []), _proc_exit)
         linker.allow_shadowing = False
-        instantiated = False
-        try:
-            for node in graph.nodes:
-                instance = linker.instantiate(store, compiled[node].module)
-                names = [""] if node is graph.root else graph.namespaces(node)
-                for name in names:
-                    linker.define_instance(store, name, instance)
-                if "_initialize" in node.interface.exports:
-                    _function(linker, store, names[0], "_initialize")(store)
-            instantiated = True
-            results = _call(linker, store, graph.root.interface, entry, job)
-        except _ProcessExit as exited:
-            return Outcome(exited.code)
-        except wasmtime.Trap as trap:
-            report = _trap_report(trap.message)
-            # A split program takes its memory while it is being set up, and traps there if it gets none.
-            starved = not instantiated and job.limits.memory_bytes is not None
-            hint = _MEMORY_HINT if starved else _BACKTRACE_HINT
-            error = TrapError("trap", f"the program trapped: {report.reason}", hint=hint)
-            return Outcome(error.exit_status, trap=report, error=error)
-        except wasmtime.WasmtimeError as failure:
-            report = _trap_report(str(failure))
-            if _OVER_LIMIT.search(report.reason):
-                error = TrapError("memory-limit", f"the program cannot start: {report.reason}", hint=_MEMORY_HINT)
-                return Outcome(error.exit_status, trap=report, error=error)
-            if instantiated:
-                message = f"a call to the host broke its rules: {report.reason}"
-                refused = CheckFailedError("host-call", message, hint=_BACKTRACE_HINT)
-                return Outcome(refused.exit_status, trap=report, error=refused)
-            raise InputError(
-                "cannot-instantiate",
-                f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(failure))}",
-                hint="see what it needs with `bacpack inspect`",
-                details={"module": node.fetched.name},
-            ) from failure
-        return Outcome(0, results)
+        return linker
+
+
+def _names(graph: Graph, node: Node) -> list[str]:
+    """Return the namespaces under which others find a module."""
+    return [_ROOT] if node is graph.root else graph.namespaces(node)
+
+
+def _instantiate(
+    linker: wasmtime.Linker, store: wasmtime.Store, node: Node, module: wasmtime.Module, names: Sequence[str]
+) -> None:
+    instance = linker.instantiate(store, module)
+    for name in names:
+        linker.define_instance(store, name, instance)
+    # A library with this export is a WASI reactor: nothing else in it may be called before.
+    if "_initialize" in node.interface.exports:
+        _function(linker, store, names[0], "_initialize")(store)
+
+
+def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, name: str) -> wasmtime.Func:
+    item = linker.get(store, namespace, name)
+    assert isinstance(item, wasmtime.Func)
+    return item
+
+
+def _trapped(trap: wasmtime.Trap, hint: str) -> Outcome:
+    report = _trap_report(trap.message)
+    error = TrapError("trap", f"the program trapped: {report.reason}", hint=hint)
+    return Outcome(error.exit_status, trap=report, error=error)
+
+
+def _not_instantiated(node: Node, error: wasmtime.WasmtimeError) -> Outcome:
+    report = _trap_report(str(error))
+    if _OVER_LIMIT.search(report.reason):
+        over = TrapError("memory-limit", f"the program cannot start: {report.reason}", hint=_MEMORY_HINT)
+        return Outcome(over.exit_status, trap=report, error=over)
+    raise InputError(
+        "cannot-instantiate",
+        f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(error))}",
+        hint="see what it needs with `bacpack inspect`",
+        details={"module": node.fetched.name},
+    ) from error
+
+
+def _host_refused(error: wasmtime.WasmtimeError) -> Outcome:
+    report = _trap_report(str(error))
+    refused = CheckFailedError(
+        "host-call", f"a call to the host broke its rules: {report.reason}", hint=_BACKTRACE_HINT
+    )
+    return Outcome(refused.exit_status, trap=report, error=refused)
 
 
 def _entry_point(root: Node, invoke: str | None) -> str:
@@ -215,20 +262,6 @@ def _functions_hint(functions: Sequence[str]) -> str:
         return "it exports no function at all"
     shown = ", ".join(callable_names[:8]) + (", …" if len(callable_names) > 8 else "")
     return f"call one of its functions with --invoke: {shown}"
-
-
-def _call(linker: wasmtime.Linker, store: wasmtime.Store, interface: Interface, entry: str, job: Job) -> list[str]:
-    type_ = interface.exports[entry].type
-    values = parse_arguments(entry, type_, job.arguments[1:])
-    result = _function(linker, store, "", entry)(store, *values)
-    results = [] if result is None else result if isinstance(result, list) else [result]
-    return format_results(results, type_)
-
-
-def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, name: str) -> wasmtime.Func:
-    item = linker.get(store, namespace, name)
-    assert isinstance(item, wasmtime.Func)
-    return item
 
 
 def _proc_exit(code: int) -> None:
