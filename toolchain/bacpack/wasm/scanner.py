@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from bacpack.wasm.limits import MAX_BRANCH_TARGETS
+from bacpack.wasm.limits import MAX_BRANCH_TARGETS, MAX_LOCALS
 from bacpack.wasm.opcodes import OPCODES, Opcode
 from bacpack.wasm.reader import Reader
 
@@ -143,9 +143,14 @@ def _closed_instruction() -> re.Pattern[bytes]:
 def code_start(data: bytes, start: int, end: int) -> int:
     """Return where the instructions of the body at `start` begin, after the declarations of locals."""
     reader = Reader(data, start, end)
+    locals_ = 0
     for _ in range(reader.count("local declarations", end - start, item_bytes=2)):
-        reader.u32("a number of locals")
+        locals_ += reader.u32("a number of locals")
         reader.value_type()
+    if locals_ > MAX_LOCALS:
+        raise reader.fail(f"{locals_} locals, more than the limit of {MAX_LOCALS}", "wasm-too-large")
+    if not reader.remaining:
+        raise reader.fail("a function has no code")
     return reader.position
 
 
