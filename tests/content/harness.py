@@ -98,7 +98,10 @@ def install_oracles() -> Oracles:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         for source in ORACLE_SOURCES.iterdir():
-            shutil.copyfile(source, folder / source.name)
+            # Only what changed: another worker's node may be reading it.
+            target = folder / source.name
+            if not target.exists() or target.read_bytes() != source.read_bytes():
+                shutil.copyfile(source, target)
         complete = folder / "complete"
         if not complete.exists():
             line = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]

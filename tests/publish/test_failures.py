@@ -29,7 +29,7 @@ KILLS = 20
 def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack, tmp_path: Path) -> None:
     """Each time when so many blocks are there, and a moment later: as time passes differently on every machine."""
     folder, car = tmp_path / "out", tmp_path / "release.car"
-    write_release(folder, apps=4, modules=30, module_bytes=100_000)
+    write_release(folder, apps=4, modules=12, module_bytes=1_000_000)
     expected = bacpack.ok("publish", folder, "--dry-run")
     root, blocks = Cid.parse(expected["root"]), expected["blocks"]
     store = BlockStore(bacpack.home)
@@ -41,7 +41,7 @@ def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack
             shutil.rmtree(bacpack.home, ignore_errors=True)
         here = len(list(store))
         wanted = source.randint(here, blocks)
-        line = command("publish", folder, "--car", car)
+        line = command("publish", folder, *(["--car", car] if attempt % 4 == 0 else []))
         with subprocess.Popen(line, env=bacpack.environment, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None and len(list(store)) < wanted:
                 time.sleep(0.0005)
