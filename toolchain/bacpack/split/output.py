@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
-from bacpack.files import explain_os_error, sync_folder, write_file
+from bacpack.files import explain_os_error, sync_folder
 from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, Totals, encode_manifest, load_manifest
 from bacpack.split.pipeline import Split
 
@@ -68,8 +69,9 @@ def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".bacpack-", dir=folder))
         try:
+            (aside / MODULES_FOLDER).mkdir()
             for path, data in contents.items():
-                write_file(aside / path, data)
+                _write_durably(aside / path, data)
             (folder / MODULES_FOLDER).mkdir(exist_ok=True)
             for path in contents:
                 (aside / path).replace(folder / path)
@@ -85,6 +87,13 @@ def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
         sync_folder(folder)
     except OSError as error:
         raise explain_os_error(error, f"write to `{folder}`") from error
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _files_of_earlier_split(folder: Path) -> set[str]:

@@ -97,11 +97,11 @@ class _Resolver:
         self._late: dict[tuple[tuple[int, int], ...], int] = {}
 
     def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
+        if all(len(function.members) == 1 for function in functions):
+            return self._resolve_alone(functions)
         columns = [self._columns(function) for function in functions]
         slots = _Slots()
         for users, kinds, values in columns:
-            if len(users) == 1:
-                continue
             for kind, column in zip(kinds, values, strict=True):
                 if kind != CALL:
                     slots.note(users, column)
@@ -109,11 +109,25 @@ class _Resolver:
         resolved = []
         for function, (users, kinds, values) in zip(functions, columns, strict=True):
             operands = [
-                self._call(users, column) if kind == CALL else slots.operand(users, column) if len(users) > 1 else None
+                self._call(users, column) if kind == CALL else slots.operand(users, column)
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
         return SharedPlan(resolved, slots.values, [dict(callees) for callees in self._late])
+
+    def _resolve_alone(self, functions: Sequence[SharedFunction]) -> SharedPlan:
+        """Resolve functions of one blob: every constant is what it is, and only calls matter."""
+        resolved = []
+        for function in functions:
+            blob, index = next(iter(function.members.items()))
+            source = self._blobs[blob].functions[index]
+            users = (blob,)
+            operands = [
+                self._call(users, (value,)) if kind == CALL else None
+                for kind, value in zip(source.kinds, source.operands, strict=True)
+            ]
+            resolved.append(ResolvedFunction(blob, index, operands))
+        return SharedPlan(resolved, [], [dict(callees) for callees in self._late])
 
     def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
         """The users of a function, the kinds of its operands, and for each operand its value in each user."""
@@ -132,10 +146,7 @@ class _Resolver:
         if (
             home is not None
             and home[0] <= self._module
-            and (
-                len(users) == 1
-                or all(homes[blob].get(callee) == home for blob, callee in zip(users, callees, strict=True))
-            )
+            and all(homes[blob].get(callee) == home for blob, callee in zip(users[1:], callees[1:], strict=True))
         ):
             if home not in self._direct:
                 self._direct[home] = DirectCall(*home)

@@ -62,6 +62,9 @@ _ALWAYS_OPEN = frozenset(("memory.grow",))
 #: Immediates of the most frequent instructions, most frequent first: the expression tries its alternatives in order.
 _FREQUENT = (("local",), ("i32",), (), ("memarg",), ("block",))
 
+#: Declarations of locals, by the number of their groups, where each group is of less than 128 and of a plain type.
+_LOCALS = [re.compile(rb".(?:[\x00-\x7f][\x69-\x74\x7b-\x7f]){%d}" % groups, re.DOTALL) for groups in range(9)]
+
 BR_TABLE = 0x0E
 CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
 GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD2, 0x40
@@ -142,6 +145,9 @@ def _closed_instruction() -> re.Pattern[bytes]:
 
 def code_start(data: bytes, start: int, end: int) -> int:
     """Return where the instructions of the body at `start` begin, after the declarations of locals."""
+    groups = data[start]
+    if groups < len(_LOCALS) and (found := _LOCALS[groups].match(data, start, end - 1)):
+        return found.end()
     reader = Reader(data, start, end)
     locals_ = 0
     for _ in range(reader.count("local declarations", end - start, item_bytes=2)):
