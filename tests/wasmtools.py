@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Container
 from functools import cache
@@ -52,9 +53,14 @@ def print_text(module: bytes) -> str:
     return _output(["print", "--name-unnamed", "-"], module).decode()
 
 
-def smith(seed: bytes, *options: str) -> bytes:
-    """A valid module made from arbitrary bytes: always the same from the same."""
-    return _output(["smith", *_BEYOND_3_0, *options], seed)
+def smith(seed: int, *options: str) -> bytes:
+    """A valid module made by chance: always the same from the same seed."""
+    chance = random.Random(seed)
+    while True:  # not every sequence of bytes stands for a module
+        done = run(["smith", *_BEYOND_3_0, *options], chance.randbytes(20_000))
+        if done.returncode == 0:
+            return done.stdout
+        assert b"not of the correct format" in done.stderr, done.stderr.decode()
 
 
 def invalid_because(module: bytes) -> str:

@@ -97,7 +97,7 @@ def test_changed_bytes_are_read_or_refused(changes: list[tuple[int, int]]) -> No
 
 @settings(max_examples=40 * soak.TIMES)
 @given(seeds, st.randoms(use_true_random=False))
-def test_changed_generated_modules_are_read_or_refused(seed: bytes, choose: random.Random) -> None:
+def test_changed_generated_modules_are_read_or_refused(seed: int, choose: random.Random) -> None:
     module = smith(seed, *ALL_FEATURES)
     for _ in range(10):
         data = bytearray(module)

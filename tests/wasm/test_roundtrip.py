@@ -52,7 +52,7 @@ def test_records_of_real_programs(sample: list[bytes]) -> None:
 
 @settings(max_examples=60 * soak.TIMES)
 @given(seeds)
-def test_generated_modules(seed: bytes) -> None:
+def test_generated_modules(seed: int) -> None:
     data = smith(seed, *ALL_FEATURES)
     module = Module.parse(data)
     assert writer.rewrite(module, {}) == data
@@ -63,7 +63,7 @@ def test_generated_modules(seed: bytes) -> None:
 
 @settings(max_examples=20 * soak.TIMES)
 @given(seeds, st.integers(2, 5))
-def test_generated_modules_with_padded_numbers(seed: bytes, size: int) -> None:
+def test_generated_modules_with_padded_numbers(seed: int, size: int) -> None:
     data = smith(seed, *ALL_FEATURES, f"--min-uleb-size={size}")
     module = Module.parse(data)
     assert writer.rewrite(module, {}) == data

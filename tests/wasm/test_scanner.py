@@ -87,14 +87,14 @@ def opened(body: str) -> list[str]:
 
 @settings(max_examples=60 * soak.TIMES)
 @given(seeds)
-def test_generated_modules(seed: bytes) -> None:
+def test_generated_modules(seed: int) -> None:
     for body in bodies(smith(seed, *ALL_FEATURES)):
         check(body)
 
 
 @settings(max_examples=30 * soak.TIMES)
 @given(seeds)
-def test_generated_modules_with_padded_numbers(seed: bytes) -> None:
+def test_generated_modules_with_padded_numbers(seed: int) -> None:
     for body in bodies(smith(seed, *ALL_FEATURES, "--min-uleb-size=5")):
         check(body)
 
