@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +20,7 @@ from bacpack.split.refuse import refuse_unsound
 from bacpack.split.remainder import Shared, write_remainder
 from bacpack.split.resolve import resolve
 from bacpack.split.shared import Provider, export_names, write_shared
+from bacpack.split.workers import can_fork, processors
 from bacpack.wasm import Kind, Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
 
@@ -156,9 +156,9 @@ def _sharing(blobs: Sequence[Blob], groups: Sequence[Group]) -> list[bool]:
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
-    workers = min(len(os.sched_getaffinity(0)), len(inputs))
+    workers = min(processors(), len(inputs))
     modules = [_read(entry) for entry in inputs]
-    if workers < 2 or sum(len(entry.data) for entry in inputs) < _WORTH_A_PROCESS:
+    if workers < 2 or sum(len(entry.data) for entry in inputs) < _WORTH_A_PROCESS or not can_fork():
         return [_fingerprint(entry, module) for entry, module in zip(inputs, modules, strict=True)]
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from bacpack.errors import BacpackError, InputError
+from bacpack.split.workers import processors
 
 
 def validate(modules: Mapping[str, bytes], show: Callable[[str], None]) -> dict[str, str]:
     """Validate modules, by name; return what is wrong with those that are invalid."""
     wrong = {}
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         verdicts = pool.map(_validate, modules.values())
         for done, (name, verdict) in enumerate(zip(modules, verdicts, strict=True), 1):
             show(f"{done} of {len(modules)} modules validated")
