@@ -6,33 +6,28 @@ the environment; the start function (see `start`) brings everything to the state
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from bacpack.split import start
 from bacpack.split.canonical import cut
+from bacpack.split.data import merged_data
 from bacpack.split.demand import Demand
 from bacpack.split.elements import constant_offset, is_placeable, referenced_function
 from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
-from bacpack.split.fingerprint import Blob, has_program_table
+from bacpack.split.fingerprint import Blob
+from bacpack.split.numbering import Instructions, Numbers, extended
 from bacpack.split.resolve import Plan, SharedPlan
 from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, slot_setters
-from bacpack.wasm import Export, FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
-from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
+from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode, Section
+from bacpack.wasm.types import FUNCREF, Element, Global, Mode, Section
 
 _NOTHING = FuncType((), ())
-_GROW_MEMORY_TYPE = FuncType((I32,), (I32,))
-_GROW_TABLE_TYPE = FuncType((FUNCREF, I32), (I32,))
 
-#: Size of a memory page.
-PAGE_BYTES = 65_536
-#: Data segments with a gap of at most so many bytes are joined: copying another segment takes more.
-_LARGEST_GAP = 12
 
 #: Sections that name code by offsets or numbers, which splitting changes.
 _DROPPED = (NAME_SECTION, ".debug_", "reloc.", "linking", "sourceMappingURL", "external_debug_info", "metadata.code.")
@@ -55,181 +50,6 @@ def write_remainder(
     return _RemainderWriter(plan, position, blob, demand, shared).write(environment)
 
 
-class _Types:
-    """The blob's own types, and those that the remainder adds after them."""
-
-    def __init__(self, module: Module) -> None:
-        self._module = module
-        known = reversed(list(enumerate(module.types)))
-        self._numbers = {type_.function: number for number, type_ in known if type_.function and type_.alone}
-        self._added: list[FuncType] = []
-
-    def __getitem__(self, type_: FuncType) -> int:
-        if type_ not in self._numbers:
-            self._numbers[type_] = len(self._module.types) + len(self._added)
-            self._added.append(type_)
-        return self._numbers[type_]
-
-    def section(self) -> bytes:
-        return extended(self._module, SectionId.TYPE, map(writer.func_type, self._added))
-
-
-class _Instructions(dict[bytes, bytes]):
-    """What becomes of each open instruction of a remainder's own code, worked out once for equal bytes."""
-
-    def __init__(self, numbers: _Numbers) -> None:
-        super().__init__()
-        self._numbers = numbers
-
-    def __missing__(self, instruction: bytes) -> bytes:
-        rewritten = self[instruction] = self._rewrite(instruction)
-        return rewritten
-
-    def _rewrite(self, instruction: bytes) -> bytes:
-        opcode, numbers = instruction[0], self._numbers
-        if opcode == scan.I32_CONST:
-            return writer.i32_const(decode_signed(instruction, 1)[0])
-        if opcode in (scan.CALL, scan.RETURN_CALL):
-            return bytes([opcode]) + encode_unsigned(numbers.function(decode_unsigned(instruction, 1)[0]))
-        if opcode == scan.REF_FUNC:
-            index = numbers.reference(decode_unsigned(instruction, 1)[0])
-            numbers.declared.add(index)
-            return bytes([opcode]) + encode_unsigned(index)
-        if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
-            return bytes([opcode]) + encode_unsigned(numbers.global_(decode_unsigned(instruction, 1)[0]))
-        if opcode in (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT):
-            type_index, position = decode_unsigned(instruction, 1)
-            table, _ = decode_unsigned(instruction, position)
-            return bytes([opcode]) + encode_unsigned(type_index) + encode_unsigned(numbers.table(table))
-        if opcode == scan.MEMORY_GROW:
-            return instruction if decode_unsigned(instruction, 1)[0] else numbers.grow_memory()
-        if opcode in (0x25, 0x26) or (opcode == 0xFC and instruction[1] >= 0x0C and instruction[1] != 0x0D):
-            return self._table_instruction(instruction)
-        return instruction  # types, tags and segments keep their numbers, and so do memories
-
-    def _table_instruction(self, instruction: bytes) -> bytes:
-        numbers = self._numbers
-        row, values = Reader(instruction).instruction()
-        if row.name == "table.grow" and values[0] == 0:
-            return numbers.grow_table()
-        kinds = zip(row.immediates, values, strict=True)
-        return row.encoding + b"".join(
-            encode_unsigned(numbers.table(value) if kind == "table" else value) for kind, value in kinds
-        )
-
-
-class _Numbers:
-    """Every index space of a remainder: what the blob imports, what bacpack imports, what the remainder defines."""
-
-    def __init__(self, blob: Blob) -> None:
-        self._module = module = blob.module
-        self._stack_pointer = blob.stack_pointer
-        self.types = _Types(module)
-        self.has_table = has_program_table(module)
-        self.has_memory = bool(module.memories) and not module.imported(Kind.MEMORY)
-        self._next_function = len(module.imported(Kind.FUNCTION))
-        self._imported_tables = self._next_table = len(module.imported(Kind.TABLE))
-        self._imported_globals = len(module.imported(Kind.GLOBAL))
-        self._functions = {index: index for index in range(self._next_function)}
-        self._referenced_hosts: dict[int, int] = {}
-        self._exported: dict[int, int] = {}
-        #: Imports that bacpack adds.
-        self.imports: list[Import] = []
-        #: Functions whose reference code takes: a module must declare them outside of code.
-        self.declared: set[int] = set()
-        #: Functions that bacpack adds, type and code, in the order of their numbers.
-        self.added: list[tuple[int, bytes]] = []
-
-    def add_import(self, entry: Import) -> int:
-        """Add an import; return its number among functions or tables."""
-        self.imports.append(entry)
-        if entry.kind == Kind.FUNCTION:
-            self._next_function += 1
-            return self._next_function - 1
-        if entry.kind == Kind.TABLE:
-            self._next_table += 1
-            return self._next_table - 1
-        return 0
-
-    def import_function(self, provider: Provider, name: str, type_: FuncType) -> int:
-        """Import a function of a shared module."""
-        return self.add_import(Import(provider.namespace, name, Kind.FUNCTION, self.types[type_]))
-
-    def provide(self, index: int, number: int) -> None:
-        """Say which import provides a function of the blob."""
-        self._functions[index] = number
-
-    def define(self, index: int) -> None:
-        """Give a function that stays its number. All imports must have been added."""
-        self._functions[index] = self._next_function
-        self._next_function += 1
-
-    def add_function(self, type_index: int, code: bytes) -> int:
-        """Add a function of bacpack's own; return its number. All functions that stay must have been defined."""
-        self.added.append((type_index, code))
-        self._next_function += 1
-        return self._next_function - 1
-
-    def forward_host(self, index: int) -> None:
-        """Add a function that calls a host function and stands for it where its reference is taken."""
-        self._referenced_hosts[index] = self._forward(index)
-
-    def forward_export(self, index: int) -> None:
-        """Add a function that calls a shared one and stands for it where it is exported."""
-        self._exported[index] = self._forward(index)
-
-    def _forward(self, index: int) -> int:
-        type_index = self._module.function_types[index]
-        parameters = len(self._module.function_type(type_index).params)
-        return self.add_function(type_index, start.forward(self._functions[index], parameters))
-
-    def function(self, index: int) -> int:
-        """The number of a function that is called."""
-        return self._functions[index]
-
-    def reference(self, index: int) -> int:
-        """The number of a function whose reference is taken."""
-        return self._referenced_hosts[index] if index in self._referenced_hosts else self._functions[index]
-
-    def export(self, entry: Export) -> Export:
-        """An export of the blob with its new number."""
-        if entry.kind == Kind.FUNCTION:
-            exported = self._exported[entry.index] if entry.index in self._exported else self._functions[entry.index]
-            return replace(entry, index=exported)
-        if entry.kind == Kind.TABLE:
-            return replace(entry, index=self.table(entry.index))
-        return replace(entry, index=self.global_(entry.index)) if entry.kind == Kind.GLOBAL else entry
-
-    def table(self, index: int) -> int:
-        """The number of a table: the program's is imported from the environment, before private tables."""
-        if self.has_table:
-            return 0 if index == 0 else index + self._next_table - 1
-        return index if index < self._imported_tables else index - self._imported_tables + self._next_table
-
-    def global_(self, index: int) -> int:
-        """The number of a global: the stack pointer is imported, the rest follow in order."""
-        if self._stack_pointer is None or index > self._stack_pointer or index < self._imported_globals:
-            return index
-        return self._imported_globals if index == self._stack_pointer else index + 1
-
-    def grow_memory(self) -> bytes:
-        """`memory.grow`, through a function that knows the maximum where the blob declares one."""
-        maximum = self._module.memories[0].maximum if self.has_memory else None
-        if maximum is None:
-            return b"\x40\0"
-        return start.call(self._helper(_GROW_MEMORY_TYPE, start.bounded_grow_memory(maximum)))
-
-    def grow_table(self) -> bytes:
-        """`table.grow` of table 0, likewise."""
-        maximum = self._module.tables[0].type.limits.maximum if self.has_table else None
-        if maximum is None:
-            return b"\xfc\x0f" + encode_unsigned(self.table(0))
-        return start.call(self._helper(_GROW_TABLE_TYPE, start.bounded_grow_table(maximum)))
-
-    def _helper(self, type_: FuncType, code: bytes) -> int:
-        return self.add_function(self.types[type_], code)
-
-
 class _RemainderWriter:
     def __init__(self, plan: Plan, position: int, blob: Blob, demand: Demand, shared: Sequence[Shared]) -> None:
         self._position = position
@@ -238,8 +58,8 @@ class _RemainderWriter:
         self._blob = blob
         self._demand = demand
         self._shared = shared
-        self._numbers = _Numbers(blob)
-        self._instructions = _Instructions(self._numbers)
+        self._numbers = Numbers(blob)
+        self._instructions = Instructions(self._numbers)
         self._elements: list[Element] = []
 
     def write(self, environment: str) -> bytes:
@@ -451,47 +271,6 @@ class _RemainderWriter:
         )
 
 
-def merged_data(module: Module, *, keep_numbers: bool) -> list[tuple[Data, bytes]]:
-    """The data segments and their contents, neighbours joined over small gaps unless their numbers must be kept.
-
-    A gap is filled with zeros, which is what a memory holds that nobody wrote to: so a segment is joined only to one
-    that reaches further than all before it, and only where both certainly fit.
-    """
-    joined: list[tuple[Data, bytearray]] = []
-    size = module.memories[0].minimum * PAGE_BYTES if module.memories else 0
-    highest: int | None = 0  # up to where memory may have been written; None once that is not known
-    joinable = False
-    for data in module.data_segments:
-        content = module.data[data.start : data.end]
-        if data.mode == Mode.PASSIVE or data.memory:
-            joined.append((data, bytearray(content)))
-            joinable = False
-            continue
-        offset = constant_offset(data.offset)
-        end = None if offset is None or offset + len(content) > size else offset + len(content)
-        if end is None or offset is None or highest is None:
-            joined.append((data, bytearray(content)))
-            highest, joinable = None, False
-            continue
-        if joinable and 0 <= offset - highest <= _LARGEST_GAP:
-            joined[-1][1].extend(bytes(offset - highest) + content)
-        else:
-            joined.append((data, bytearray(content)))
-        joinable = end >= highest and not keep_numbers
-        highest = max(highest, end)
-    return [(data, bytes(content)) for data, content in joined]
-
-
 def is_dropped(section: Section) -> bool:
     """Whether a section of the blob describes code in a way that splitting makes wrong."""
     return section.id == SectionId.CUSTOM and (section.name or "").startswith(_DROPPED)
-
-
-def extended(module: Module, section_id: SectionId, added: Iterable[bytes]) -> bytes:
-    """The content of a section that is a vector, with entries added after the old ones, whose bytes are kept."""
-    entries = list(added)
-    section = module.section(section_id)
-    if section is None:
-        return writer.vector(entries)
-    count, first = decode_unsigned(module.data, section.content)
-    return encode_unsigned(count + len(entries)) + module.data[first : section.end] + b"".join(entries)
