@@ -29,30 +29,19 @@ from bacpack.content.unixfs import (
     resolve,
     walk_files,
 )
-from bacpack.content.unixfs_build import CHUNK_BYTES, build_directory, build_file, cid_of_bytes
+from bacpack.content.unixfs_build import (
+    CHUNK_BYTES,
+    MAX_DIRECTORY_BYTES,
+    MAX_LINKS,
+    build_directory,
+    build_file,
+    cid_of_bytes,
+)
 from bacpack.errors import InputError
 from content.harness import Blocks, Oracles, chacha20, node
 from strategies import cids, entry_names
 
 MIB = 1 << 20
-GIB = 1 << 30
-
-
-class Zeros(io.RawIOBase):
-    """A file of zeros of which no byte is stored."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._chunk = bytes(MIB)
-
-    def read(self, count: int = -1) -> bytes:
-        count = min(count, self._left)
-        self._left -= count
-        return self._chunk[:count]
-
-
-def built(data: bytes, blocks: Blocks) -> Cid:
-    return build_file(io.BytesIO(data), blocks.__setitem__).cid
 
 
 # The CIDs that IPIP-499 fixes
@@ -60,6 +49,8 @@ def built(data: bytes, blocks: Blocks) -> Cid:
 
 def test_published_cids_of_files() -> None:
     """The vectors of IPIP-499 as kubo's tests state them: test/cli/cid_profiles_test.go."""
+    # The numbers that only files of more than 1 GiB and directories of thousands of entries show.
+    assert (CHUNK_BYTES, MAX_LINKS, MAX_DIRECTORY_BYTES) == (MIB, 1024, 256 << 10)
     stream = chacha20("chunk-v1-seed", MIB + 1)
     assert str(cid_of_bytes(b"hello world")) == "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
     assert str(cid_of_bytes(b"")) == "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -89,7 +80,7 @@ def test_published_cids_of_directories(last_name: int, cid: str) -> None:
     assert str(root.cid) == cid
     assert decode_data(decode_node(blocks[root.cid]).data).kind is (Kind.DIRECTORY if last_name == 21 else Kind.SHARD)
     assert sorted(found.name for found in list_directory(blocks.__getitem__, root.cid)) == sorted(names)
-    assert {resolve(blocks.__getitem__, root.cid, [name]) for name in names[::97]} == {entry.cid}
+    assert {resolve(blocks.__getitem__, root.cid, [name]) for name in names[::500]} == {entry.cid}
     with pytest.raises(InputError) as caught:
         resolve(blocks.__getitem__, root.cid, ["absent"])
     assert caught.value.code == "no-such-entry"
@@ -113,13 +104,26 @@ def test_other_programs_give_the_same_cids(oracles: Oracles, tmp_path: Path) -> 
         assert packed.stdout.strip() == cid, name
 
 
-def test_a_file_of_more_than_1024_chunks_has_the_same_cid_elsewhere(oracles: Oracles, tmp_path: Path) -> None:
-    sparse = tmp_path / "sparse"
-    sparse.touch()
-    with sparse.open("r+b") as file:
-        file.truncate(GIB + 1)
-    ours = build_file(Zeros(GIB + 1), lambda cid, block: None)  # type: ignore[arg-type]
-    assert (ours.size, [str(ours.cid)]) == (GIB + 1, oracles.ask("files", sparse))
+@pytest.mark.parametrize(
+    ("chunk", "links", "size"),
+    [
+        (16, MAX_LINKS, 16 * 1024),
+        (16, MAX_LINKS, 16 * 1024 + 1),
+        (16, MAX_LINKS, 16 * 5000),
+        (8, 4, 8 * 4**4),
+        (8, 4, 8 * 4**4 + 1),
+        (8, 4, 999),
+    ],
+)
+def test_trees_have_the_same_shape_elsewhere(
+    chunk: int, links: int, size: int, oracles: Oracles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the profile does with files of gigabytes, shown with small chunks."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(index * 7 % 251 for index in range(size)))
+    monkeypatch.setattr(unixfs_build, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(unixfs_build, "MAX_LINKS", links)
+    assert str(cid_of_bytes(path.read_bytes())) == oracles.ask("shape", chunk, links, path)
 
 
 def test_other_programs_give_the_same_cids_of_directories(oracles: Oracles, tmp_path: Path) -> None:

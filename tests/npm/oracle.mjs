@@ -1,6 +1,7 @@
 // Answers for the tests, from implementations that share no code with ours. One JSON value on stdout.
 //
 //   node oracle.mjs files FILE...   the CID of each file by the profile unixfs-v1-2025
+//   node oracle.mjs shape CHUNK LINKS FILE   the same of one file, but with chunks of CHUNK bytes and nodes of LINKS links
 //   node oracle.mjs folder DIR      the CID of DIR with the files in it, one level deep, by the same profile
 //   node oracle.mjs read FILE.car   version, roots and blocks of a CAR file, or the error it gives
 //   node oracle.mjs write FILE.car  writes a CAR of the blocks that stdin names, as [[codec, hex], ...]; prints its CIDs
@@ -10,6 +11,8 @@ import { pipeline } from 'node:stream/promises'
 import { text } from 'node:stream/consumers'
 import { CarBlockIterator, CarWriter } from '@ipld/car'
 import { importer } from 'ipfs-unixfs-importer'
+import { fixedSize } from 'ipfs-unixfs-importer/chunker'
+import { balanced } from 'ipfs-unixfs-importer/layout'
 import { CID } from 'multiformats/cid'
 import { sha256 } from 'multiformats/hashes/sha2'
 
@@ -31,6 +34,13 @@ async function files () {
     cids.push(roots.file)
   }
   return cids
+}
+
+async function shape () {
+  const [chunkSize, maxChildrenPerNode] = paths.map(Number)
+  const content = createReadStream(paths[2])
+  const options = { chunker: fixedSize({ chunkSize }), layout: balanced({ maxChildrenPerNode }) }
+  return (await add([{ path: 'file', content }], options)).file
 }
 
 async function folder () {
@@ -63,4 +73,4 @@ async function write () {
   return blocks.map(block => block.cid.toString())
 }
 
-console.log(JSON.stringify(await { files, folder, read, write }[command]()))
+console.log(JSON.stringify(await { files, shape, folder, read, write }[command]()))
