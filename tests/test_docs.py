@@ -1,0 +1,76 @@
+"""The documentation builds, prints what readers get, and lists every error code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+DOCS = REPOSITORY / "docs"
+
+HYPHENATED = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
+#: Text in the source that looks like an error code and is none.
+NOT_CODES = {"dry-run", "utf-8"}
+
+
+def test_docs_build_without_warnings(tmp_path: Path) -> None:
+    missing = [name for name in ("sphinx", "myst_parser", "furo", "sphinx_click") if find_spec(name) is None]
+    assert not missing, f"the documentation cannot be built without {', '.join(missing)}: `make test` installs them"
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", tmp_path / "trees"]
+    done = subprocess.run([*command, DOCS, tmp_path / "html"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "html" / "reference" / "cli.html").is_file()
+
+
+def test_guides_print_what_a_reader_gets() -> None:
+    done = subprocess.run([sys.executable, DOCS / "follow.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stderr}\nmend the guides; `python docs/follow.py --write` sets figures"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/guides/getting-started.md"])
+def test_make_targets_exist(name: str) -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"(?:^\$ |`)make (?:[A-Z]+=\S+ )?([a-z]+)", (REPOSITORY / name).read_text(), re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_relative_links_lead_somewhere() -> None:
+    pages = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_error_codes_are_those_of_the_source() -> None:
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \|", (DOCS / "reference" / "errors.md").read_text(), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    raised = set(_codes()) - NOT_CODES
+    assert raised - set(listed) == set(), "list them in docs/reference/errors.md, or in NOT_CODES if they are no codes"
+    assert set(listed) - raised == set(), "no code raises them: take them out of docs/reference/errors.md"
+
+
+def _codes() -> Iterator[str]:
+    """Every text in the source that is written as a code is: words joined by hyphens, or one as an error's first."""
+    for path in (*REPOSITORY.glob("toolchain/**/*.py"), *REPOSITORY.glob("node/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and HYPHENATED.fullmatch(node.value):
+                yield node.value
+            elif isinstance(node, ast.Call) and len(node.args) > 1 and _makes_error(node.func):
+                match node.args[0]:
+                    case ast.Constant(value=str(word)) if word.isalpha() and word.islower():
+                        yield word
+
+
+def _makes_error(function: ast.expr) -> bool:
+    name = (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
+    return name.endswith("Error") or name in ("kind", "base")
