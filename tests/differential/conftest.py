@@ -35,31 +35,24 @@ class Split:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs each case twice: a blob, then its split, or the blob again where there is none."""
+    """Runs each case twice, by a blob and by its split."""
 
     host: Host
     blobs: Mapping[str, Path]
-    split: Split | None
+    split: Split
 
     def run(self, name: str, case: Case) -> Outcome:
         """Run `case`, assert that both runs are equal, and return what they had in common."""
         blob = self.host.run(self.blobs[name], case)
-        if self.split is None:
-            other = self.host.run(self.blobs[name], case)
-        else:
-            other = self.host.run(self.split.app(name), case, self.split.modules)
-        assert differences(blob, other) == [], f"{name} with {list(case.args)}"
+        split = self.host.run(self.split.app(name), case, self.split.modules)
+        assert differences(blob, split) == [], f"{name} with {list(case.args)}"
         return blob
 
 
 @pytest.fixture(scope="session")
 def host(pytestconfig: pytest.Config) -> Host:
     """One engine a process. What it compiles is kept in pytest's cache, also for the next run."""
-    folder = pytestconfig.cache.mkdir("wasmtime")
-    config = folder / "cache.toml"
-    with FileLock(folder / "lock"):
-        config.write_text(f"[cache]\ndirectory = {json.dumps(str(folder / 'compiled'))}\n", encoding="utf-8")
-    return Host(config)
+    return Host(pytestconfig.cache.mkdir("wasmtime"))
 
 
 @pytest.fixture(scope="session")
@@ -99,18 +92,16 @@ def split_named(shared_folder: Path) -> Split:
     return split_once([NAMED_PROGRAM], shared_folder / "split-named")
 
 
-@pytest.fixture(scope="session", params=["again", "split"])
-def images(request: pytest.FixtureRequest, host: Host) -> Comparison:
-    """The image programs against themselves, which shows that they are deterministic, and against their split."""
-    split = request.getfixturevalue("split_corpus") if request.param == "split" else None
-    return Comparison(host, image_blobs(), split)
+@pytest.fixture(scope="session")
+def images(host: Host, split_corpus: Split) -> Comparison:
+    """The image programs against their split."""
+    return Comparison(host, image_blobs(), split_corpus)
 
 
-@pytest.fixture(scope="session", params=["again", "split"])
-def rust(request: pytest.FixtureRequest, host: Host) -> Comparison:
-    """Our programs against themselves and against their split."""
-    split = request.getfixturevalue("split_rust") if request.param == "split" else None
-    return Comparison(host, rust_programs(), split)
+@pytest.fixture(scope="session")
+def rust(host: Host, split_rust: Split) -> Comparison:
+    """Our programs against their split."""
+    return Comparison(host, rust_programs(), split_rust)
 
 
 @pytest.fixture(scope="session")

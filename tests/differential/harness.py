@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, Protocol
 
 import wasmtime
+from filelock import FileLock
 from wasmtime import Caller, FuncType, ValType
 
 WASI = "wasi_snapshot_preview1"
@@ -27,6 +30,24 @@ class LinkError(Exception):
     """The split cannot be linked by the rules: plain imports by CID, and host calls from the remainder alone."""
 
 
+class Drive(Protocol):
+    """What a host does with an instance; what it returns is compared."""
+
+    def __call__(self, store: wasmtime.Store, instance: wasmtime.Instance, /) -> object: ...
+
+
+def start(store: wasmtime.Store, instance: wasmtime.Instance) -> object:
+    """Start a command: its entry is the export without a name, or else `_start`."""
+    return call(store, instance, "" if "" in instance.exports(store) else "_start")
+
+
+def call(store: wasmtime.Store, instance: wasmtime.Instance, name: str, *arguments: int) -> Any:
+    """Call the exported function `name`."""
+    function = instance.exports(store)[name]
+    assert isinstance(function, wasmtime.Func), f"{name!r} is no function"
+    return function(store, *arguments)
+
+
 @dataclass(frozen=True)
 class Case:
     """What a program is given."""
@@ -36,8 +57,7 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     #: Content by path in the one folder the program can reach.
     files: Mapping[str, bytes] = field(default_factory=dict)
-    #: Exports to call, in order; the program's own start when empty.
-    calls: Sequence[str] = ()
+    drive: Drive = start
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class Outcome:
     exit_code: int | None
     #: Kind of trap and its message; not the backtrace, for splitting moves functions.
     trap: str | None
-    #: What the last call returned.
+    #: What `Case.drive` returned.
     returned: object
     #: Content by path after the run; a folder's path ends with `/` and its content is empty.
     files: Mapping[str, bytes]
@@ -82,15 +102,26 @@ def cid_of(data: bytes) -> str:
 
 
 class Host:
-    """Runs programs with one engine; each module is compiled once, and once only across runs if given a cache."""
+    """Runs programs with one engine, which compiles each module once.
 
-    def __init__(self, cache_config: Path | None = None, time_limit: float = TIME_LIMIT_SECONDS) -> None:
+    Hosts that are given the same cache folder, now or in a later run, compile it once between them.
+    """
+
+    def __init__(self, cache: Path | None = None, time_limit: float = TIME_LIMIT_SECONDS) -> None:
         config = wasmtime.Config()
         config.epoch_interruption = True
-        if cache_config is not None:
-            config.cache = str(cache_config)
+        # Most functions run once or never: what counts is the time to compile them.
+        config.cranelift_opt_level = "none"
+        self._compiling: AbstractContextManager[object] = nullcontext()
+        if cache is not None:
+            # One at a time: the engine compiles on all cores, and whoever waits finds the result in the cache.
+            self._compiling = FileLock(cache / "lock")
+            with self._compiling:
+                settings = cache / "settings.toml"
+                settings.write_text(f"[cache]\ndirectory = {json.dumps(str(cache / 'modules'))}\n", encoding="utf-8")
+                config.cache = str(settings)
         self._engine = wasmtime.Engine(config)
-        self._modules: dict[bytes, wasmtime.Module] = {}
+        self._modules: dict[tuple[Path, int, int], wasmtime.Module] = {}
         self._time_limit = time_limit
 
     def run(self, program: Path, case: Case, modules: Path | None = None) -> Outcome:
@@ -108,7 +139,7 @@ class Host:
             wasi.preopen_dir(str(folder), "/")
             store = wasmtime.Store(self._engine)
             store.set_wasi(wasi)
-            exit_code, trap, returned = self._call(store, self._compile(program), case.calls, modules)
+            exit_code, trap, returned = self._drive(store, self._compile(program), case.drive, modules)
             # WASI keeps the output files open, and may keep bytes back, until the store is gone.
             store.close()
             return Outcome(
@@ -120,19 +151,13 @@ class Host:
                 files=_read_files(folder),
             )
 
-    def _call(
-        self, store: wasmtime.Store, program: wasmtime.Module, calls: Sequence[str], modules: Path | None
+    def _drive(
+        self, store: wasmtime.Store, program: wasmtime.Module, drive: Drive, modules: Path | None
     ) -> tuple[int | None, str | None, object]:
-        """Link, start and call; returns the exit code, the trap and what the last call returned."""
+        """Link and run; returns the exit code, the trap and what `drive` returned."""
         try:
             with self._limited(store):
-                exports = self.link(store, program, modules).exports(store)
-                returned: object = None
-                for name in calls or ([""] if "" in exports else ["_start"]):
-                    function = exports[name]
-                    assert isinstance(function, wasmtime.Func), f"{name!r} is no function"
-                    returned = function(store)
-                return 0, None, returned
+                return 0, None, drive(store, self.link(store, program, modules))
         except wasmtime.ExitTrap as error:
             return error.code, None, None
         except wasmtime.Trap as error:
@@ -165,15 +190,18 @@ class Host:
         file = None if modules is None else modules / f"{name}.wasm"
         if file is None or not file.is_file():
             raise LinkError(f"no module provides the import namespace {name!r}")
-        if (actual := cid_of(file.read_bytes())) != name:
-            raise LinkError(f"{file} has the CID {actual}")
-        return self._compile(file)
+        return self._compile(file, name)
 
-    def _compile(self, file: Path) -> wasmtime.Module:
-        data = file.read_bytes()
-        key = hashlib.sha256(data).digest()
+    def _compile(self, file: Path, cid: str | None = None) -> wasmtime.Module:
+        """Compile a file once, however often it is run; raises if it is not what its CID says."""
+        state = file.stat()
+        key = (file, state.st_mtime_ns, state.st_size)
         if key not in self._modules:
-            self._modules[key] = wasmtime.Module(self._engine, data)
+            data = file.read_bytes()
+            if cid is not None and cid_of(data) != cid:
+                raise LinkError(f"{file} has the CID {cid_of(data)}")
+            with self._compiling:
+                self._modules[key] = wasmtime.Module(self._engine, data)
         return self._modules[key]
 
     @contextmanager

@@ -37,11 +37,16 @@ class Picture:
         values = self.values()
         return struct.pack(f"<{len(values)}{self.code}", *values)
 
-    def folder(self, name: str) -> dict[str, bytes]:
-        """The files of the image in a folder `name`."""
+    def parts(self) -> tuple[bytes, bytes]:
+        """The pixels, and the directions of the axes: one after the other."""
         dimension = len(self.size)
         identity = [float(row == column) for row in range(dimension) for column in range(dimension)]
-        index = {
+        return self.pixels(), struct.pack(f"<{len(identity)}d", *identity)
+
+    def index(self, pixels: str, direction: str) -> dict[str, object]:
+        """What describes the image, its parts being found at `pixels` and `direction`."""
+        dimension = len(self.size)
+        return {
             "imageType": {
                 "dimension": dimension,
                 "componentType": self.component,
@@ -51,15 +56,20 @@ class Picture:
             "name": "image",
             "origin": [1.0, 2.0, 3.0][:dimension],
             "spacing": [1.0, 1.5, 2.0][:dimension],
-            "direction": "data:application/vnd.itk.path,data/direction.raw",
+            "direction": direction,
             "size": list(self.size),
             "metadata": [],
-            "data": "data:application/vnd.itk.path,data/data.raw",
+            "data": pixels,
         }
+
+    def folder(self, name: str) -> dict[str, bytes]:
+        """The files of the image in a folder `name`."""
+        place = "data:application/vnd.itk.path,data"
+        pixels, direction = self.parts()
         return {
-            f"{name}/index.json": json.dumps(index).encode(),
-            f"{name}/data/direction.raw": struct.pack(f"<{len(identity)}d", *identity),
-            f"{name}/data/data.raw": self.pixels(),
+            f"{name}/index.json": json.dumps(self.index(f"{place}/data.raw", f"{place}/direction.raw")).encode(),
+            f"{name}/data/data.raw": pixels,
+            f"{name}/data/direction.raw": direction,
         }
 
 
