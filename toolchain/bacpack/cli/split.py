@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     from bacpack.split.validate import check_outputs
 
     started = time.monotonic()
-    inputs = [Input(app_name(path), read_file(path)) for path in blobs]
+    inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
     _refuse_equal_names(blobs)
     with output.progress("splitting") as show:
         result = split(inputs, show)
@@ -59,7 +60,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
         checking = time.monotonic()
         outputs = {app.name: app.data for app in result.apps}
         outputs |= {cid: module.data for cid, module in result.modules.items()}
-        check_outputs(outputs, {entry.name: entry.data for entry in inputs}, show)
+        check_outputs(outputs, {entry.path: entry.data for entry in inputs}, show)
         checked = time.monotonic()
         write_split(folder, result, manifest)
     seconds = time.monotonic() - started - (checked - checking)
@@ -123,6 +124,6 @@ def _as_text(manifest: Manifest, folder: Path) -> str:
             "",
             f"{len(manifest.modules)} modules, {human_bytes(shared)}; everything stored once: "
             f"{human_bytes(totals.split_bytes)} for {human_bytes(totals.blob_bytes)} of programs ({share:.0f} %)",
-            f"written to {folder}; next: bacpack publish {folder}",
+            f"written to {folder}; next: bacpack publish {shlex.quote(str(folder))}",
         ]
     )

@@ -30,10 +30,11 @@ _WORTH_A_PROCESS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A blob to split: the name of its app, and its bytes."""
+    """A blob to split: the name of its app, its bytes, and how messages call it."""
 
     name: str
     data: bytes
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class _Worker:
 def _read(entry: Input) -> Module:
     try:
         module = Module.parse(entry.data)
-        refuse_unsound(entry.name, module)
+        refuse_unsound(entry.path, module)
     except WasmError as error:
         raise _in_blob(entry, error) from error
     return module
@@ -209,7 +210,7 @@ def _fingerprint(entry: Input, module: Module) -> Blob:
 
 def _in_blob(entry: Input, error: WasmError) -> InputError:
     return InputError(
-        error.code, f"`{entry.name}`: {error.message}", hint=error.hint, details={"blob": entry.name, **error.details}
+        error.code, f"`{entry.path}`: {error.message}", hint=error.hint, details={"blob": entry.path, **error.details}
     )
 
 

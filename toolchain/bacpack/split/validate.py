@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ def check_outputs(outputs: Mapping[str, bytes], blobs: Mapping[str, bytes], show
         raise InputError(
             "invalid-blob",
             f"`{name}` is not valid WebAssembly: {_reason(verdict)}",
-            hint=f"`wasm-tools validate {name}` says the same; build it again",
+            hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
         )
     name, verdict = next(iter(wrong.items()))
     raise BacpackError(
