@@ -41,10 +41,10 @@ SHIFT = """(type (func (param f64 f64))) (type (func (param i64) (result f32 f32
   (func (param f64 f64)) (func (param i64) (result f32 f32) unreachable)"""
 
 
-def both(text: str) -> list[str]:
+def both(text: str, imports: str = "") -> list[str]:
     """Two blobs: `text` in which every `{a|b}` is `a` in one and `b` in the other, the second with other indices."""
     first, second = (re.sub(r"\{([^|{}]*)\|([^{}]*)\}", choice, text) for choice in (r"\1", r"\2"))
-    return [f"(module {first})", f"(module {SHIFT} {second})"]
+    return [f"(module {imports} {first})", f"(module {imports} {SHIFT} {second})"]
 
 
 def holds(module: bytes, mark: str) -> bool:
@@ -193,7 +193,7 @@ def split_all(blobs: Sequence[bytes]) -> Split:
     """Split blobs together; what comes out is valid and imports only by CID."""
     for blob in blobs:
         assert not (reason := invalid_because(blob)), f"the test itself is wrong: {reason}"
-    result = split([Input(f"app{number}", blob) for number, blob in enumerate(blobs)])
+    result = split([Input(f"app{number}", blob, f"app{number}.wasm") for number, blob in enumerate(blobs)])
     for output in (*result.modules.values(), *result.apps):
         assert not (reason := invalid_because(output.data)), reason
     for cid, module in result.modules.items():
