@@ -1,0 +1,145 @@
+"""Proving that a remainder and the modules that it imports behave as the blob they were split from, for every input.
+
+This re-links the output and compares it with the blob: translation validation. It knows nothing of how a split is made,
+and shares no code with what makes it but the reader of the binary format, so a mistake must be made twice to pass.
+
+What is assumed: all modules are valid WebAssembly, the host instantiates each module once and links by name, and
+memory that the blob's start would get is also there for the remainder's. Not compared are the depth of the call stack,
+custom sections, and the maximum that the type of an exported memory or table shows to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bacpack.content.cid import RAW, Cid
+from bacpack.errors import CheckFailedError
+from bacpack.proof.code import Codes
+from bacpack.proof.failure import not_equivalent
+from bacpack.proof.names import Linked, Named
+from bacpack.proof.relation import Relation
+from bacpack.proof.start import run_start
+from bacpack.proof.state import StartTrapError, State
+from bacpack.proof.unit import Unit
+from bacpack.proof.world import Instance, World, in_order, is_cid
+from bacpack.wasm import Export, Kind
+
+
+def prove(blob: bytes, remainder: bytes, modules: Mapping[str, bytes]) -> None:
+    """Raise `CheckFailedError` unless `remainder` with `modules`, by CID, behaves as `blob`.
+
+    The code is `not-equivalent`, and the message names what differs. Modules that are not needed are not looked at.
+    """
+    Prover(modules).prove(blob, remainder)
+
+
+def prove_release(
+    blobs: Sequence[tuple[str, bytes]], remainders: Mapping[str, bytes], modules: Mapping[str, bytes]
+) -> None:
+    """Prove several programs by name that share modules, which are read once for all."""
+    prover = Prover(modules)
+    for name, blob in blobs:
+        try:
+            prover.prove(blob, remainders[name])
+        except CheckFailedError as error:
+            details = {"app": name, **error.details}
+            raise CheckFailedError(error.code, f"{name}: {error.message}", hint=error.hint, details=details) from error
+
+
+class Prover:
+    """Proves programs that share modules. What is found out about a module's code is kept for the next program."""
+
+    def __init__(self, modules: Mapping[str, bytes]) -> None:
+        self._modules = modules
+        self._codes: dict[str, Codes] = {}
+
+    def prove(self, blob: bytes, remainder: bytes) -> None:
+        """Raise `CheckFailedError` unless `remainder` behaves as `blob`."""
+        blob_unit = Unit.of_blob(blob)
+        for entry in blob_unit.module.imports:
+            if is_cid(entry.module):
+                raise not_equivalent(f"the blob itself imports module {entry.module}: it was split before")
+        remainder_unit = Unit.of_remainder(remainder, blob_unit)
+        world = World()
+        original = world.add(Codes(blob_unit), {})
+        known = len(world.host_keys)
+        shared: dict[str, Instance] = {}
+        for cid, codes in in_order(remainder_unit, self._provide):
+            shared[cid] = world.add(codes, shared)
+        split = world.add(Codes(remainder_unit), shared)
+        for key in world.host_keys[known:]:
+            raise not_equivalent(f"the remainder imports `{key.module}.{key.name}` from the host, unlike the blob")
+        _prove_linked(world, original, [*shared.values(), split])
+
+    def _provide(self, cid: str) -> Codes:
+        """The module that a namespace names, read once."""
+        codes = self._codes.get(cid)
+        if codes is None:
+            data = self._modules.get(cid)
+            if data is None:
+                raise not_equivalent(f"module {cid} is missing", cid=cid)
+            parsed = Cid.parse(cid)
+            if parsed.codec != RAW or not parsed.matches(data):
+                raise not_equivalent(f"module {cid} has other bytes than its name says", cid=cid)
+            codes = self._codes[cid] = Codes(Unit.of_shared(data, cid))
+            if codes.unit.module.start is not None:
+                raise not_equivalent(f"module {cid} runs code of its own when it is instantiated", cid=cid)
+        return codes
+
+
+def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -> None:
+    """Compare the blob with the instances that are to replace it, the remainder last."""
+    remainder = instances[-1]
+    before, after = State(world), State(world)
+    blob_start = blob.unit.module.start
+    own_start = None
+    trap = split_trap = None
+    try:
+        before.instantiate(blob)
+    except StartTrapError as error:
+        trap = error
+    try:
+        for instance in instances:
+            after.instantiate(instance)
+        own_start = run_start(world, after, remainder, calls_own=blob_start is not None)
+    except StartTrapError as error:
+        split_trap = error
+    if trap or split_trap:
+        _compare_traps(trap, split_trap, is_seen=bool(before.log or after.log))
+        return
+    linked, split_linked = Linked(world, before), Linked(world, after)
+    relation = Relation(world, blob, linked, split_linked)
+    relation.log()
+    if blob_start is not None and own_start is not None:
+        target = linked.target(blob.address(Kind.FUNCTION, blob_start))
+        relation.add([(target, split_linked.target(own_start))], "the start function")
+    _compare_names(blob.unit, remainder.unit)
+    for name, entry in remainder.unit.exports.items():
+        pair = _exported(linked, blob, blob.unit.exports[name]), _exported(split_linked, remainder, entry)
+        relation.add([pair], f"exported as `{name}`")
+    for kind, index in (("memory", Kind.MEMORY), ("table", Kind.TABLE)):
+        if blob.spaces[index] and remainder.spaces[index]:
+            relation.add([((kind, blob.spaces[index][0]), (kind, remainder.spaces[index][0]))], f"the first {kind}")
+    relation.check()
+
+
+def _compare_traps(trap: StartTrapError | None, split_trap: StartTrapError | None, *, is_seen: bool) -> None:
+    """A blob that traps when it is instantiated never runs, and the same must be true of its split."""
+    if trap is None or split_trap is None:
+        which = "the remainder, unlike the blob," if trap is None else "the blob, unlike the remainder,"
+        raise not_equivalent(f"{which} traps when it is instantiated: {trap or split_trap}")
+    if is_seen:
+        raise not_equivalent(f"instantiation traps, after copies that only the host can see: {trap}")
+
+
+def _compare_names(blob: Unit, remainder: Unit) -> None:
+    """Both must export the same names, each of the same kind."""
+    for name in [*blob.exports, *remainder.exports]:
+        entry, other = blob.exports.get(name), remainder.exports.get(name)
+        if entry is None or other is None or entry.kind != other.kind:
+            raise not_equivalent(f"the export `{name}` is missing, was added, or is of another kind", export=name)
+
+
+def _exported(linked: Linked, instance: Instance, entry: Export) -> Named:
+    address = instance.address(entry.kind, entry.index)
+    return linked.target(address) if entry.kind == Kind.FUNCTION else (entry.kind.name.lower(), address)

@@ -1,0 +1,146 @@
+"""A function's code in the form in which it is compared: cut into runs and tokens, each token read.
+
+Two functions with equal locals, runs and shapes are the same instructions one by one; what is left to compare are the
+numbers and the operands, both in the order of the code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from operator import attrgetter
+
+from bacpack.proof.cut import Depth, cut
+from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
+from bacpack.proof.unit import Unit
+from bacpack.wasm.reader import Reader
+
+_I32_CONST = 0x41
+#: `i32.add` and `i64.add`, by the shape of the constants they add.
+_ADD = {b"\x41": b"\x6a", b"\x42": b"\x7c"}
+
+_shape_of = attrgetter("shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A number to which a program adds the value of a slot."""
+
+    #: Which of the code's numbers.
+    position: int
+    #: The global of the code's own module.
+    index: int
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A function's code."""
+
+    locals: bytes
+    runs: list[bytes]
+    shapes: list[bytes]
+    #: Values of constants and offsets, less what slots add to them.
+    numbers: list[int]
+    slots: list[Slot]
+    operands: list[Operand]
+
+
+@dataclass(frozen=True, slots=True)
+class FineCode(Code):
+    """The same, cut finely: every constant and every offset is among the numbers; constants that are added are one."""
+
+    #: What each token says.
+    forms: list[Form]
+    #: Where each token starts and ends, counted from the first instruction.
+    spans: list[tuple[int, int]]
+
+
+class Codes:
+    """The code of one module's functions. That of a shared module is kept, since other programs use it too."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self._reading = Reading(unit)
+        self._locals: dict[bytes, bytes] = {}
+        self._coarse: dict[int, Code] = {}
+        self._fine: dict[int, FineCode] = {}
+
+    def coarse(self, index: int) -> Code:
+        """The code of a function that the module defines."""
+        code = self._coarse.get(index)
+        if code is None:
+            data = self.unit.module.data
+            body, start, end = self.unit.span(index)
+            runs, tokens = cut(data, start, end, Depth.COARSE)
+            forms = list(map(self._reading.__getitem__, tokens))
+            code = Code(self._locals_key(data[body:start]), runs, *_columns(forms))
+            if self.unit.is_shared:
+                self._coarse[index] = code
+        return code
+
+    def fine(self, index: int) -> FineCode:
+        """The same, cut finely."""
+        code = self._fine.get(index)
+        if code is None:
+            data = self.unit.module.data
+            body, start, end = self.unit.span(index)
+            runs, forms, spans = self._fold(*cut(data, start, end, Depth.FINE))
+            code = FineCode(self._locals_key(data[body:start]), runs, *_columns(forms), forms, spans)
+            if self.unit.is_shared:
+                self._fine[index] = code
+        return code
+
+    def _fold(self, runs: list[bytes], tokens: list[bytes]) -> tuple[list[bytes], list[Form], list[tuple[int, int]]]:
+        """Make one constant of constants that are added, and one call of an entry's number and the call through it."""
+        ends = list(accumulate(map(len, chain.from_iterable(zip(runs, tokens, strict=False)))))
+        out: list[Form] = []
+        between, spans = [runs[0]], list[tuple[int, int]]()
+        for number, token in enumerate(tokens):
+            form, after = self._reading[token], runs[number + 1]
+            start, end = ends[2 * number], ends[2 * number + 1]
+            while out and not between[-1]:
+                last = tokens[number - 1]
+                if form.table != NONE and last[0] == _I32_CONST and spans[-1] == (start - len(last), start):
+                    form = self._reading[last + token]
+                elif _are_added(out[-1], form, after):
+                    form, after, end = add(out[-1], form), after[1:], end + 1
+                else:
+                    break
+                start = spans.pop()[0]
+                out.pop()
+                between.pop()
+            out.append(form)
+            between.append(after)
+            spans.append((start, end))
+        return between, out, spans
+
+    def _locals_key(self, declarations: bytes) -> bytes:
+        """Bytes that are equal for equal locals, however they are declared."""
+        key = self._locals.get(declarations)
+        if key is None:
+            reader = Reader(declarations)
+            key, last, count = b"", b"", 0
+            for _ in range(reader.u32("the number of local declarations")):
+                number, type_ = reader.u32("a number of locals"), self.unit.value_key(reader.value_type())
+                if type_ != last and number:
+                    key, last, count = key + b"%d %s " % (count, last), type_, 0
+                count += number
+            key = self._locals[declarations] = key + b"%d %s" % (count, last)
+        return key
+
+
+def _are_added(first: Form, second: Form, after: bytes) -> bool:
+    return (
+        first.holds == second.holds == Number.CONSTANT
+        and first.shape == second.shape
+        and NONE in (first.slot, second.slot)
+        and after.startswith(_ADD[first.shape])
+    )
+
+
+def _columns(forms: list[Form]) -> tuple[list[bytes], list[int], list[Slot], list[Operand]]:
+    numbered = [form for form in forms if form.holds]
+    slots = [Slot(position, form.slot, mask(form.shape)) for position, form in enumerate(numbered) if form.slot != NONE]
+    operands = [operand for form in forms for operand in form.operands]
+    return list(map(_shape_of, forms)), [form.number for form in numbered], slots, operands

@@ -1,0 +1,165 @@
+"""Cutting a function's code into what reads the same in any module and what does not.
+
+A *run* is a stretch of instructions whose bytes alone say what they do. A *token* is one instruction, or a few that are
+read as one, that names something by index or holds a number that a split may move elsewhere. Code is cut at one of two
+depths: `COARSE` leaves short numbers in the runs, which is fast and enough for most functions; `FINE` makes a token of
+every constant and every access to memory, so that two functions line up whatever the sizes of their numbers.
+
+One expression a depth, derived from the opcode table, matches whole instructions only: a run ends where one does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from enum import IntEnum
+from functools import cache
+
+from bacpack.wasm.opcodes import OPCODES, Opcode
+from bacpack.wasm.reader import Reader
+from bacpack.wasm.types import Body
+
+
+class Depth(IntEnum):
+    """How finely code is cut."""
+
+    COARSE = 0
+    FINE = 1
+
+
+#: Runs, and the tokens between them: one run more than tokens.
+Cut = tuple[list[bytes], list[bytes]]
+
+_NUMBER = rb"[\x80-\xff]*+[\x00-\x7f]"
+_ONE_BYTE = rb"[\x00-\x7f]"
+_TARGETS = rb"(?:" + b"|".join(rb"\x%02x(?:%b){%d}" % (n, _NUMBER, n + 1) for n in range(128)) + rb")"
+
+#: Immediates that read the same in any module, at any depth.
+_SAME = {
+    "local": _NUMBER,
+    "label": _NUMBER,
+    "memory": rb"\x00",
+    "block": rb"[\x40\x69-\x74\x7b-\x7f]",
+    "heap": rb"[\x69-\x74]",
+    "types": rb"\x01[\x69-\x74\x7b-\x7f]",
+    "labels": _TARGETS,
+    "f32": rb".{4}",
+    "f64": rb".{8}",
+    "v128": rb".{16}",
+    "lanes": rb".{16}",
+    "lane": rb".",
+    "zero": rb"\x00",
+}
+# At the coarse depth also short constants, but for one that selects an entry of a table, and offsets in shortest form.
+_SAME_COARSE = _SAME | {
+    "i32": _ONE_BYTE + rb"(?![\x11\x13])",
+    "i64": _ONE_BYTE,
+    "memarg": rb"[\x00-\x3f](?:[\x00-\x7f]|[\x80-\xff]{1,3}+[\x01-\x7f])",
+}
+#: Immediates of tokens. Those that are missing are so rare that their instructions are cut the slow way.
+_ANY = {
+    **dict.fromkeys(("type", "func", "table", "global", "memory", "data", "elem", "tag"), _NUMBER),
+    **dict.fromkeys(("local", "label", "field", "count", "i32", "i64"), _NUMBER),
+    "block": rb"[\x63\x64]?+" + _NUMBER,
+    "heap": _NUMBER,
+    "memarg": rb"(?:[\x00-\x3f]|[\x40-\x7f]%b)%b" % (_NUMBER, _NUMBER),
+    "lane": rb".",
+}
+#: Pairs and triples that are read as one: a call through an entry of a table, a global plus a constant.
+_JOINED_COARSE = (
+    rb"\x41%b[\x11\x13]%b%b" % (_NUMBER, _NUMBER, _NUMBER),
+    rb"\x23%b(?:\x41%b\x6a|\x42%b\x7c)" % (_NUMBER, _NUMBER, _NUMBER),
+)
+#: How a memory grows depends on what the module declares of it.
+_NEVER_SAME = "memory.grow"
+#: The expression tries its alternatives in order: immediates of the most frequent instructions come first.
+_FREQUENT: list[tuple[str, ...]] = [("local",), (), ("memarg",), ("i32",), ("label",), ("block",)]
+
+
+def instructions_start(data: bytes, body: Body) -> int:
+    """Where the instructions of `body` begin, after the declarations of its locals."""
+    if data[body.start] == 0:
+        return body.start + 1
+    reader = Reader(data, body.start, body.end)
+    for _ in range(reader.u32("the number of local declarations")):
+        reader.u32("a number of locals")
+        reader.value_type()
+    return reader.position
+
+
+def cut(data: bytes, start: int, end: int, depth: Depth) -> Cut:
+    """Cut the instructions of `data` from `start` to `end`; raises `WasmError` when they are malformed."""
+    pairs = _expression(depth).findall(data, start, end)
+    pairs.pop()  # the empty match at the end
+    runs, tokens = map(list, zip(*pairs, strict=True)) if pairs else ([], [data[start:end]])
+    # Code that was understood ends with a run; a token of one byte is the mark of what was not.
+    if tokens.pop() or 1 in map(len, tokens):
+        return _cut_slowly(data, start, end, depth)
+    return runs, tokens
+
+
+def _cut_slowly(data: bytes, start: int, end: int, depth: Depth) -> Cut:
+    """Do the same one instruction at a time: for tables of very many targets, and for rare instructions."""
+    same = _same_expression(depth)
+    reader = Reader(data, start, end)
+    runs, tokens = [], []
+    run = start
+    while reader.remaining:
+        at = reader.position
+        row, _ = reader.instruction()
+        if row.name == "br_table" or same.fullmatch(data, at, reader.position):
+            continue
+        runs.append(data[run:at])
+        tokens.append(data[at : reader.position])
+        run = reader.position
+    return [*runs, data[run:end]], tokens
+
+
+@cache
+def _expression(depth: Depth) -> re.Pattern[bytes]:
+    joined = _JOINED_COARSE if depth == Depth.COARSE else ()
+    tokens = b"|".join([*joined, _alternatives(_ANY)])
+    return re.compile(rb"((?:%b)*+)(%b|.|\Z)" % (_same(depth), tokens), re.DOTALL)
+
+
+@cache
+def _same_expression(depth: Depth) -> re.Pattern[bytes]:
+    return re.compile(_same(depth), re.DOTALL)
+
+
+def _same(depth: Depth) -> bytes:
+    return _alternatives(_SAME_COARSE if depth == Depth.COARSE else _SAME, without=_NEVER_SAME)
+
+
+def _alternatives(immediates: dict[str, bytes], without: str | None = None) -> bytes:
+    """One alternative for each list of immediates that can be written in `immediates`, each with all its opcodes."""
+    rows: dict[tuple[str, ...], list[Opcode]] = defaultdict(list)
+    for row in OPCODES:
+        if row.name != without and all(kind in immediates for kind in row.immediates):
+            rows[row.immediates].append(row)
+    if immediates is _ANY:
+        rows.pop((), None)
+    order = sorted(rows, key=lambda kinds: _FREQUENT.index(kinds) if kinds in _FREQUENT else len(_FREQUENT))
+    plain: list[bytes] = []
+    prefixed: list[bytes] = []
+    for kinds in order:
+        tail = b"".join(immediates[kind] for kind in kinds)
+        for prefix in sorted({row.prefix or 0 for row in rows[kinds]}):
+            opcodes = [row.encoding for row in rows[kinds] if (row.prefix or 0) == prefix]
+            (prefixed if prefix else plain).append(_opcodes(opcodes) + tail)
+    return b"|".join(plain + prefixed)
+
+
+def _opcodes(encodings: list[bytes]) -> bytes:
+    """What matches any of these opcodes, which have the same prefix, if any."""
+    by_tail: dict[bytes, list[bytes]] = defaultdict(list)
+    for encoding in encodings:
+        by_tail[encoding[:-1]].append(encoding[-1:])
+    parts = [
+        re.escape(head) + b"[" + b"".join(map(_hexadecimal, sorted(lasts))) + b"]" for head, lasts in by_tail.items()
+    ]
+    return b"(?:" + b"|".join(parts) + b")" if len(parts) > 1 else parts[0]
+
+
+def _hexadecimal(byte: bytes) -> bytes:
+    return rb"\x%02x" % byte[0]

@@ -1,0 +1,14 @@
+"""The one error of the proof: what differs between a blob and its split, and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bacpack.errors import CheckFailedError
+
+_HINT = "is this the blob that was split? If it is, bacpack made a mistake: keep the blob, and please report it"
+
+
+def not_equivalent(message: str, **details: Any) -> CheckFailedError:
+    """The error that says that a split is not its blob; `details` are JSON values."""
+    return CheckFailedError("not-equivalent", message, hint=_HINT, details=details)

@@ -1,0 +1,222 @@
+"""The relation between what a blob defines and what its split puts in its place.
+
+Pairs start from what can be reached from outside: exports, the start function, tables. Two functions are equivalent
+when their code is equal and everything it names is in the relation too; so each pair adds more, until there are no new
+ones. This is sound for recursive functions as well: a difference would show after some number of steps, in some pair.
+Memories, tables, globals, tags and segments pair one to one, and must hold the same when the blob's code first runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bacpack.errors import CheckFailedError
+from bacpack.proof.compare import Side, find_difference, is_same
+from bacpack.proof.failure import not_equivalent
+from bacpack.proof.names import Linked, Named, Names, function_of
+from bacpack.proof.state import Value
+from bacpack.proof.world import Address, Instance, World
+from bacpack.wasm import Kind, Limits
+
+#: Where a pair comes from: a function of the blob, or words that say it.
+Origin = Address | str
+
+
+class Relation:
+    """Pairs of the blob's things and the split's, checked one after the other."""
+
+    def __init__(self, world: World, blob: Instance, before: Linked, after: Linked) -> None:
+        self._world = world
+        self._blob = blob
+        self._before = before
+        self._after = after
+        self._blob_state = before.state
+        self._split_state = after.state
+        self._blob_names = Names(before, blob)
+        self._names: dict[int, Names] = {}
+        self._seen: set[tuple[Named, Named]] = set()
+        self._queue: list[tuple[Named, Named, Origin]] = []
+        self._to_split: dict[Named, Named] = {}
+        self._to_blob: dict[Named, Named] = {}
+
+    def add(self, pairs: Iterable[tuple[Named, Named]], origin: Origin) -> None:
+        """Pairs that must be equivalent."""
+        for pair in dict.fromkeys(pairs):
+            if pair not in self._seen:
+                self._seen.add(pair)
+                self._queue.append((*pair, origin))
+
+    def check(self) -> None:
+        """Check all pairs that were added, and all that follow from them."""
+        while self._queue:
+            named, other, origin = self._queue.pop()
+            if isinstance(named, int) and isinstance(other, int):
+                self._functions(named, other, origin)
+            elif isinstance(named, tuple) and isinstance(other, tuple) and named[0] == other[0]:
+                self._things(named, other, origin)
+            else:
+                raise AssertionError("operands of equal shapes are of one kind")
+        if changed := self._after.fixed & self._to_blob.keys():
+            kind, address = min(changed)
+            owner, index = self._world.owner(address)
+            raise not_equivalent(f"{kind} {index} of {owner.unit.title} counts as constant and can be changed")
+
+    def _names_of(self, instance: Instance) -> Names:
+        names = self._names.get(instance.number)
+        if names is None:
+            names = self._names[instance.number] = Names(self._after, instance)
+            # Loads and stores do not name the memory: it is the first one, here and there.
+            memories = self._blob.spaces[Kind.MEMORY], instance.spaces[Kind.MEMORY]
+            if all(memories):
+                self.add(
+                    [(("memory", memories[0][0]), ("memory", memories[1][0]))], f"the memory of {instance.unit.title}"
+                )
+        return names
+
+    def _functions(self, function: Address, other: Address, origin: Origin) -> None:
+        world = self._world
+        if world.host(function) or world.host(other):
+            if function != other:
+                raise self._failed(function, f"became {world.function_name(other)}", origin)
+            return
+        if world.function_key(function) != world.function_key(other):
+            raise self._failed(function, f"has another type than {world.function_name(other)}", origin)
+        (_, index), (instance, other_index) = world.owner(function), world.owner(other)
+        names = self._names_of(instance)
+        codes, value = self._blob.codes, names.slots.__getitem__
+        code, other_code = codes.coarse(index), instance.codes.coarse(other_index)
+        if not is_same(code, other_code, value):
+            code, other_code = codes.fine(index), instance.codes.fine(other_index)
+            sides = Side(self._blob.unit, index, code), Side(instance.unit, other_index, other_code)
+            difference = find_difference(*sides, value)
+            if difference:
+                what = (
+                    f"is not {world.function_name(other)}: {difference.what} at byte {difference.position} of its code"
+                )
+                raise self._failed(function, what, origin, offset=difference.position)
+        ours = [self._blob_names[operand] for operand in code.operands]
+        self.add(zip(ours, [names[operand] for operand in other_code.operands], strict=True), function)
+
+    def _things(self, named: Named, other: Named, origin: Origin) -> None:
+        """Pair what is no function: one to one, and equal."""
+        if self._to_split.setdefault(named, other) != other or self._to_blob.setdefault(other, named) != named:
+            raise self._differs(named, "stands for two different ones", origin)
+        assert isinstance(named, tuple) and isinstance(other, tuple)
+        kind, address, other_address = named[0], named[1], other[1]
+        if kind in ("data", "elem"):
+            self._segments(named, other, origin)
+        elif self._world.host(address) or self._world.host(other_address):
+            if address != other_address:
+                raise self._differs(named, "is the host's in one and not in the other", origin)
+        elif kind == "memory":
+            self._memories(named, address, other_address, origin)
+        elif kind == "table":
+            self._tables(named, address, other_address, origin)
+        elif kind == "global":
+            self._globals(named, address, other_address, origin)
+        else:
+            (owner, index), (other_owner, other_index) = self._world.owner(address), self._world.owner(other_address)
+            if owner.unit.tag_key(index) != other_owner.unit.tag_key(other_index):
+                raise self._differs(named, "has another type", origin)
+
+    def _memories(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
+        memory, other = self._blob_state.memories[address], self._split_state.memories[other_address]
+        if memory.pages != other.pages:
+            raise self._differs(named, f"has {memory.pages} pages and became one of {other.pages}", origin)
+        if not _may_stand_for(memory.limits, other.limits):
+            raise self._differs(named, "has other limits", origin)
+        at = memory.first_difference(other)
+        if at is not None:
+            change = f"0x{memory.byte(at):02x} and became 0x{other.byte(at):02x}"
+            raise self._differs(named, f"holds at address {at} the byte {change}", origin, address=at)
+
+    def _tables(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
+        table, other = self._blob_state.tables[address], self._split_state.tables[other_address]
+        if table.size != other.size:
+            raise self._differs(named, f"has {table.size} entries and became one of {other.size}", origin)
+        if table.type.element != other.type.element or not _may_stand_for(table.type.limits, other.type.limits):
+            raise self._differs(named, "has another type", origin)
+        keys = sorted(table.entries.keys() | other.entries.keys())
+        entries = [
+            (f"entry {key}", table.entries.get(key, table.initial), other.entries.get(key, other.initial))
+            for key in keys
+        ]
+        if len(keys) < table.size:
+            entries.append(("what entries start as", table.initial, other.initial))
+        for what, value, other_value in entries:
+            self._values(value, other_value, f"{what} of {self._describe(named)}")
+
+    def _globals(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
+        (owner, index), (other_owner, other_index) = self._world.owner(address), self._world.owner(other_address)
+        if owner.unit.global_type(index) != other_owner.unit.global_type(other_index):
+            raise self._differs(named, "has another type", origin)
+        self._values(self._blob_state.globals[address], self._split_state.globals[other_address], self._describe(named))
+
+    def _segments(self, named: Named, other: Named, origin: Origin) -> None:
+        assert isinstance(named, tuple) and isinstance(other, tuple) and len(named) == len(other) == 3
+        key, other_key = named[1:], other[1:]
+        if named[0] == "data":
+            if self._blob_state.data.get(key) != self._split_state.data.get(other_key):
+                raise self._differs(named, "holds other bytes", origin)
+            return
+        values, others = self._blob_state.elements.get(key, []), self._split_state.elements.get(other_key, [])
+        if len(values) != len(others):
+            raise self._differs(named, "has another length", origin)
+        for value, other_value in zip(values, others, strict=True):
+            self._values(value, other_value, self._describe(named))
+
+    def _values(self, value: Value, other: Value, where: str) -> None:
+        """Two values that must be equal; functions referred to must be equivalent."""
+        function, other_function = function_of(value), function_of(other)
+        if function is None or other_function is None:
+            if value != other:
+                raise not_equivalent(f"{where} is {_show(value)} and became {_show(other)}")
+            return
+        self.add([(self._before.target(function), self._after.reference(other_function, where))], where)
+
+    def log(self) -> None:
+        """Compare the copies whose outcome only the host knows."""
+        copies, others = self._blob_state.log, self._split_state.log
+        if len(copies) != len(others):
+            raise not_equivalent("segments are copied to other places that only the host knows")
+        for copy, other in zip(copies, others, strict=True):
+            if copy.kind != other.kind or copy.to != other.to or len(copy.content) != len(other.content):
+                raise not_equivalent(
+                    "segments are copied to other places that only the host knows, or in another order"
+                )
+            kind = copy.kind.name.lower()
+            where = f"a segment that is copied to a {kind} of the host or to where the host says"
+            self.add([((kind, copy.target), (kind, other.target))], where)
+            if isinstance(copy.content, bytes) or isinstance(other.content, bytes):
+                if copy.content != other.content:
+                    raise not_equivalent(f"{where} holds other bytes")
+                continue
+            for value, other_value in zip(copy.content, other.content, strict=True):
+                self._values(value, other_value, where)
+
+    def _describe(self, named: Named) -> str:
+        if isinstance(named, int):
+            return self._world.function_name(named)
+        index = named[2] if len(named) == 3 else self._world.owner(named[1])[1]
+        return f"{named[0]} {index} of the blob"
+
+    def _differs(self, named: Named, what: str, origin: Origin, **details: Any) -> CheckFailedError:
+        return not_equivalent(f"{self._describe(named)} {what} ({self._origin(origin)})", **details)
+
+    def _failed(self, function: Address, what: str, origin: Origin, **details: Any) -> CheckFailedError:
+        if not self._world.host(function):
+            details["function"] = self._world.owner(function)[1]
+        return not_equivalent(f"{self._describe(function)} {what} ({self._origin(origin)})", **details)
+
+    def _origin(self, origin: Origin) -> str:
+        return origin if isinstance(origin, str) else f"used by {self._describe(origin)}"
+
+
+def _may_stand_for(blob: Limits, split: Limits) -> bool:
+    """Whether a memory or table may stand for the blob's: it may lack a maximum, since code is compared."""
+    return (blob.shared, blob.is_64) == (split.shared, split.is_64) and split.maximum in (None, blob.maximum)
+
+
+def _show(value: Value) -> str:
+    return " ".join(str(atom[-1]) for atom in value)

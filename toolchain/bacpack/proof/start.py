@@ -1,0 +1,160 @@
+"""Carrying out a remainder's start function up to where it calls the blob's own.
+
+Only straight lines are understood: constants, parameters, globals, growing with a trap on failure, copying and dropping
+segments, and calls of functions that are such lines themselves. Anything else means that the split is not accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+from bacpack.proof.failure import not_equivalent
+from bacpack.proof.state import StartTrapError, State, Value, combine, literal
+from bacpack.proof.unit import Instruction
+from bacpack.proof.world import Address, Instance, World
+from bacpack.wasm import Kind
+
+T = TypeVar("T", bytes, list[Value])
+
+_CONSTANTS = frozenset(("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func"))
+_ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
+#: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
+_TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [-64]), ("unreachable", []), ("end", [])]
+#: Far above what a start function does; without limits, calls that double at each level would never end.
+_MOST_STEPS = 5_000_000
+_DEEPEST_CALL = 8
+
+
+def run_start(world: World, state: State, remainder: Instance, *, calls_own: bool) -> Address | None:
+    """Carry out the start function of `remainder`; raises `StartTrapError` when it traps.
+
+    When `calls_own` says that the blob has a start function, the last instruction must be a call, which is not carried
+    out: its target is returned.
+    """
+    start = remainder.unit.module.start
+    if start is None:
+        if calls_own:
+            raise not_equivalent("the start function of the blob is never called: the remainder has none")
+        return None
+    function = remainder.address(Kind.FUNCTION, start)
+    if world.host(function) or world.owner(function)[0] is not remainder:
+        raise not_equivalent("the start function of the remainder is not one of its own functions")
+    instructions = remainder.unit.instructions(start)
+    if not calls_own:
+        _Runner(world, state).run(remainder, instructions, ())
+        return None
+    if len(instructions) < 2 or instructions[-2][0].name != "call":
+        raise not_equivalent("the start function of the remainder does not end by calling that of the blob")
+    _Runner(world, state).run(remainder, [*instructions[:-2], instructions[-1]], ())
+    return remainder.address(Kind.FUNCTION, instructions[-2][1][0])
+
+
+class _Runner:
+    def __init__(self, world: World, state: State) -> None:
+        self._world = world
+        self._state = state
+        self._steps = 0
+        self._depth = 0
+        self._lines: dict[Address, list[Instruction]] = {}
+
+    def run(self, instance: Instance, instructions: Sequence[Instruction], parameters: Sequence[Value]) -> None:
+        """Carry out a function's instructions; it returns nothing."""
+        self._steps += len(instructions)
+        if self._steps > _MOST_STEPS or self._depth > _DEEPEST_CALL:
+            raise not_equivalent("the start function of the remainder does more than can be followed")
+        stack: list[Value] = []
+        position = 0
+        while position < len(instructions) - 1:
+            instruction = instructions[position]
+            position += 1
+            name = instruction[0].name
+            if name in _CONSTANTS or name == "global.get":
+                stack.append(self._state.constant(instance, instruction))
+            elif name == "local.get" and instruction[1][0] < len(parameters):
+                stack.append(parameters[instruction[1][0]])
+            elif name in ("memory.grow", "table.grow"):
+                following = [(row.name, values) for row, values, _ in instructions[position : position + 5]]
+                if following != _TRAP_IF_MINUS_ONE:
+                    _not_understood(instance, instruction, "its failure is not turned into a trap")
+                position += 5
+                self._grow(instance, instruction, stack)
+            elif name in _ARITHMETIC:
+                second, first = _pop(stack), _pop(stack)
+                stack.append(combine(combine(first, second), ((name, 0),)))
+            else:
+                self._effect(instance, instruction, stack)
+        if stack or instructions[-1][0].name != "end":
+            raise not_equivalent(f"a function of {instance.unit.title} leaves more than the start function can use")
+
+    def _effect(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
+        row, values, _ = instruction
+        state = self._state
+        if row.name == "global.set":
+            address = instance.address(Kind.GLOBAL, values[0])
+            if address not in state.globals:
+                _not_understood(instance, instruction, "it sets a global of the host")
+            state.globals[address] = _pop(stack)
+        elif row.name == "call":
+            self._call(instance, instruction, stack)
+        elif row.name == "memory.init":
+            content = self._part(stack, state.data.get((instance.number, values[0]), b""))
+            state.fill_memory(instance.address(Kind.MEMORY, values[1]), _pop(stack), content)
+        elif row.name == "table.init":
+            references = self._part(stack, state.elements.get((instance.number, values[0]), []))
+            state.fill_table(instance.address(Kind.TABLE, values[1]), _pop(stack), references)
+        elif row.name == "data.drop":
+            state.data[instance.number, values[0]] = b""
+        elif row.name == "elem.drop":
+            state.elements[instance.number, values[0]] = []
+        else:
+            _not_understood(instance, instruction, "the start function may only set things up")
+
+    def _call(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
+        function = instance.address(Kind.FUNCTION, instruction[1][0])
+        if self._world.host(function):
+            _not_understood(instance, instruction, "it calls the host")
+        callee, index = self._world.owner(function)
+        type_ = callee.unit.module.function_type(callee.unit.module.function_types[index])
+        start, code, _ = callee.unit.span(index)
+        if type_.results or code != start + 1:
+            _not_understood(instance, instruction, "the function called has results or locals")
+        parameters = [_pop(stack) for _ in type_.params][::-1]
+        if function not in self._lines:
+            self._lines[function] = callee.unit.instructions(index)
+        self._depth += 1
+        self.run(callee, self._lines[function], parameters)
+        self._depth -= 1
+
+    def _grow(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
+        row, values, _ = instruction
+        count = _number(_pop(stack))
+        if row.name == "memory.grow":
+            self._state.grow_memory(instance.address(Kind.MEMORY, values[0]), count)
+        else:
+            self._state.grow_table(instance.address(Kind.TABLE, values[0]), _pop(stack), count)
+
+    @staticmethod
+    def _part(stack: list[Value], segment: T) -> T:
+        """The part of a segment that an instruction copies; it traps when the segment is shorter."""
+        count, first = _number(_pop(stack)), _number(_pop(stack))
+        if first + count > len(segment):
+            raise StartTrapError(f"a segment is shorter than the {count} that are copied from {first}")
+        return segment[first : first + count]
+
+
+def _pop(stack: list[Value]) -> Value:
+    if not stack:
+        raise not_equivalent("the start function takes a value that is not there")
+    return stack.pop()
+
+
+def _number(value: Value) -> int:
+    number = literal(value)
+    if number is None:
+        raise not_equivalent("the start function copies or grows by a count that is not a constant")
+    return number
+
+
+def _not_understood(instance: Instance, instruction: Instruction, why: str) -> NoReturn:
+    raise not_equivalent(f"the start function runs `{instruction[0].name}` in {instance.unit.title}: {why}")

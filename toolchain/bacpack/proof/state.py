@@ -1,0 +1,233 @@
+"""What memories, tables, globals and segments hold before a program's own code runs.
+
+Instantiation is carried out on plain data. A value is a constant expression in canonical form, a flat sequence of
+atoms: `(("i32", 5),)`, `(("ref.func", address),)`, or for what only the host knows
+`(("host", address), ("i32", 8), ("i32.add", 0))`.
+Copies whose outcome depends on such a value, or that go to a memory or table of the host, are listed in `State.log`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bacpack.proof.failure import not_equivalent
+from bacpack.proof.unit import Instruction, decode
+from bacpack.proof.world import Address, Instance, World
+from bacpack.wasm import Kind, Limits, TableType
+from bacpack.wasm.types import Element, Mode
+
+Atom = tuple[str, int | bytes]
+Value = tuple[Atom, ...]
+
+PAGE_BYTES = 65_536
+NULL: Value = (("ref.null", 0),)
+_CHUNK = 4096
+_MOST_PAGES = 65_536
+
+_MASKS = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+}
+
+
+class StartTrapError(Exception):
+    """Instantiation traps; the message says where."""
+
+
+@dataclass
+class Memory:
+    """A memory's size and content; bytes that nobody wrote are zero."""
+
+    limits: Limits
+    pages: int
+    chunks: dict[int, bytearray] = field(default_factory=dict)
+
+    def write(self, to: int, content: bytes) -> None:
+        """Copy `content`, which fits."""
+        done = 0
+        while done < len(content):
+            chunk, offset = divmod(to + done, _CHUNK)
+            part = content[done : done + _CHUNK - offset]
+            if chunk not in self.chunks:
+                self.chunks[chunk] = bytearray(_CHUNK)
+            self.chunks[chunk][offset : offset + len(part)] = part
+            done += len(part)
+
+    def first_difference(self, other: Memory) -> int | None:
+        """The lowest address at which two memories differ."""
+        zeros = bytes(_CHUNK)
+        for chunk in sorted(self.chunks.keys() | other.chunks.keys()):
+            ours, theirs = self.chunks.get(chunk, zeros), other.chunks.get(chunk, zeros)
+            if ours != theirs:
+                return chunk * _CHUNK + next(at for at in range(_CHUNK) if ours[at] != theirs[at])
+        return None
+
+    def byte(self, address: int) -> int:
+        """The byte at an address."""
+        chunk, offset = divmod(address, _CHUNK)
+        return self.chunks[chunk][offset] if chunk in self.chunks else 0
+
+
+@dataclass
+class Table:
+    """A table's size and entries; those that nobody wrote are `initial`."""
+
+    type: TableType
+    size: int
+    initial: Value = NULL
+    entries: dict[int, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy to a memory or table whose outcome only the host knows."""
+
+    kind: Kind
+    target: Address
+    to: Value
+    content: bytes | Sequence[Value]
+
+
+class State:
+    """What everything in a world holds. Instances are instantiated one after the other, providers first."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.memories: dict[Address, Memory] = {}
+        self.tables: dict[Address, Table] = {}
+        self.globals: dict[Address, Value] = {}
+        #: What segments hold, by instance and index; nothing once dropped.
+        self.data: dict[tuple[int, int], bytes] = {}
+        self.elements: dict[tuple[int, int], list[Value]] = {}
+        self.log: list[Copy] = []
+
+    def instantiate(self, instance: Instance) -> None:
+        """Do all that instantiation does before the start function; raises `StartTrapError`."""
+        unit = instance.unit
+        module, imports = unit.module, unit.imports
+        for index, entry in enumerate(module.globals, len(imports[Kind.GLOBAL])):
+            self.globals[instance.address(Kind.GLOBAL, index)] = self.evaluate(instance, entry.init)
+        for index, limits in enumerate(module.memories, len(imports[Kind.MEMORY])):
+            self.memories[instance.address(Kind.MEMORY, index)] = Memory(limits, limits.minimum)
+        for index, table in enumerate(module.tables, len(imports[Kind.TABLE])):
+            initial = self.evaluate(instance, table.init) if table.init else NULL
+            type_ = unit.table_type(index)
+            self.tables[instance.address(Kind.TABLE, index)] = Table(type_, type_.limits.minimum, initial)
+        for index, element in enumerate(module.elements):
+            self.elements[instance.number, index] = self._element_values(instance, element)
+        for index, data in enumerate(module.data_segments):
+            self.data[instance.number, index] = module.data[data.start : data.end]
+        for index, element in enumerate(module.elements):
+            if element.offset is not None:
+                to = self.evaluate(instance, element.offset)
+                self.fill_table(instance.address(Kind.TABLE, element.table), to, self.elements[instance.number, index])
+            if element.mode != Mode.PASSIVE:
+                self.elements[instance.number, index] = []
+        for index, data in enumerate(module.data_segments):
+            if data.offset is not None:
+                to = self.evaluate(instance, data.offset)
+                self.fill_memory(instance.address(Kind.MEMORY, data.memory), to, self.data[instance.number, index])
+                self.data[instance.number, index] = b""
+
+    def _element_values(self, instance: Instance, element: Element) -> list[Value]:
+        if element.functions is not None:
+            functions = (instance.address(Kind.FUNCTION, index) for index in element.functions)
+            return [(("ref.func", address),) for address in functions]
+        return [self.evaluate(instance, expression) for expression in element.expressions or ()]
+
+    def evaluate(self, instance: Instance, expression: bytes) -> Value:
+        """The value of a constant expression with its final `end`."""
+        value: Value = ()
+        for instruction in decode(expression)[:-1]:
+            value = combine(value, self.constant(instance, instruction))
+        return value
+
+    def constant(self, instance: Instance, instruction: Instruction) -> Value:
+        """What an instruction of a constant expression adds to a value."""
+        row, values, content = instruction
+        if row.name == "global.get":
+            address = instance.address(Kind.GLOBAL, values[0])
+            if self._world.host(address):
+                return (("host", address),)
+            return self.globals[address]
+        if row.name == "ref.func":
+            return (("ref.func", instance.address(Kind.FUNCTION, values[0])),)
+        if row.name == "ref.null":
+            return NULL
+        if row.name in ("i32.const", "i64.const"):
+            type_ = row.name[:3]
+            return ((type_, values[0] & _MASKS[type_]),)
+        if row.name.partition(".")[2] in _ARITHMETIC and not row.immediates:
+            return ((row.name, 0),)
+        if row.name in ("f32.const", "f64.const", "v128.const"):
+            return ((row.name, content),)
+        return ((row.name, instance.unit.own_key(content)),)
+
+    def fill_memory(self, address: Address, to: Value, content: bytes) -> None:
+        """Copy bytes to a memory."""
+        memory, place = self.memories.get(address), literal(to)
+        if memory is None or place is None or self._is_logged(Kind.MEMORY, address):
+            self.log.append(Copy(Kind.MEMORY, address, to, content))
+        elif place + len(content) > memory.pages * PAGE_BYTES:
+            raise StartTrapError(f"{len(content)} bytes of data do not fit at address {place}")
+        else:
+            memory.write(place, content)
+
+    def fill_table(self, address: Address, to: Value, content: Sequence[Value]) -> None:
+        """Copy references to a table."""
+        table, place = self.tables.get(address), literal(to)
+        if table is None or place is None or self._is_logged(Kind.TABLE, address):
+            self.log.append(Copy(Kind.TABLE, address, to, content))
+        elif place + len(content) > table.size:
+            raise StartTrapError(f"{len(content)} elements do not fit at entry {place} of the table")
+        else:
+            table.entries.update(enumerate(content, place))
+
+    def _is_logged(self, kind: Kind, address: Address) -> bool:
+        """Whether the content depends on copies in the log, so that the order of copies matters."""
+        return any((copy.kind, copy.target) == (kind, address) for copy in self.log)
+
+    def grow_memory(self, address: Address, pages: int) -> None:
+        """Grow a memory, or trap."""
+        memory = self.memories.get(address)
+        if memory is None:
+            raise not_equivalent("the start function grows a memory of the host")
+        maximum = _MOST_PAGES if memory.limits.maximum is None else memory.limits.maximum
+        if memory.pages + pages > maximum:
+            raise StartTrapError(f"the memory cannot grow by {pages} pages")
+        memory.pages += pages
+
+    def grow_table(self, address: Address, initial: Value, entries: int) -> None:
+        """Grow a table that is empty, or trap."""
+        table = self.tables.get(address)
+        if table is None or table.size:
+            raise not_equivalent("the start function grows a table that is the host's or not empty")
+        if table.type.limits.maximum is not None and entries > table.type.limits.maximum:
+            raise StartTrapError(f"the table cannot grow by {entries} entries")
+        table.size, table.initial = entries, initial
+
+
+def literal(value: Value) -> int | None:
+    """The integer that a value is, if it is one."""
+    if len(value) != 1 or value[0][0] not in _MASKS:
+        return None
+    number = value[0][1]
+    assert isinstance(number, int)
+    return number
+
+
+def combine(value: Value, more: Value) -> Value:
+    """One value after the other; arithmetic on two integers is carried out."""
+    atoms = list(value)
+    for atom in more:
+        type_, _, operation = atom[0].partition(".")
+        if operation in _ARITHMETIC and type_ in _MASKS:
+            first, second = literal(tuple(atoms[-2:-1])), literal(tuple(atoms[-1:]))
+            if first is not None and second is not None:
+                atoms[-2:] = [(type_, _ARITHMETIC[operation](first, second) & _MASKS[type_])]
+                continue
+        atoms.append(atom)
+    return tuple(atoms)

@@ -1,0 +1,231 @@
+"""A module as the proof sees it: its types by structure, its functions, and what they are called in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from typing import TypeVar
+
+from bacpack.proof.cut import instructions_start
+from bacpack.wasm import Export, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
+from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.names import read_names
+from bacpack.wasm.opcodes import Opcode
+from bacpack.wasm.reader import Reader
+
+T = TypeVar("T")
+
+#: One instruction: its row of the opcode table, its immediates that are numbers, its bytes.
+Instruction = tuple[Opcode, list[int], bytes]
+#: What is called: a function by its index, or ("late", table, entry) what an entry of a table holds.
+Callee = int | tuple[str, int, int]
+
+
+class Role(Enum):
+    """What a module is to the proof."""
+
+    BLOB = "the blob"
+    REMAINDER = "the remainder"
+    SHARED = "module"
+
+
+def at(space: Sequence[T], index: int, what: str) -> T:
+    """The entry of an index space; raises `WasmError` when there is none."""
+    if index >= len(space):
+        raise WasmError("wasm-malformed", f"{what} {index} does not exist", 0)
+    return space[index]
+
+
+@dataclass(eq=False)
+class Unit:
+    """A parsed module in its role. What depends on one program is not kept here, so programs can share a unit."""
+
+    module: Module
+    role: Role
+    #: The CID of a shared module.
+    cid: str = ""
+    #: Whether its types begin with those of the blob, so that these mean the same by their numbers.
+    has_blob_types: bool = False
+    #: How many types the blob has.
+    blob_types: int = 0
+
+    @classmethod
+    def of_blob(cls, data: bytes) -> Unit:
+        """The blob."""
+        module = Module.parse(data)
+        return cls(module, Role.BLOB, has_blob_types=True, blob_types=len(module.types))
+
+    @classmethod
+    def of_remainder(cls, data: bytes, blob: Unit) -> Unit:
+        """The remainder of `blob`."""
+        module = Module.parse(data)
+        has_blob_types = _type_bytes(module).startswith(_type_bytes(blob.module))
+        return cls(module, Role.REMAINDER, has_blob_types=has_blob_types, blob_types=blob.blob_types)
+
+    @classmethod
+    def of_shared(cls, data: bytes, cid: str) -> Unit:
+        """A shared module."""
+        return cls(Module.parse(data), Role.SHARED, cid)
+
+    @property
+    def title(self) -> str:
+        """What the module is called in messages."""
+        return f"{self.role.value} {self.cid}".rstrip()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this is a shared module, whose own globals and tables are slots and late-bound calls."""
+        return self.role == Role.SHARED
+
+    @cached_property
+    def imports(self) -> dict[Kind, list[Import]]:
+        """The imports of each kind."""
+        return {kind: self.module.imported(kind) for kind in Kind}
+
+    @cached_property
+    def exports(self) -> dict[str, Export]:
+        """The exports by name."""
+        return {entry.name: entry for entry in self.module.exports}
+
+    @cached_property
+    def _function_names(self) -> dict[int, str]:
+        return read_names(self.module)[1]
+
+    def name(self, index: int) -> str:
+        """A function as messages call it."""
+        name = self._function_names.get(index)
+        return f"function {index} `{name}`" if name else f"function {index}"
+
+    @cached_property
+    def _type_keys(self) -> dict[int, bytes]:
+        return {}
+
+    def type_key(self, index: int) -> bytes:
+        """Bytes that are equal for equal types, whatever module they are in.
+
+        A type that refers to others, or has a supertype, equals another only by standing in the same type section.
+        """
+        key = self._type_keys.get(index)
+        if key is None:
+            entry = at(self.module.types, index, "type")
+            function = entry.function
+            if function and entry.alone and all(len(type_) == 1 for type_ in function.params + function.results):
+                key = b"="
+                for part in (function.params, function.results):
+                    key += encode_unsigned(len(part)) + b"".join(part)
+            else:
+                key = self._own(index < self.blob_types) + encode_unsigned(index)
+            self._type_keys[index] = key
+        return key
+
+    def value_key(self, type_: bytes) -> bytes:
+        """The same for a value type."""
+        return type_ if len(type_) == 1 else self.own_key(type_)
+
+    def own_key(self, content: bytes) -> bytes:
+        """Bytes for something that names types by number: equal only where the numbers mean the same."""
+        return self._own(True) + encode_unsigned(len(content)) + content
+
+    def _own(self, of_blob: bool) -> bytes:
+        return b"@blob " if self.has_blob_types and of_blob else f"@{self.title} ".encode()
+
+    def function_key(self, index: int) -> bytes:
+        """The type of a function, imported or not, as `type_key` gives it."""
+        return self.type_key(at(self.module.function_types, index, "function"))
+
+    def tag_key(self, index: int) -> bytes:
+        """The type of an exception tag, likewise."""
+        imported = [entry.type for entry in self.imports[Kind.TAG] if isinstance(entry.type, int)]
+        return self.type_key(at([*imported, *self.module.tags], index, "tag"))
+
+    def table_type(self, index: int) -> TableType:
+        """The declared type of a table; element types are comparable across modules."""
+        imported = [entry.type for entry in self.imports[Kind.TABLE] if isinstance(entry.type, TableType)]
+        type_ = at([*imported, *(table.type for table in self.module.tables)], index, "table")
+        return replace(type_, element=self.value_key(type_.element))
+
+    def memory_type(self, index: int) -> Limits:
+        """The declared limits of a memory."""
+        imported = [entry.type for entry in self.imports[Kind.MEMORY] if isinstance(entry.type, Limits)]
+        return at([*imported, *self.module.memories], index, "memory")
+
+    def global_type(self, index: int) -> GlobalType:
+        """The declared type of a global; value types are comparable across modules."""
+        imported = [entry.type for entry in self.imports[Kind.GLOBAL] if isinstance(entry.type, GlobalType)]
+        type_ = at([*imported, *(entry.type for entry in self.module.globals)], index, "global")
+        return replace(type_, value=self.value_key(type_.value))
+
+    def extern_type(self, kind: Kind, index: int) -> bytes | TableType | Limits | GlobalType:
+        """The type of anything, in a form that is comparable across modules."""
+        if kind == Kind.TABLE:
+            return self.table_type(index)
+        if kind == Kind.MEMORY:
+            return self.memory_type(index)
+        if kind == Kind.GLOBAL:
+            return self.global_type(index)
+        return self.function_key(index) if kind == Kind.FUNCTION else self.tag_key(index)
+
+    def span(self, index: int) -> tuple[int, int, int]:
+        """Where the body of a defined function starts, where its instructions do, and where it ends."""
+        body = at(self.module.bodies, index - len(self.imports[Kind.FUNCTION]), "function body")
+        return body.start, instructions_start(self.module.data, body), body.end
+
+    def instructions(self, index: int) -> list[Instruction]:
+        """The instructions of a function that the module defines, decoded one by one."""
+        _, start, end = self.span(index)
+        return decode(self.module.data, start, end)
+
+    @cached_property
+    def _forwards(self) -> dict[int, Callee | None]:
+        return {}
+
+    def forwards_to(self, index: int) -> Callee | None:
+        """What a defined function does nothing but call, with its own parameters, if it is such."""
+        if index not in self._forwards:
+            self._forwards[index] = self._find_forward(index)
+        return self._forwards[index]
+
+    def _find_forward(self, index: int) -> Callee | None:
+        start, code, end = self.span(index)
+        key = self.function_key(index)
+        parameters = len(self.module.function_type(self.module.function_types[index]).params)
+        # Most bodies are told apart by their length: a parameter takes at most 3 bytes here, a call 17, the end 1.
+        if code != start + 1 or end - code > 3 * parameters + 18:
+            return None
+        found = [(row.name, values) for row, values, _ in decode(self.module.data, code, end)]
+        if found[:parameters] != [("local.get", [number]) for number in range(parameters)]:
+            return None
+        match found[parameters:]:
+            case [("call", [callee]), ("end", _)] if self.function_key(callee) == key:
+                return callee
+            case [("i32.const", [entry]), ("call_indirect", [type_, table]), ("end", _)]:
+                if self.has_private_table(table) and self.type_key(type_) == key:
+                    return "late", table, entry
+        return None
+
+    def has_private_table(self, table: int) -> bool:
+        """Whether a table is one through which a shared module makes late-bound calls."""
+        return self.is_shared and table >= len(self.imports[Kind.TABLE])
+
+
+def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruction]:
+    """All instructions from `start` to `end`."""
+    reader = Reader(data, start, end)
+    out = []
+    while reader.remaining:
+        position = reader.position
+        row, values = reader.instruction()
+        out.append((row, values, data[position : reader.position]))
+    return out
+
+
+def _type_bytes(module: Module) -> bytes:
+    """The entries of the type section, without their number."""
+    section = module.section(SectionId.TYPE)
+    if section is None:
+        return b""
+    reader = Reader(module.data, section.content, section.end)
+    reader.u32("the number of types")
+    return module.data[reader.position : section.end]

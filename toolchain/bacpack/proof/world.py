@@ -1,0 +1,173 @@
+"""The modules of one program, linked: each function, table, memory, global and tag has one address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from bacpack.content.cid import BadCidError, Cid
+from bacpack.proof.code import Codes
+from bacpack.proof.failure import not_equivalent
+from bacpack.proof.unit import Unit, at
+from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
+
+#: An instance's number, and in the low bits an index among what it defines and imports.
+Address = int
+
+_INDEX_BITS = 24
+
+
+class HostKey(NamedTuple):
+    """Something of the host: the same for blob and remainder when all of it is equal."""
+
+    module: str
+    name: str
+    kind: Kind
+    type: bytes | TableType | Limits | GlobalType
+
+
+class Instance:
+    """A module with all its imports resolved."""
+
+    def __init__(self, number: int, codes: Codes, spaces: dict[Kind, list[Address]]) -> None:
+        self.number = number
+        self.codes = codes
+        self.unit = codes.unit
+        #: For each kind the addresses by index.
+        self.spaces = spaces
+
+    def address(self, kind: Kind, index: int) -> Address:
+        """The address of what the module calls `index`; raises `WasmError` when there is no such thing."""
+        return at(self.spaces[kind], index, kind.name.lower())
+
+
+class World:
+    """A blob, and the remainder and shared modules that are to replace it."""
+
+    def __init__(self) -> None:
+        self.instances: list[Instance | None] = [None]  # the host has number 0
+        self._host: dict[HostKey, Address] = {}
+        #: Everything that is imported from the host, in the order in which it was first met.
+        self.host_keys: list[HostKey] = []
+
+    def add(self, codes: Codes, providers: Mapping[str, Instance]) -> Instance:
+        """Add an instance; imports from a namespace in `providers` come from there, all others from the host."""
+        number, unit = len(self.instances), codes.unit
+        spaces: dict[Kind, list[Address]] = {}
+        module = unit.module
+        defined = {
+            Kind.FUNCTION: len(module.functions),
+            Kind.TABLE: len(module.tables),
+            Kind.MEMORY: len(module.memories),
+            Kind.GLOBAL: len(module.globals),
+            Kind.TAG: len(module.tags),
+        }
+        for kind, count in defined.items():
+            imported = [
+                self._resolve(unit, entry, index, providers.get(entry.module))
+                for index, entry in enumerate(unit.imports[kind])
+            ]
+            base = (number << _INDEX_BITS) + len(imported)
+            spaces[kind] = imported + list(range(base, base + count))
+        instance = Instance(number, codes, spaces)
+        self.instances.append(instance)
+        return instance
+
+    def _resolve(self, unit: Unit, entry: Import, index: int, provider: Instance | None) -> Address:
+        if provider is None:
+            key = HostKey(entry.module, entry.name, entry.kind, unit.extern_type(entry.kind, index))
+            if key not in self._host:
+                self._host[key] = len(self.host_keys)
+                self.host_keys.append(key)
+            return self._host[key]
+        export = provider.unit.exports.get(entry.name)
+        if export is None or export.kind != entry.kind:
+            what = f"{entry.kind.name.lower()} `{entry.name}`"
+            raise not_equivalent(f"{unit.title} imports a {what} that {provider.unit.title} does not export")
+        if not _fits(unit, entry.kind, index, provider, export.index):
+            raise not_equivalent(
+                f"{unit.title} imports `{entry.name}` with another type than {provider.unit.title} exports it"
+            )
+        return provider.address(entry.kind, export.index)
+
+    def host(self, address: Address) -> HostKey | None:
+        """What the host provides at an address, if it is the host's."""
+        return None if address >> _INDEX_BITS else self.host_keys[address]
+
+    def owner(self, address: Address) -> tuple[Instance, int]:
+        """The instance that defines what is at an address, which is not the host's, and its index there."""
+        instance = self.instances[address >> _INDEX_BITS]
+        assert instance is not None
+        return instance, address & (1 << _INDEX_BITS) - 1
+
+    def function_name(self, function: Address) -> str:
+        """A function as messages call it."""
+        key = self.host(function)
+        if key:
+            return f"`{key.module}.{key.name}` of the host"
+        instance, index = self.owner(function)
+        return f"{instance.unit.name(index)} of {instance.unit.title}"
+
+    def function_key(self, function: Address) -> bytes:
+        """The type of a function."""
+        key = self.host(function)
+        if key:
+            assert isinstance(key.type, bytes)
+            return key.type
+        instance, index = self.owner(function)
+        return instance.unit.function_key(index)
+
+
+def is_cid(namespace: str) -> bool:
+    """Whether a namespace names a module by its content."""
+    try:
+        Cid.parse(namespace)
+    except BadCidError:
+        return False
+    return True
+
+
+def in_order(root: Unit, provide: Callable[[str], Codes]) -> list[tuple[str, Codes]]:
+    """The shared modules that `root` needs, directly or through others, each after those that it imports itself.
+
+    Raises when modules import each other in a circle, or when one of them would call the host: a host function must be
+    called by the instance that exports the memory.
+    """
+    done: dict[str, Codes] = {}
+    open_: dict[str, Codes] = {}
+    stack = [(cid, False) for cid in _needed(root)]
+    while stack:
+        cid, is_leaving = stack.pop()
+        if is_leaving:
+            done[cid] = open_.pop(cid)
+        elif cid in open_:
+            raise not_equivalent(f"module {cid} imports itself, directly or through others")
+        elif cid not in done:
+            open_[cid] = codes = provide(cid)
+            for entry in codes.unit.module.imports:
+                if not is_cid(entry.module):
+                    raise not_equivalent(f"{codes.unit.title} imports `{entry.module}.{entry.name}` from the host")
+            stack.append((cid, True))
+            stack += [(needed, False) for needed in _needed(codes.unit)]
+    return list(done.items())
+
+
+def _needed(unit: Unit) -> Iterable[str]:
+    namespaces = dict.fromkeys(entry.module for entry in unit.module.imports)
+    return [namespace for namespace in namespaces if is_cid(namespace)]
+
+
+def _fits(unit: Unit, kind: Kind, index: int, provider: Instance, provided: int) -> bool:
+    """Whether what `unit` imports as `index` may be what the provider's module calls `provided`."""
+    wanted, given = unit.extern_type(kind, index), provider.unit.extern_type(kind, provided)
+    if isinstance(wanted, TableType) and isinstance(given, TableType):
+        return wanted.element == given.element and _admits(wanted.limits, given.limits)
+    if isinstance(wanted, Limits) and isinstance(given, Limits):
+        return _admits(wanted, given)
+    return wanted == given
+
+
+def _admits(wanted: Limits, given: Limits) -> bool:
+    same_kind = (wanted.shared, wanted.is_64) == (given.shared, given.is_64)
+    bounded = wanted.maximum is None or (given.maximum is not None and given.maximum <= wanted.maximum)
+    return same_kind and wanted.minimum <= given.minimum and bounded
