@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bacpack.content.car import CarReader, car_chunks
 from bacpack.content.cid import Cid
+from measure import table
 
 TOTAL_BYTES = 64 << 20
 ROUNDS = 5
@@ -43,14 +44,16 @@ def measure(block_bytes: int, total_bytes: int = TOTAL_BYTES, rounds: int = ROUN
     return mebibytes / min(hashing), mebibytes / min(reading)
 
 
-def main() -> None:
+def report() -> str:
+    """Measure three sizes of blocks and describe the result in Markdown."""
+    rows = []
     for block_bytes in (256 << 10, 1 << 20, 16 << 10):
         hashing, reading = measure(block_bytes)
-        print(
-            f"blocks of {block_bytes >> 10:>4} KiB: hashlib {hashing:6.0f} MiB/s, CAR read and verified "
-            f"{reading:6.0f} MiB/s, ratio {reading / hashing:.2f} (required at 256 KiB: {REQUIRED_RATIO:.2f})"
-        )
+        rows.append([f"{block_bytes >> 10} KiB", f"{hashing:.0f}", f"{reading:.0f}", f"{reading / hashing:.2f}"])
+    heading = ["blocks", "hashlib alone, MiB/s", "CAR read and verified, MiB/s", "ratio"]
+    required = f"Required at 256 KiB: a ratio of {REQUIRED_RATIO:.2f}."
+    return "## Reading CAR files\n\n" + table(heading, rows) + "\n\n" + required
 
 
 if __name__ == "__main__":
-    main()
+    print(report())

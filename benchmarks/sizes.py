@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from measure import BACPACK, run, table
-
 from corpus import image_blobs, rust_programs
+from measure import BACPACK, run, table
 
 #: The five programs of `examples/rust` that are compared; the sixth is the one split alone along its names.
 RUST = ("checksum", "csvsum", "logsearch", "thumbnail", "wordcount")

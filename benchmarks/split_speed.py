@@ -11,11 +11,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from measure import BACPACK, in_turn, median, table
-
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.names import name_section
 from corpus import image_blobs
+from measure import BACPACK, in_turn, median, table
 
 ROUNDS = 7
 #: Every so many functions goes to wasm-split's second module.
