@@ -1,7 +1,7 @@
 """How long splitting one blob of 1.1 MB takes, beside Binaryen's native `wasm-split` on the same blob.
 
-The blob is a PNG reader of the corpus. It is stripped, and one stripped blob alone is written as it is; so it is given a
-name section here that spreads its functions over three libraries and the program, which makes bacpack do all it can do.
+The blob is a PNG reader of the corpus. It is stripped, and one stripped blob alone is written as it is; so it is given
+a name section here that spreads its functions over three libraries and the program: bacpack then does all it can do.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ def report() -> str:
         chosen = ",".join(f"{('std::__2', 'itk', 'png', 'app')[index % 4]}::f{index}()" for index in functions)
         commands = [[BACPACK, "split", str(blob), "-o", str(folder / "out"), "--json", "--quiet"]]
         if wasm_split:
-            commands.append(
-                [wasm_split, str(blob), "--enable-simd", "--enable-bulk-memory", f"--split-funcs={chosen}"]
-                + ["-o1", str(folder / "first.wasm"), "-o2", str(folder / "second.wasm")]
-            )
+            outputs = ["-o1", str(folder / "first.wasm"), "-o2", str(folder / "second.wasm")]
+            features = ["--enable-simd", "--enable-bulk-memory"]
+            commands.append([wasm_split, str(blob), *features, f"--split-funcs={chosen}", *outputs])
         results = in_turn(commands, ROUNDS)
         size = blob.stat().st_size
     own = results[0]

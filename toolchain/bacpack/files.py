@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +54,8 @@ def writing_aside(path: Path) -> Iterator[int]:
 
     When the block fails the temporary file is removed and `path` is as it was. Missing parent folders are made.
     """
+    import tempfile  # slow to import, and most commands only read
+
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".bacpack-", suffix=".tmp", dir=path.parent)
     try:
