@@ -56,7 +56,7 @@ _SAME_COARSE = _SAME | {
     "i64": _ONE_BYTE,
     "memarg": rb"[\x00-\x3f](?:[\x00-\x7f]|[\x80-\xff]{1,3}+[\x01-\x7f])",
 }
-#: Immediates of tokens. Those that are missing are so rare that their instructions are cut the slow way.
+#: Immediates of tokens. Those that are missing are so rare that their instructions are decoded.
 _ANY = {
     **dict.fromkeys(("type", "func", "table", "global", "memory", "data", "elem", "tag"), _NUMBER),
     **dict.fromkeys(("local", "label", "field", "count", "i32", "i64"), _NUMBER),
@@ -89,42 +89,39 @@ def instructions_start(data: bytes, body: Body) -> int:
 
 def cut(data: bytes, start: int, end: int, depth: Depth) -> Cut:
     """Cut the instructions of `data` from `start` to `end`; raises `WasmError` when they are malformed."""
-    pairs = _expression(depth).findall(data, start, end)
-    pairs.pop()  # the empty match at the end
-    runs, tokens = map(list, zip(*pairs, strict=True)) if pairs else ([], [data[start:end]])
-    # Code that was understood ends with a run; a token of one byte is the mark of what was not.
-    if tokens.pop() or 1 in map(len, tokens):
-        return _cut_slowly(data, start, end, depth)
+    runs, tokens, rest = _cut_ahead(data, start, end, depth)
+    while rest:
+        # What the expression cannot match is decoded: tables of very many targets, and rare instructions.
+        reader = Reader(data, end - len(rest), end)
+        row, _ = reader.instruction()
+        instruction = rest[: len(rest) - reader.remaining]
+        following, more, rest = _cut_ahead(data, reader.position, end, depth)
+        if row.name == "br_table":
+            runs[-1] += instruction + following.pop(0)
+        else:
+            tokens.append(instruction)
+        runs += following
+        tokens += more
     return runs, tokens
 
 
-def _cut_slowly(data: bytes, start: int, end: int, depth: Depth) -> Cut:
-    """Do the same one instruction at a time: for tables of very many targets, and for rare instructions."""
-    same = _same_expression(depth)
-    reader = Reader(data, start, end)
-    runs, tokens = [], []
-    run = start
-    while reader.remaining:
-        at = reader.position
-        row, _ = reader.instruction()
-        if row.name == "br_table" or same.fullmatch(data, at, reader.position):
-            continue
-        runs.append(data[run:at])
-        tokens.append(data[at : reader.position])
-        run = reader.position
-    return [*runs, data[run:end]], tokens
+def _cut_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[bytes], list[bytes], bytes]:
+    """Cut as far as the expression matches; also return what is left from there."""
+    pairs = _expression(depth).findall(data, start, end)
+    runs, tokens = map(list, zip(*pairs, strict=True))
+    if len(tokens) > 1:
+        # The last match but one goes to the end, the last one is empty.
+        runs.pop()
+        tokens.pop()
+    return runs, tokens, tokens.pop()
 
 
 @cache
 def _expression(depth: Depth) -> re.Pattern[bytes]:
     joined = _JOINED_COARSE if depth == Depth.COARSE else ()
     tokens = b"|".join([*joined, _alternatives(_ANY)])
-    return re.compile(rb"((?:%b)*+)(%b|.|\Z)" % (_same(depth), tokens), re.DOTALL)
-
-
-@cache
-def _same_expression(depth: Depth) -> re.Pattern[bytes]:
-    return re.compile(_same(depth), re.DOTALL)
+    # The last alternative takes all that is left: nothing at the end of code that was understood.
+    return re.compile(rb"((?:%b)*+)(%b|.*+)" % (_same(depth), tokens), re.DOTALL)
 
 
 def _same(depth: Depth) -> bytes:

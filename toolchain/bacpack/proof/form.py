@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bacpack.proof.growth import find_growth
 from bacpack.proof.unit import Callee, Role, Unit, at
 from bacpack.wasm import Kind
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb import decode_signed, encode_unsigned
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64
@@ -29,6 +29,7 @@ _NOTHING_ALIKE = b"\xff"
 _DIRECT = {"call_indirect": b"\x10", "return_call_indirect": b"\x12"}
 _ENTITIES = frozenset(("table", "global", "memory", "data", "elem", "tag"))
 _VOID = -64
+_I32_CONST = 0x41
 
 
 class Number(IntEnum):
@@ -71,6 +72,11 @@ class Reading(dict[bytes, Form]):
         return form
 
     def _read(self, token: bytes) -> Form:
+        # Nearly all different tokens are constants and calls.
+        if token[0] == _I32_CONST:
+            value, end = decode_signed(token, 1)
+            if end == len(token):
+                return Form(b"\x41", Number.CONSTANT, value & _WORD)
         reader = Reader(token)
         row, values = reader.instruction()
         if not reader.remaining:

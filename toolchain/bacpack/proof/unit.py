@@ -23,6 +23,12 @@ Instruction = tuple[Opcode, list[int], bytes]
 Callee = int | tuple[str, int, int]
 
 
+#: `local.get` of each parameter that has a number of one byte, in order.
+_PARAMETERS = b"".join(bytes([0x20, number]) for number in range(128))
+#: The longest call through an entry of a table, with the end of the function.
+_MOST_CALL_BYTES = 18
+
+
 class Role(Enum):
     """What a module is to the proof."""
 
@@ -31,11 +37,12 @@ class Role(Enum):
     SHARED = "module"
 
 
-def at(space: Sequence[T], index: int, what: str) -> T:
+def at(space: Sequence[T], index: int, what: str | Kind) -> T:
     """The entry of an index space; raises `WasmError` when there is none."""
-    if index >= len(space):
-        raise WasmError("wasm-malformed", f"{what} {index} does not exist", 0)
-    return space[index]
+    if 0 <= index < len(space):
+        return space[index]
+    name = what.name.lower() if isinstance(what, Kind) else what
+    raise WasmError("wasm-malformed", f"{name} {index} does not exist", 0)
 
 
 @dataclass(eq=False)
@@ -169,8 +176,12 @@ class Unit:
 
     def span(self, index: int) -> tuple[int, int, int]:
         """Where the body of a defined function starts, where its instructions do, and where it ends."""
-        body = at(self.module.bodies, index - len(self.imports[Kind.FUNCTION]), "function body")
-        return body.start, instructions_start(self.module.data, body), body.end
+        return at(self._spans, index - len(self.imports[Kind.FUNCTION]), "function body")
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int, int]]:
+        data = self.module.data
+        return [(body.start, instructions_start(data, body), body.end) for body in self.module.bodies]
 
     def instructions(self, index: int) -> list[Instruction]:
         """The instructions of a function that the module defines, decoded one by one."""
@@ -191,13 +202,13 @@ class Unit:
         start, code, end = self.span(index)
         key = self.function_key(index)
         parameters = len(self.module.function_type(self.module.function_types[index]).params)
-        # Most bodies are told apart by their length: a parameter takes at most 3 bytes here, a call 17, the end 1.
-        if code != start + 1 or end - code > 3 * parameters + 18:
+        gets = _PARAMETERS[: 2 * parameters]
+        if code != start + 1 or not self.module.data.startswith(gets, code) or len(gets) < 2 * parameters:
             return None
-        found = [(row.name, values) for row, values, _ in decode(self.module.data, code, end)]
-        if found[:parameters] != [("local.get", [number]) for number in range(parameters)]:
+        code += len(gets)
+        if end - code > _MOST_CALL_BYTES:
             return None
-        match found[parameters:]:
+        match [(row.name, values) for row, values, _ in decode(self.module.data, code, end)]:
             case [("call", [callee]), ("end", _)] if self.function_key(callee) == key:
                 return callee
             case [("i32.const", [entry]), ("call_indirect", [type_, table]), ("end", _)]:

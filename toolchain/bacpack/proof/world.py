@@ -38,7 +38,7 @@ class Instance:
 
     def address(self, kind: Kind, index: int) -> Address:
         """The address of what the module calls `index`; raises `WasmError` when there is no such thing."""
-        return at(self.spaces[kind], index, kind.name.lower())
+        return at(self.spaces[kind], index, kind)
 
 
 class World:
