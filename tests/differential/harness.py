@@ -22,7 +22,7 @@ from filelock import FileLock
 from wasmtime import Caller, FuncType, ValType
 
 WASI = "wasi_snapshot_preview1"
-#: A run that takes longer is ended with the trap `INTERRUPT`: a wrong split may loop for ever.
+#: A run that takes longer is ended: a wrong split may loop for ever.
 TIME_LIMIT_SECONDS = 60.0
 
 
@@ -155,36 +155,48 @@ class Host:
         self, store: wasmtime.Store, program: wasmtime.Module, drive: Drive, modules: Path | None
     ) -> tuple[int | None, str | None, object]:
         """Link and run; returns the exit code, the trap and what `drive` returned."""
+        providers = self._providers(program, modules)
         try:
             with self._limited(store):
-                return 0, None, drive(store, self.link(store, program, modules))
+                return 0, None, drive(store, self._link(store, program, providers))
         except wasmtime.ExitTrap as error:
             return error.code, None, None
         except wasmtime.Trap as error:
+            if error.trap_code is wasmtime.TrapCode.INTERRUPT:
+                # Two runs that never end must not count as equal.
+                raise TimeoutError(f"the program did not end within {self._time_limit} s") from error
             return None, _describe(error), None
 
-    def link(self, store: wasmtime.Store, program: wasmtime.Module, modules: Path | None) -> wasmtime.Instance:
-        """Instantiate a program after every module it imports, each once, found by the CID that names it."""
+    def _link(
+        self, store: wasmtime.Store, program: wasmtime.Module, providers: Mapping[str, wasmtime.Module]
+    ) -> wasmtime.Instance:
+        """Instantiate every module once, in order, and the program last."""
         linker = wasmtime.Linker(self._engine)
         linker.allow_shadowing = True
         linker.define_wasi()
         _define_same_every_time(linker)
-        done: set[str] = set()
+        for name, module in providers.items():
+            linker.define_instance(store, name, linker.instantiate(store, module))
+        return linker.instantiate(store, program)
 
-        def instantiate(module: wasmtime.Module, path: tuple[str, ...]) -> wasmtime.Instance:
+    def _providers(self, program: wasmtime.Module, modules: Path | None) -> dict[str, wasmtime.Module]:
+        """Every module the program needs, by the CID that names it, each after those it imports itself."""
+        found: dict[str, wasmtime.Module] = {}
+
+        def visit(module: wasmtime.Module, path: tuple[str, ...]) -> None:
             for name in dict.fromkeys(item.module for item in module.imports):
                 if name == WASI:
                     if path:
                         raise LinkError(f"{path[-1]} imports {WASI}: only the remainder may call the host")
                 elif name in path:
                     raise LinkError(f"{name} imports itself, by way of {' and '.join(path)}")
-                elif name not in done:
-                    provider = instantiate(self._provider(modules, name), (*path, name))
-                    linker.define_instance(store, name, provider)
-                    done.add(name)
-            return linker.instantiate(store, module)
+                elif name not in found:
+                    provider = self._provider(modules, name)
+                    visit(provider, (*path, name))
+                    found[name] = provider
 
-        return instantiate(program, ())
+        visit(program, ())
+        return found
 
     def _provider(self, modules: Path | None, name: str) -> wasmtime.Module:
         file = None if modules is None else modules / f"{name}.wasm"
