@@ -41,6 +41,16 @@ class BacpackError(Exception):
         #: Facts behind the message as JSON values: paths, CIDs, sizes in bytes.
         self.details: dict[str, Any] = dict(details or {})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions travel between processes by their arguments alone, which would lose all but the message.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[BacpackError], arguments: tuple[Any, ...], state: dict[str, Any]) -> BacpackError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
+
 
 class InputError(BacpackError):
     """The input, the usage or the configuration is wrong."""

@@ -42,13 +42,16 @@ Exit status:
 def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     """Split linked programs into a remainder each and modules they share, named by CID.
 
-    Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest.
+    Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest. Before that, every
+    module is validated, and programs that share code are proved equal to their blobs. A program split alone is not:
+    `bacpack verify DIR --against BLOB` does that.
     """
     import time
 
     from bacpack.files import read_file
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
+    from bacpack.split.prove import prove_split
     from bacpack.split.validate import check_outputs
 
     started = time.monotonic()
@@ -61,6 +64,8 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
         outputs = {app.name: app.data for app in result.apps}
         outputs |= {cid: module.data for cid, module in result.modules.items()}
         check_outputs(outputs, {entry.path: entry.data for entry in inputs}, show)
+        if len(inputs) > 1:
+            prove_split(result, show)
         checked = time.monotonic()
         write_split(folder, result, manifest)
     seconds = time.monotonic() - started - (checked - checking)

@@ -20,12 +20,13 @@ from bacpack.split.refuse import refuse_unsound
 from bacpack.split.remainder import Shared, write_remainder
 from bacpack.split.resolve import resolve
 from bacpack.split.shared import Provider, export_names, write_shared
-from bacpack.split.workers import can_fork, processors
+from bacpack.split.workers import in_workers
 from bacpack.wasm import Kind, Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
 
 #: Below this many bytes, starting another process takes longer than it saves.
 _WORTH_A_PROCESS = 4_000_000
+_NO_MODULE = Module(b"", [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,39 +158,24 @@ def _sharing(blobs: Sequence[Blob], groups: Sequence[Group]) -> list[bool]:
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
-    workers = min(processors(), len(inputs))
     modules = [_read(entry) for entry in inputs]
-    if workers < 2 or sum(len(entry.data) for entry in inputs) < _WORTH_A_PROCESS or not can_fork():
-        return [_fingerprint(entry, module) for entry, module in zip(inputs, modules, strict=True)]
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
 
-    # Forked workers find the blobs in their memory: only results travel.
-    _Worker.inputs, _Worker.modules = inputs, modules
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        largest_first = sorted(range(len(inputs)), key=lambda position: -len(inputs[position].data))
-        futures = {position: pool.submit(_Worker.run, position) for position in largest_first}
-        for done, future in enumerate(as_completed(futures.values()), 1):
-            future.result()
-            show(f"{done} of {len(inputs)} programs read")
-        blobs = [futures[position].result() for position in range(len(inputs))]
+    def fingerprint_one(position: int) -> Blob:
+        try:
+            blob = fingerprint(modules[position])
+        except WasmError as error:
+            raise _in_blob(inputs[position], error) from error
+        blob.module = _NO_MODULE  # it is here already
+        return blob
+
+    costs = [len(entry.data) for entry in inputs]
+    if sum(costs) < _WORTH_A_PROCESS:
+        blobs = [fingerprint_one(position) for position in range(len(inputs))]
+    else:
+        blobs = in_workers(fingerprint_one, costs, show, "programs read")
     for blob, module in zip(blobs, modules, strict=True):
         blob.module = module
     return blobs
-
-
-class _Worker:
-    """What a forked worker inherits."""
-
-    inputs: Sequence[Input] = ()
-    modules: Sequence[Module] = ()
-
-    @classmethod
-    def run(cls, position: int) -> Blob:
-        """Fingerprint one blob; its module stays behind."""
-        blob = _fingerprint(cls.inputs[position], cls.modules[position])
-        return Blob(Module(b"", []), blob.stack_pointer, blob.names_segments, blob.functions)
 
 
 def _read(entry: Input) -> Module:
@@ -199,13 +185,6 @@ def _read(entry: Input) -> Module:
     except WasmError as error:
         raise _in_blob(entry, error) from error
     return module
-
-
-def _fingerprint(entry: Input, module: Module) -> Blob:
-    try:
-        return fingerprint(module)
-    except WasmError as error:
-        raise _in_blob(entry, error) from error
 
 
 def _in_blob(entry: Input, error: WasmError) -> InputError:

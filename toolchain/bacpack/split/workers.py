@@ -1,8 +1,15 @@
-"""How much is done at once."""
+"""Doing several things at once, on as many processors as there are."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# What forked workers find in their memory: so neither the function nor what it works on has to travel.
+_function: Callable[[int], Any] | None = None
 
 
 def processors() -> int:
@@ -12,8 +19,31 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def can_fork() -> bool:
-    """Whether workers can inherit what is in memory."""
-    import multiprocessing  # slow to import, and one blob needs it not
+def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callable[[str], None], doing: str) -> list[T]:
+    """Return `function(0)`, `function(1)`, … for as many as there are `costs`, done in processes where that helps.
 
-    return "fork" in multiprocessing.get_all_start_methods()
+    The most costly are begun first. Only results travel, so they must pickle; `show` is told how many are done.
+    """
+    global _function  # noqa: PLW0603 - inherited by the workers, see above
+    import multiprocessing
+
+    count = min(processors(), len(costs))
+    if count < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        return [function(position) for position in range(len(costs))]
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    _function = function
+    try:
+        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("fork")) as pool:
+            order = sorted(range(len(costs)), key=lambda position: -costs[position])
+            futures = {position: pool.submit(_run, position) for position in order}
+            for done, _ in enumerate(as_completed(futures.values()), 1):
+                show(f"{done} of {len(costs)} {doing}")
+            return [futures[position].result() for position in range(len(costs))]
+    finally:
+        _function = None
+
+
+def _run(position: int) -> Any:
+    assert _function is not None
+    return _function(position)

@@ -1,0 +1,34 @@
+"""Every split of programs that share code is proved equal to its blobs before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bacpack.errors import CheckFailedError
+from bacpack.split.pipeline import Split
+from bacpack.split.workers import in_workers
+
+
+def prove_split(split: Split, show: Callable[[str], None]) -> None:
+    """Link the split again and compare it with its blobs; raise `CheckFailedError` naming the function that differs.
+
+    A program that stays as it is needs no proof.
+    """
+    from bacpack.proof import Prover
+
+    prover = Prover({cid: module.data for cid, module in split.modules.items()})
+    changed = [app for app in split.apps if app.data is not app.blob]
+
+    def prove(position: int) -> None:
+        app = changed[position]
+        try:
+            prover.prove(app.blob, app.data)
+        except CheckFailedError as error:
+            raise CheckFailedError(
+                error.code,
+                f"the split of `{app.name}` is not its blob, so nothing was written: {error.message}",
+                hint="this is a fault in bacpack: please report it with the programs",
+                details={"app": app.name, **error.details},
+            ) from error
+
+    in_workers(prove, [len(app.blob) for app in changed], show, "programs proved")
