@@ -50,7 +50,8 @@ def main() -> None:
             programs |= published["apps"]
         for name in releases:
             say(f"fetch {name}.car into an empty store: another machine")
-            ask(there, "fetch", RELEASE / f"{name}.car", "--json")
+            fetched = ask(there, "fetch", RELEASE / f"{name}.car", "--json")
+            print(f"  {fetched['blocks']} blocks, {size(fetched['new_bytes'])} new, each checked against its CID")
         say(f"run wordcount there by its CID, offline: {programs['wordcount']}")
         run_text(there, programs["wordcount"])
         say(f"write a PNG there by its program's CID, and read it back: {programs['png-write-image.wasi']}")
