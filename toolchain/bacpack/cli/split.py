@@ -71,6 +71,8 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     seconds = time.monotonic() - started - (checked - checking)
     if not manifest.modules:
         output.note(_nothing_shared(len(blobs)))
+    elif len(blobs) == 1:
+        output.note("one program alone gains nothing yet: its modules pay once another program uses them too")
     output.result(_as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder))
 
 
@@ -86,8 +88,10 @@ def _refuse_equal_names(blobs: tuple[Path, ...]) -> None:
         if other is not path:
             raise InputError(
                 "equal-names",
-                f"`{other}` and `{path}` would both be written to `{app_name(path)}.wasm`",
-                hint="rename one of them, or split them into different folders",
+                f"`{path}` was given twice"
+                if other == path
+                else f"`{other}` and `{path}` would both be written to `{app_name(path)}.wasm`",
+                hint="name each program once; rename one of two that have the same file name",
             )
 
 
@@ -95,8 +99,9 @@ def _nothing_shared(count: int) -> str:
     if count > 1:
         return "nothing to gain: these programs have too little code in common; each was written as it is"
     return (
-        "nothing to gain: one program without a name section has nothing to be compared with; it was written as it is\n"
-        "hint: split it together with other programs, or build it with names (strip = false)"
+        "nothing to gain: one program has nothing to be compared with, and no names of large libraries in it; "
+        "it was written as it is\n"
+        "hint: split it together with other programs, or keep its name section when you build it"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bacpack.content.cid import BadCidError, Cid
 from bacpack.errors import InputError
 from bacpack.split.elements import element_functions, referenced_function
 from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
@@ -10,6 +11,8 @@ from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
 def refuse_unsound(name: str, module: Module) -> None:
     """Raise `InputError` (`cannot-split`) when the memory of `module` cannot be the environment's."""
     imported = module.imported(Kind.MEMORY)
+    if any(_is_cid(entry.module) for entry in module.imports):
+        raise _refusal(name, "it was split before: it imports modules by CID", "split the blob that it came from")
     if imported:
         entry = imported[0]
         raise _refusal(
@@ -24,6 +27,14 @@ def refuse_unsound(name: str, module: Module) -> None:
     for memory in module.memories[:1]:
         _refuse_memory(name, memory)
     _refuse_dangling(module)
+
+
+def _is_cid(namespace: str) -> bool:
+    try:
+        Cid.parse(namespace)
+    except BadCidError:
+        return False
+    return True
 
 
 def _refuse_memory(name: str, memory: Limits) -> None:
