@@ -7,12 +7,13 @@ shared module's own table is a direct call whose callee the program sets.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from bacpack.proof.growth import find_growth
 from bacpack.proof.unit import Callee, Role, Unit, at
 from bacpack.wasm import Kind
-from bacpack.wasm.leb import decode_signed, encode_unsigned
+from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64
@@ -29,7 +30,7 @@ _NOTHING_ALIKE = b"\xff"
 _DIRECT = {"call_indirect": b"\x10", "return_call_indirect": b"\x12"}
 _ENTITIES = frozenset(("table", "global", "memory", "data", "elem", "tag"))
 _VOID = -64
-_I32_CONST = 0x41
+_CALL, _I32_CONST = 0x10, 0x41
 
 
 class Number(IntEnum):
@@ -74,9 +75,11 @@ class Reading(dict[bytes, Form]):
     def _read(self, token: bytes) -> Form:
         # Nearly all different tokens are constants and calls.
         if token[0] == _I32_CONST:
-            value, end = decode_signed(token, 1)
-            if end == len(token):
-                return Form(b"\x41", Number.CONSTANT, value & _WORD)
+            if constant := _constant(token):
+                return constant
+        elif token[0] == _CALL and self._unit.role != Role.REMAINDER:
+            callee, _ = decode_unsigned(token, 1)
+            return Form(b"\x10" + self._unit.function_key(callee), Number.NONE, 0, NONE, (callee,))
         reader = Reader(token)
         row, values = reader.instruction()
         if not reader.remaining:
@@ -171,6 +174,13 @@ class Reading(dict[bytes, Form]):
             else:
                 shape += encode_unsigned(value)
         return Form(shape, operands=tuple(operands))
+
+
+@lru_cache(maxsize=1 << 16)
+def _constant(token: bytes) -> Form | None:
+    """The form of a token that starts with `i32.const`, if it is nothing more. Programs have many of them in common."""
+    value, end = decode_signed(token, 1)
+    return Form(b"\x41", Number.CONSTANT, value & _WORD) if end == len(token) else None
 
 
 def add(first: Form, second: Form) -> Form:

@@ -9,13 +9,14 @@ Memories, tables, globals, tags and segments pair one to one, and must hold the 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from bacpack.errors import CheckFailedError
 from bacpack.proof.compare import Side, find_difference, is_same
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.names import Linked, Named, Names, function_of
-from bacpack.proof.state import Value
+from bacpack.proof.state import NULL, Atom, Value
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits
 
@@ -137,15 +138,13 @@ class Relation:
             raise self._differs(named, f"has {table.size} entries and became one of {other.size}", origin)
         if table.type.element != other.type.element or not _may_stand_for(table.type.limits, other.type.limits):
             raise self._differs(named, "has another type", origin)
-        keys = sorted(table.entries.keys() | other.entries.keys())
-        entries = [
-            (f"entry {key}", table.entries.get(key, table.initial), other.entries.get(key, other.initial))
-            for key in keys
-        ]
-        if len(keys) < table.size:
-            entries.append(("what entries start as", table.initial, other.initial))
-        for what, value, other_value in entries:
-            self._values(value, other_value, f"{what} of {self._describe(named)}")
+        what = self._describe(named)
+        filled = sorted(table.entries.keys() | other.entries.keys())
+        for entry in filled:
+            values = table.entries.get(entry, table.initial), other.entries.get(entry, other.initial)
+            self._values(*values, f"entry {entry} of {what}")
+        if len(filled) < table.size:
+            self._values(table.initial, other.initial, f"an entry of {what}")
 
     def _globals(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
         (owner, index), (other_owner, other_index) = self._world.owner(address), self._world.owner(other_address)
@@ -168,12 +167,14 @@ class Relation:
 
     def _values(self, value: Value, other: Value, where: str) -> None:
         """Two values that must be equal; functions referred to must be equivalent."""
-        function, other_function = function_of(value), function_of(other)
-        if function is None or other_function is None:
-            if value != other:
-                raise not_equivalent(f"{where} is {_show(value)} and became {_show(other)}")
+        if value == other == NULL:
             return
-        self.add([(self._before.target(function), self._after.reference(other_function, where))], where)
+        for atom, other_atom in zip_longest(value, other, fillvalue=NULL[0]):
+            function, other_function = function_of((atom,)), function_of((other_atom,))
+            if function is not None and other_function is not None:
+                self.add([(self._before.target(function), self._after.reference(other_function, where))], where)
+            elif atom != other_atom:
+                raise not_equivalent(f"{where} is {self._show(atom)} and became {self._show(other_atom)}")
 
     def log(self) -> None:
         """Compare the copies whose outcome only the host knows."""
@@ -194,6 +195,10 @@ class Relation:
                 continue
             for value, other_value in zip(copy.content, other.content, strict=True):
                 self._values(value, other_value, where)
+
+    def _show(self, atom: Atom) -> str:
+        function = function_of((atom,))
+        return f"`{atom[0]} {atom[1]!r}`" if function is None else self._world.function_name(function)
 
     def _describe(self, named: Named) -> str:
         if isinstance(named, int):
@@ -216,7 +221,3 @@ class Relation:
 def _may_stand_for(blob: Limits, split: Limits) -> bool:
     """Whether a memory or table may stand for the blob's: it may lack a maximum, since code is compared."""
     return (blob.shared, blob.is_64) == (split.shared, split.is_64) and split.maximum in (None, blob.maximum)
-
-
-def _show(value: Value) -> str:
-    return " ".join(str(atom[-1]) for atom in value)

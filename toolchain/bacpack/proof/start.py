@@ -17,7 +17,9 @@ from bacpack.wasm import Kind
 
 T = TypeVar("T", bytes, list[Value])
 
-_CONSTANTS = frozenset(("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func"))
+_CONSTANTS = frozenset(
+    ("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "global.get")
+)
 _ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
 #: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
 _TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [-64]), ("unreachable", []), ("end", [])]
@@ -69,10 +71,10 @@ class _Runner:
             instruction = instructions[position]
             position += 1
             name = instruction[0].name
-            if name in _CONSTANTS or name == "global.get":
-                stack.append(self._state.constant(instance, instruction))
-            elif name == "local.get" and instruction[1][0] < len(parameters):
+            if name == "local.get" and instruction[1][0] < len(parameters):
                 stack.append(parameters[instruction[1][0]])
+            elif name in _CONSTANTS:
+                stack.append(self._state.constant(instance, instruction))
             elif name in ("memory.grow", "table.grow"):
                 following = [(row.name, values) for row, values, _ in instructions[position : position + 5]]
                 if following != _TRAP_IF_MINUS_ONE:

@@ -25,7 +25,8 @@ NULL: Value = (("ref.null", 0),)
 _CHUNK = 4096
 _MOST_PAGES = 65_536
 
-_MASKS = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
+_INTEGERS = {"i32.const": ("i32", (1 << 32) - 1), "i64.const": ("i64", (1 << 64) - 1)}
+_MASKS = dict(_INTEGERS.values())
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -134,8 +135,7 @@ class State:
 
     def _element_values(self, instance: Instance, element: Element) -> list[Value]:
         if element.functions is not None:
-            functions = (instance.address(Kind.FUNCTION, index) for index in element.functions)
-            return [(("ref.func", address),) for address in functions]
+            return [(("ref.func", instance.address(Kind.FUNCTION, index)),) for index in element.functions]
         return [self.evaluate(instance, expression) for expression in element.expressions or ()]
 
     def evaluate(self, instance: Instance, expression: bytes) -> Value:
@@ -148,6 +148,9 @@ class State:
     def constant(self, instance: Instance, instruction: Instruction) -> Value:
         """What an instruction of a constant expression adds to a value."""
         row, values, content = instruction
+        if row.name in _INTEGERS:
+            type_, largest = _INTEGERS[row.name]
+            return ((type_, values[0] & largest),)
         if row.name == "global.get":
             address = instance.address(Kind.GLOBAL, values[0])
             if self._world.host(address):
@@ -157,9 +160,6 @@ class State:
             return (("ref.func", instance.address(Kind.FUNCTION, values[0])),)
         if row.name == "ref.null":
             return NULL
-        if row.name in ("i32.const", "i64.const"):
-            type_ = row.name[:3]
-            return ((type_, values[0] & _MASKS[type_]),)
         if row.name.partition(".")[2] in _ARITHMETIC and not row.immediates:
             return ((row.name, 0),)
         if row.name in ("f32.const", "f64.const", "v128.const"):

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Export, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.names import read_names
-from bacpack.wasm.opcodes import Opcode
+from bacpack.wasm.opcodes import BY_NUMBER, Opcode
 from bacpack.wasm.reader import Reader
 
 T = TypeVar("T")
@@ -25,8 +25,19 @@ Callee = int | tuple[str, int, int]
 
 #: `local.get` of each parameter that has a number of one byte, in order.
 _PARAMETERS = b"".join(bytes([0x20, number]) for number in range(128))
+#: What the call starts with: `call`, or the `i32.const` of an entry.
+_CALLS = b"\x10\x41"
 #: The longest call through an entry of a table, with the end of the function.
 _MOST_CALL_BYTES = 18
+
+
+#: Instructions of which start functions have thousands, and how their one immediate is read.
+_SIMPLE = {
+    0x10: (BY_NUMBER[None, 0x10], decode_unsigned),  # call
+    0x20: (BY_NUMBER[None, 0x20], decode_unsigned),  # local.get
+    0x24: (BY_NUMBER[None, 0x24], decode_unsigned),  # global.set
+    0x41: (BY_NUMBER[None, 0x41], decode_signed),  # i32.const
+}
 
 
 class Role(Enum):
@@ -90,6 +101,11 @@ class Unit:
     def imports(self) -> dict[Kind, list[Import]]:
         """The imports of each kind."""
         return {kind: self.module.imported(kind) for kind in Kind}
+
+    @cached_property
+    def namespaces(self) -> list[str]:
+        """The namespaces it imports from, each once."""
+        return list(dict.fromkeys(entry.module for entry in self.module.imports))
 
     @cached_property
     def exports(self) -> dict[str, Export]:
@@ -200,13 +216,15 @@ class Unit:
 
     def _find_forward(self, index: int) -> Callee | None:
         start, code, end = self.span(index)
+        if end - code > len(_PARAMETERS) + _MOST_CALL_BYTES:
+            return None
         key = self.function_key(index)
         parameters = len(self.module.function_type(self.module.function_types[index]).params)
         gets = _PARAMETERS[: 2 * parameters]
         if code != start + 1 or not self.module.data.startswith(gets, code) or len(gets) < 2 * parameters:
             return None
         code += len(gets)
-        if end - code > _MOST_CALL_BYTES:
+        if end - code > _MOST_CALL_BYTES or self.module.data[code] not in _CALLS:
             return None
         match [(row.name, values) for row, values, _ in decode(self.module.data, code, end)]:
             case [("call", [callee]), ("end", _)] if self.function_key(callee) == key:
@@ -227,8 +245,15 @@ def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruct
     out = []
     while reader.remaining:
         position = reader.position
-        row, values = reader.instruction()
+        if simple := _SIMPLE.get(data[position]):
+            row, read = simple
+            value, reader.position = read(data, position + 1)
+            values = [value]
+        else:
+            row, values = reader.instruction()
         out.append((row, values, data[position : reader.position]))
+    if reader.remaining < 0:
+        raise reader.fail("an instruction goes beyond the end of its function", "wasm-cut-short")
     return out
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from bacpack.content.cid import BadCidError, Cid
@@ -118,6 +119,7 @@ class World:
         return instance.unit.function_key(index)
 
 
+@lru_cache
 def is_cid(namespace: str) -> bool:
     """Whether a namespace names a module by its content."""
     try:
@@ -144,17 +146,15 @@ def in_order(root: Unit, provide: Callable[[str], Codes]) -> list[tuple[str, Cod
             raise not_equivalent(f"module {cid} imports itself, directly or through others")
         elif cid not in done:
             open_[cid] = codes = provide(cid)
-            for entry in codes.unit.module.imports:
-                if not is_cid(entry.module):
-                    raise not_equivalent(f"{codes.unit.title} imports `{entry.module}.{entry.name}` from the host")
+            if others := [name for name in codes.unit.namespaces if not is_cid(name)]:
+                raise not_equivalent(f"{codes.unit.title} imports `{others[0]}` from the host")
             stack.append((cid, True))
             stack += [(needed, False) for needed in _needed(codes.unit)]
     return list(done.items())
 
 
-def _needed(unit: Unit) -> Iterable[str]:
-    namespaces = dict.fromkeys(entry.module for entry in unit.module.imports)
-    return [namespace for namespace in namespaces if is_cid(namespace)]
+def _needed(unit: Unit) -> list[str]:
+    return [namespace for namespace in unit.namespaces if is_cid(namespace)]
 
 
 def _fits(unit: Unit, kind: Kind, index: int, provider: Instance, provided: int) -> bool:
