@@ -35,7 +35,7 @@ class Reader:
 
     def fail(self, message: str, code: str = "wasm-malformed") -> WasmError:
         """Return the error for the current position."""
-        return WasmError(code, message, self.position, hint="`wasm-tools validate` says more about a broken module")
+        return WasmError(code, message, self.position)
 
     def byte(self) -> int:
         """Read one byte."""

@@ -1,0 +1,244 @@
+"""`bacpack split` as a person meets it: what it writes, what it says, and what is left when it fails."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bacpack.content.cid import Cid
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.wasm import Module, SectionId, writer
+from corpus import NAMED_PROGRAM, image_blobs, rust_programs
+from node.harness import Command
+
+RUST = rust_programs()
+FIVE = [RUST[name] for name in ("checksum", "csvsum", "logsearch", "thumbnail", "wordcount")]
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Command:
+    return Command(tmp_path / "home")
+
+
+def ok(split: Command, *arguments: object) -> dict[str, Any]:
+    done = split("split", *arguments, "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def fails(split: Command, *arguments: object) -> dict[str, Any]:
+    """The error of a call that must end with status 2, with a hint and without a traceback."""
+    done = split("split", *arguments, "--json")
+    assert done.returncode == 2, done
+    assert b"Traceback" not in done.stderr
+    error: dict[str, Any] = json.loads(done.stdout)["error"]
+    assert error["message"]
+    assert error["hint"]
+    return error
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_result_is_what_outside_scripts_rely_on(split: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = ok(split, *FIVE, "-o", out)
+    assert result["schema"] == 1
+    assert result["seconds"] > 0
+    modules = {module["cid"]: module for module in result["modules"]}
+    for app, blob in zip(result["apps"], FIVE, strict=True):
+        data = Path(app["path"]).read_bytes()
+        assert app["name"] == blob.stem
+        assert app["blob"] == str(blob)
+        assert app["path"] == str(out / blob.name)
+        assert app["bytes"] == len(data)
+        assert app["cid"] == str(cid_of_bytes(data))
+        assert app["blob_bytes"] == blob.stat().st_size  # they are stripped
+        assert app["verified"] is True
+        named = {entry.module for entry in Module.parse(data).imports}
+        assert set(app["imports"]) == named & modules.keys()
+        needed = {cid for cid, module in modules.items() if app["name"] in module["users"]}
+        assert app["closure_bytes"] == app["bytes"] + sum(modules[cid]["bytes"] for cid in needed)
+    for cid, module in modules.items():
+        data = Path(module["path"]).read_bytes()
+        assert Path(module["path"]) == out / "modules" / f"{cid}.wasm"
+        assert cid == str(Cid.of_raw(data))
+        assert module["bytes"] == len(data)
+        assert module["reused"] is False
+    assert [module["kind"] for module in modules.values()].count("environment") == 1
+    files = contents(out)
+    assert set(files) == {f"{blob.stem}.wasm" for blob in FIVE} | {f"modules/{cid}.wasm" for cid in modules} | {
+        "bacpack.json"
+    }
+    stored = sum(len(data) for name, data in files.items() if name != "bacpack.json")
+    assert result["totals"] == {"blob_bytes": sum(blob.stat().st_size for blob in FIVE), "split_bytes": stored}
+
+
+def test_five_rust_programs_come_out_at_most_65_percent_of_their_size(split: Command, tmp_path: Path) -> None:
+    totals = ok(split, *FIVE, "-o", tmp_path / "out")["totals"]
+    assert totals["split_bytes"] <= 0.65 * totals["blob_bytes"]
+
+
+def test_the_order_of_the_programs_changes_nothing(split: Command, tmp_path: Path) -> None:
+    ok(split, *FIVE, "-o", tmp_path / "one")
+    ok(split, *reversed(FIVE), "-o", tmp_path / "other")
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_equal_programs_under_two_names_are_one(split: Command, tmp_path: Path) -> None:
+    copy = tmp_path / "copy of it.wasm"
+    shutil.copyfile(FIVE[0], copy)
+    result = ok(split, FIVE[0], FIVE[1], copy, "-o", tmp_path / "out")
+    first, _, second = result["apps"]
+    assert first["cid"] == second["cid"]
+    assert result["totals"]["split_bytes"] == len(
+        b"".join({data for name, data in contents(tmp_path / "out").items() if name != "bacpack.json"})
+    )
+
+
+def test_one_program_with_names_is_split_by_library(split: Command, tmp_path: Path) -> None:
+    result = ok(split, NAMED_PROGRAM, "-o", tmp_path / "out")
+    assert [module["kind"] for module in result["modules"]].count("shared") >= 2
+    assert result["apps"][0]["bytes"] < result["apps"][0]["blob_bytes"] / 2
+
+
+def test_one_program_without_names_is_written_as_it_is_and_told_so(split: Command, tmp_path: Path) -> None:
+    done = split("split", FIVE[0], "-o", tmp_path / "out")
+    assert done.returncode == 0
+    assert b"nothing to gain" in done.stderr
+    assert (tmp_path / "out" / FIVE[0].name).read_bytes() == FIVE[0].read_bytes()
+
+
+def test_programs_without_common_code_are_written_as_they_are(split: Command, tmp_path: Path) -> None:
+    image = image_blobs()["bmp-read-image.wasi"]
+    tiny = tmp_path / "tiny.wasm"
+    tiny.write_bytes(writer.module([]))
+    result = ok(split, image, tiny, "-o", tmp_path / "out")
+    assert result["modules"] == []
+    assert result["totals"]["split_bytes"] == image.stat().st_size + tiny.stat().st_size
+
+
+def test_a_later_split_replaces_the_files_of_an_earlier_one_and_no_others(split: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ok(split, *FIVE, "-o", out)
+    (out / "mine.txt").write_text("mine")
+    ok(split, *FIVE[:2], "-o", out)
+    fresh = tmp_path / "fresh"
+    ok(split, *FIVE[:2], "-o", fresh)
+    assert contents(out) == {**contents(fresh), "mine.txt": b"mine"}
+
+
+def test_names_are_kept_and_debug_sections_dropped(split: Command, tmp_path: Path) -> None:
+    blob = tmp_path / "debug.wasm"
+    blob.write_bytes(NAMED_PROGRAM.read_bytes() + writer.custom_section(".debug_info", b"x" * 5000))
+    result = ok(split, blob, "-o", tmp_path / "out")
+    assert result["apps"][0]["blob_bytes"] < NAMED_PROGRAM.stat().st_size
+    remainder = Module.parse((tmp_path / "out" / "debug.wasm").read_bytes())
+    assert not remainder.custom_sections(".debug_info")
+    assert remainder.custom_sections("name")
+    assert remainder.custom_sections("producers")
+
+
+def _broken(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Files that cannot be split, and the code of the error that each gives."""
+    program = FIVE[0].read_bytes()
+    made = {
+        "text": (b"(module)", "not-wasm"),
+        "empty": (b"", "not-wasm"),
+        "cut": (program[:5000], "wasm-cut-short"),
+        "component": (b"\0asm\x0d\0\1\0", "wasm-component"),
+        "version": (b"\0asm\2\0\0\0", "wasm-version"),
+        "dangling": (
+            writer.module([writer.section(SectionId.START, b"\x07")]),
+            "wasm-malformed",
+        ),
+        "shared-memory": (writer.module([writer.section(SectionId.MEMORY, b"\1\3\1\2")]), "cannot-split"),
+        "memory64": (writer.module([writer.section(SectionId.MEMORY, b"\1\4\1")]), "cannot-split"),
+        "imported-memory": (
+            writer.module([writer.section(SectionId.IMPORT, b"\1\3env\6memory\2\0\1")]),
+            "cannot-split",
+        ),
+        "invalid": (
+            # A function that gives an i32 and has no code for it.
+            writer.module(
+                [
+                    writer.section(SectionId.TYPE, b"\1\x60\0\1\x7f"),
+                    writer.section(SectionId.FUNCTION, b"\1\0"),
+                    writer.section(SectionId.CODE, b"\1\2\0\x0b"),
+                ]
+            ),
+            "invalid-blob",
+        ),
+    }
+    paths = {}
+    for name, (data, expected) in made.items():
+        path = folder / f"{name}.wasm"
+        path.write_bytes(data)
+        paths[name] = path, expected
+    (folder / "folder.wasm").mkdir()
+    paths["folder"] = folder / "folder.wasm", "is-a-directory"
+    paths["nowhere"] = folder / "nowhere.wasm", "not-found"
+    return paths
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        *("text", "empty", "cut", "component", "version", "dangling", "shared-memory", "memory64", "imported-memory"),
+        *("invalid", "folder", "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_clear_error_and_nothing_is_written(split: Command, tmp_path: Path, defect: str) -> None:
+    path, expected = _broken(tmp_path)[defect]
+    out = tmp_path / "out"
+    error = fails(split, FIVE[0], path, "-o", out)
+    assert error["code"] == expected
+    assert str(path) in error["message"]
+    assert not out.exists()
+
+
+def test_a_remainder_is_not_split_again(split: Command, tmp_path: Path) -> None:
+    ok(split, *FIVE[:2], "-o", tmp_path / "out")
+    assert "split before" in fails(split, tmp_path / "out" / FIVE[0].name)["message"]
+
+
+def test_two_programs_of_one_name_are_refused(split: Command, tmp_path: Path) -> None:
+    copy = tmp_path / FIVE[0].name
+    shutil.copyfile(FIVE[1], copy)
+    assert fails(split, FIVE[0], copy, "-o", tmp_path / "out")["code"] == "equal-names"
+    assert fails(split, FIVE[0], FIVE[0], "-o", tmp_path / "out")["code"] == "equal-names"
+
+
+def test_a_file_where_the_folder_should_be(split: Command, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    assert fails(split, *FIVE[:2], "-o", tmp_path / "out")["code"] == "not-a-folder"
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    split = Command(tmp_path / "home")
+    ok(split, *FIVE[:2], "-o", out)
+    before = contents(out)
+
+    def full() -> None:
+        # No file may grow beyond this: what a full disk does, without one.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bacpack.cli", "split", *map(str, FIVE), "-o", str(out)],
+        capture_output=True, preexec_fn=full, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"cannot write" in done.stderr
+    assert contents(out) == before
