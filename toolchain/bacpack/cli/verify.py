@@ -18,6 +18,8 @@ Examples:
   bacpack verify modules/bafkrei….wasm   the file has the CID that it is named by
   bacpack verify out                     the folder is what its manifest says
   bacpack verify out bafybei…            and publishing it gives this root
+  bacpack verify out --against a.wasm b.wasm
+                                         and it behaves as these programs, which it was split from
   bacpack verify release.car             every block, and nothing is missing
   bacpack verify bafybei…                the same of a CID in the store
 
@@ -34,13 +36,26 @@ Exit status:
 
 @click.command(epilog=EPILOG)
 @click.argument("ref", metavar="REF|DIR|FILE")
-@click.argument("expected", metavar="[CID]", required=False)
+@click.argument("more", metavar="[CID]", nargs=-1)
+@click.option(
+    "--against",
+    metavar="BLOB...",
+    multiple=True,
+    help="Prove that the programs in DIR behave as the blobs they were split from.",
+)
 @common_options
-def command(output: Output, *, ref: str, expected: str | None) -> None:
+def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[str, ...]) -> None:
     """Check a file, a folder, a CAR file or the store against its CIDs."""
     from bacpack.content.keep import count_of
 
     wanted = parse_ref(ref)
+    # What follows the first blob are more of them, but for a CID.
+    expected = more[0] if more and (not against or _is_cid(more[0])) else None
+    blobs = [*against, *more[expected is not None :]]
+    if blobs and not against:
+        raise click.UsageError(f"Got unexpected extra arguments ({' '.join(blobs)})")
+    if blobs and not (isinstance(wanted, PathRef) and wanted.path.is_dir()):
+        raise click.UsageError(f"--against takes a folder that `bacpack split` wrote, and `{ref}` is none")
     cid = Cid.parse(expected) if expected else None
     if isinstance(wanted, CidRef):
         result = _verify_stored(wanted, cid)
@@ -60,6 +75,9 @@ def command(output: Output, *, ref: str, expected: str | None) -> None:
     facts = [str(result["cid"]), human_bytes(result["bytes"])]
     if "blocks" in result:
         facts.append(count_of(result["blocks"], "block"))
+    if blobs and isinstance(wanted, PathRef):
+        result["verified"] = _prove(output, wanted.path, [Path(blob) for blob in blobs])
+        facts.append(f"equal to their blobs: {', '.join(result['verified'])}")
     output.result({"ref": ref, "ok": True, **result}, f"ok: {', '.join(facts)}")
 
 
@@ -105,6 +123,21 @@ def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))
     return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files)}
+
+
+def _is_cid(text: str) -> bool:
+    try:
+        Cid.parse(text)
+    except BadCidError:
+        return False
+    return True
+
+
+def _prove(output: Output, folder: Path, blobs: list[Path]) -> list[str]:
+    from bacpack.proof import prove_folder
+
+    with output.progress(f"proving {folder}") as show:
+        return prove_folder(folder, blobs, show)
 
 
 def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, Any]:

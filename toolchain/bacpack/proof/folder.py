@@ -1,0 +1,39 @@
+"""Proving a folder that `bacpack split` wrote against the blobs that it was split from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.errors import CheckFailedError
+from bacpack.files import read_file
+from bacpack.manifest import load_manifest
+from bacpack.proof.check import Prover
+from bacpack.proof.failure import not_equivalent
+
+
+def prove_folder(folder: Path, blobs: Sequence[Path], show: Callable[[str], None] = lambda state: None) -> list[str]:
+    """Prove the apps in `folder` that were split from `blobs`; return their names, sorted.
+
+    Apps are found by the CID of each blob. `show` is told how far the work is. Raises `CheckFailedError` for a blob of no app here, or of one that differs.
+    """
+    manifest = load_manifest(folder)
+    prover = Prover({module.cid: read_file(folder / module.path) for module in manifest.modules})
+    proved: set[str] = set()
+    for done, path in enumerate(blobs):
+        show(f"{done} of {len(blobs)} programs proved")
+        blob = read_file(path)
+        cid = str(cid_of_bytes(blob))
+        apps = [app for app in manifest.apps if app.blob_cid == cid]
+        if not apps:
+            raise not_equivalent(f"no program in `{folder}` was split from `{path}`", path=str(path), cid=cid)
+        for app in apps:
+            try:
+                prover.prove(blob, read_file(folder / app.path))
+            except CheckFailedError as error:
+                message = f"`{app.name}` in `{folder}` is not `{path}`: {error.message}"
+                details = {"app": app.name, **error.details}
+                raise CheckFailedError(error.code, message, hint=error.hint, details=details) from error
+            proved.add(app.name)
+    return sorted(proved)
