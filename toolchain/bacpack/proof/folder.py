@@ -16,7 +16,8 @@ from bacpack.proof.failure import not_equivalent
 def prove_folder(folder: Path, blobs: Sequence[Path], show: Callable[[str], None] = lambda state: None) -> list[str]:
     """Prove the apps in `folder` that were split from `blobs`; return their names, sorted.
 
-    Apps are found by the CID of each blob. `show` is told how far the work is. Raises `CheckFailedError` for a blob of no app here, or of one that differs.
+    Apps are found by the CID of each blob. `show` is told how far the work is. Raises `CheckFailedError` for a blob of
+    no app here, or of one that differs.
     """
     manifest = load_manifest(folder)
     prover = Prover({module.cid: read_file(folder / module.path) for module in manifest.modules})
