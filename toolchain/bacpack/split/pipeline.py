@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import cast
 
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
@@ -95,26 +94,22 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     modules, remainders = link(blobs, groups)
     if len(distinct) > 1 and _total(modules) + _total(remainders) >= _total([entry.data for _, entry in distinct]):
         groups, modules = [], []
-    kinds = {cid_of_bytes(environment()): "environment"}
     outputs = {}
     for data in (environment(), *modules):
+        kind: ModuleKind = "environment" if data == environment() else "shared"
         cid = str(cid_of_bytes(data))
-        kind = cast(ModuleKind, kinds.get(cid_of_bytes(data), "shared"))
         outputs[cid] = OutputModule(cid, data, kind, _namespaces(data))
-    apps = {}
+    split_blobs = {}
     for (digest, entry), blob, remainder, shares in zip(
         distinct, blobs, remainders, _sharing(blobs, groups), strict=True
     ):
         data = remainder if shares else entry.data
         imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
-        apps[digest] = OutputApp(entry.name, entry.data, stripped_size(blob.module), data, imports)
-    in_order = []
-    for entry in inputs:
-        app = apps[sha256(entry.data).digest()]
-        in_order.append(OutputApp(entry.name, app.blob, app.blob_bytes, app.data, app.imports))
-    result = Split(in_order, outputs)
-    needed = set().union(*(result.closure(app) for app in in_order))
-    return Split(in_order, {cid: module for cid, module in outputs.items() if cid in needed})
+        split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports)
+    apps = [replace(split_blobs[sha256(entry.data).digest()], name=entry.name) for entry in inputs]
+    every = Split(apps, outputs)
+    needed = set().union(*(every.closure(app) for app in apps))
+    return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed})
 
 
 def link(blobs: Sequence[Blob], groups: Sequence[Group]) -> tuple[list[bytes], list[bytes]]:
