@@ -13,13 +13,17 @@ import wasmtime
 from wasmtime import Caller, Engine, FuncType, GlobalType, Linker, MemoryType, Store, TableType, Val
 
 from bacpack.split.pipeline import Input, Split, split
+from bacpack.wasm import GlobalType as Content
+from bacpack.wasm import Kind, Module
 from bacpack.wasm.leb import encode_signed
+from bacpack.wasm.types import F32, F64, I32, I64
 from differential.harness import cid_of
 from wasmtools import assemble, invalid_because
 
 #: Enough for the longest loop in a test, and soon used up by one that does not end.
 FUEL = 100_000_000
 PAGE_BYTES = 65_536
+NUMBERS = {I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
 
 #: What a function is asked: its name and arguments.
 Call = tuple[str, *tuple[int | float, ...]]
@@ -71,12 +75,14 @@ class World:
     engine: Engine
     #: Results of host functions by name; those not named give 7.
     results: Mapping[str, int] = field(default_factory=dict)
+    #: How many instructions a call may run.
+    fuel: int = FUEL
     _compiled: dict[bytes, wasmtime.Module] = field(default_factory=dict)
 
     def run(self, program: bytes, modules: Mapping[str, bytes], calls: Sequence[Call]) -> Behaviour:
         """Instantiate a program with every module it names, and call its exports."""
         store = Store(self.engine)
-        store.set_fuel(FUEL)
+        store.set_fuel(self.fuel)
         linker = Linker(self.engine)
         log: list[tuple[str, tuple[object, ...], bool]] = []
         provided: dict[str, object] = {}
@@ -102,6 +108,8 @@ class World:
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             return Behaviour([f"not instantiated: {_reason(error)}"], log, {})
         outcomes = [self._call(store, exports[name], arguments) for name, *arguments in calls]
+        hidden = _hidden_globals(Module.parse(program))
+        exports = {name: entry for name, entry in exports.items() if name not in hidden}
         state = {name: _observe(store, entry) for name, entry in (exports | provided).items()}
         return Behaviour(outcomes, log, {name: value for name, value in state.items() if value is not None})
 
@@ -111,10 +119,9 @@ class World:
             self._compiled[key] = wasmtime.Module(self.engine, data)
         return self._compiled[key]
 
-    @staticmethod
-    def _call(store: Store, function: object, arguments: Sequence[object]) -> list[object] | str:
+    def _call(self, store: Store, function: object, arguments: Sequence[object]) -> list[object] | str:
         assert isinstance(function, wasmtime.Func)
-        store.set_fuel(FUEL)
+        store.set_fuel(self.fuel)
         try:
             results = function(store, *arguments)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
@@ -151,9 +158,11 @@ class World:
 
 def _default(type_: wasmtime.ValType, number: int) -> Val:
     """A value of any type that a host can give."""
-    makers = {"i32": Val.i32, "i64": Val.i64, "f32": Val.f32, "f64": Val.f64}
-    if (name := str(type_)) in makers:
-        return makers[name](number)
+    name = str(type_)
+    if name in ("i32", "i64"):
+        return Val.i32(number) if name == "i32" else Val.i64(number)
+    if name in ("f32", "f64"):
+        return Val.f32(float(number)) if name == "f32" else Val.f64(float(number))
     return Val.funcref(None) if name == "funcref" else Val.externref(None)
 
 
@@ -162,6 +171,13 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return struct.pack("<d", value).hex()
     return value if value is None or isinstance(value, int) else type(value).__name__
+
+
+def _hidden_globals(module: Module) -> set[str]:
+    """The names of exported globals that hold no numbers: wasmtime's Python API ends the process for some of them."""
+    types = [entry.type for entry in (*module.imported(Kind.GLOBAL), *module.globals)]
+    exported = {entry.name: types[entry.index] for entry in module.exports if entry.kind == Kind.GLOBAL}
+    return {name for name, type_ in exported.items() if isinstance(type_, Content) and type_.value not in NUMBERS}
 
 
 def _observe(store: Store, entry: object) -> object:
