@@ -17,12 +17,13 @@ Examples:
 
 \b
 A folder that `bacpack split` wrote is checked against its manifest and packed as that names it.
-Other folders are packed as they are, less hidden files; files go into a folder by their names.
+Other folders are packed as they are, less hidden files; files go into a folder by their names,
+with the modules that they import by CID, from the folder `modules` beside them or from the store.
 
 \b
 Exit status:
   0  done
-  1  a file is not what the manifest says
+  1  a file is not what the manifest says, or a module is missing
   2  wrong usage or input, or the file cannot be written
 """
 
@@ -40,11 +41,13 @@ def command(output: Output, *, paths: tuple[Path, ...], car: Path) -> None:
     The root of the file is a UnixFS directory, the same that `bacpack publish` gives.
     """
     from bacpack.content.keep import count_of
+    from bacpack.content.store import BlockStore
+    from bacpack.home import data_folder
     from bacpack.publish.release import plan_release
     from bacpack.publish.targets import write_car
 
     refuse_output_inside(paths, car)
-    release = plan_release(paths)
+    release = plan_release(paths, BlockStore(data_folder()))
     note_left_out(output, release.left_out)
     blocks = len(release.sizes)
     with output.progress(f"writing {car}") as show:

@@ -21,7 +21,7 @@ Targets: `store`, the store on this machine (the default); `car:FILE`, a CAR fil
 \b
 Exit status:
   0  done
-  1  a file is not what the manifest says
+  1  a file is not what the manifest says, or a module is missing
   2  wrong usage or input, or a target cannot be written
 """
 
@@ -38,10 +38,12 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
             dry_run: bool) -> None:  # fmt: skip
     """Store and pin a release, so that its programs run by CID.
 
-    A folder that `bacpack split` wrote is checked against its manifest first.
+    A folder that `bacpack split` wrote is checked against its manifest first. With a .wasm file come the modules that
+    it imports by CID, from the folder `modules` beside it or from the store.
     """
     from bacpack.cli.pack import note_left_out, refuse_output_inside
     from bacpack.content.keep import count_of
+    from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
     from bacpack.publish.release import plan_release
     from bacpack.publish.targets import (
@@ -59,7 +61,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         cars.append(CarTarget(car))
     for target in cars:
         refuse_output_inside(paths, target.path)
-    release = plan_release(paths)
+    release = plan_release(paths, BlockStore(data_folder()))
     note_left_out(output, release.left_out)
     sizes = release.sizes.values()
     store = StoreTarget() in wanted

@@ -108,6 +108,8 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
 
 
 def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
+    from bacpack.content.store import BlockStore
+    from bacpack.home import data_folder
     from bacpack.manifest import MANIFEST_NAME
     from bacpack.publish.release import plan_release
 
@@ -118,7 +120,7 @@ def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
             hint=f"bacpack verify {folder} CID",
             details={"path": str(folder)},
         )
-    release = plan_release([folder])
+    release = plan_release([folder], BlockStore(data_folder()))
     sizes = release.sizes.values()
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))

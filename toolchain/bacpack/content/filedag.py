@@ -1,4 +1,4 @@
-"""A DAG made over files on disk: nodes are kept in memory, leaves stay in the files they come from.
+"""A DAG made over files on disk: nodes are kept in memory, leaves stay in the files they come from, or in the store.
 
 So the CID of a large folder is known, and its blocks can be read again in any order, without a copy of it anywhere.
 """
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import RAW, Cid
+from bacpack.content.cid import DAG_PB, RAW, Cid
+from bacpack.content.dagpb import decode_node
+from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import Built, build_directory, build_file
-from bacpack.content.walk import links_of, walk
+from bacpack.content.walk import links_of, read_dag, walk
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
 
@@ -54,6 +56,23 @@ class FileDag:
         """Add a file that is `data`, which is kept in memory."""
         return build_file(io.BytesIO(data), self._nodes.__setitem__)
 
+    def add_stored(self, root: Cid, store: BlockStore) -> Built:
+        """Add what `store` holds below `root`; raises `MissingBlockError`, `BadBlockError` and as `walk` does."""
+        nodes: dict[Cid, bytes] = {}
+        leaves: dict[Cid, _Slice] = {}
+        for cid, block in read_dag(store.get, [root]):
+            if cid.codec == RAW and not cid.is_identity:
+                leaves[cid.to_v1()] = _Slice(store.path(cid), 0, len(block))
+            else:
+                nodes[cid.to_v1()] = block
+        # Only once all of it is there: whatever this DAG has, it has whole.
+        self._nodes |= nodes
+        self._leaves = leaves | self._leaves
+        size = sum(leaf.length for leaf in leaves.values())
+        block = store.get(root)
+        below = sum(link.tsize for link in decode_node(block, root).links) if root.codec == DAG_PB else 0
+        return Built(root.to_v1(), size, len(block) + below)
+
     def add_directory(self, entries: Mapping[str, Built]) -> Built:
         """Add a directory of what was added before; raises `InputError` (`bad-name`)."""
         return build_directory(entries, self._nodes.__setitem__)
@@ -62,18 +81,18 @@ class FileDag:
         """Yield CID and size in bytes of every block below `root`, in the order of a CAR file; no file is read."""
 
         def links(cid: Cid) -> Sequence[Cid]:
-            return () if cid in self._leaves else links_of(cid, self._nodes[cid])
+            return () if cid.to_v1() in self._leaves else links_of(cid, self._nodes[cid.to_v1()])
 
         for cid in walk([root], links):
-            leaf = self._leaves.get(cid)
-            yield cid, leaf.length if leaf else len(self._nodes[cid])
+            leaf = self._leaves.get(cid.to_v1())
+            yield cid, leaf.length if leaf else len(self._nodes[cid.to_v1()])
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `InputError` (`changed-meanwhile`) if its file was changed since."""
-        node = self._nodes.get(cid)
+        node = self._nodes.get(cid.to_v1())
         if node is not None:
             return node
-        leaf = self._leaves.get(cid)
+        leaf = self._leaves.get(cid.to_v1())
         if leaf is None:
             raise MissingBlockError(cid, "what was packed")
         try:

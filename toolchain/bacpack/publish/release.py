@@ -14,14 +14,18 @@ from typing import TypeAlias
 
 from bacpack.content.cid import Cid
 from bacpack.content.filedag import FileDag
+from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import Built
 from bacpack.content.walk import read_dag
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, load_manifest
+from bacpack.publish.needed import MODULES, add_needed
 
 #: What a directory will hold: each name's file on disk, or what is in the directory of that name.
 Tree: TypeAlias = "dict[str, Path | Tree]"
+#: The same with files that were added to the DAG.
+BuiltTree: TypeAlias = "dict[str, Built | BuiltTree]"
 
 _SUFFIX = ".wasm"
 
@@ -48,17 +52,19 @@ class Release:
         return read_dag(self.dag.get, [self.root])
 
 
-def plan_release(paths: Sequence[Path]) -> Release:
+def plan_release(paths: Sequence[Path], store: BlockStore) -> Release:
     """Compute the release of one folder, or of files and folders by their names.
 
-    A folder with a manifest is checked against it, and holds exactly what it names. Raises `InputError` for what cannot
-    be read or named, `CheckFailedError` (`cid-mismatch`, `missing-file`, `missing-module`) for a folder that is not
-    what its manifest says.
+    A folder with a manifest is checked against it, and holds exactly what it names. With a program that is named as a
+    file come the modules it imports, from beside it or from `store`. Raises `InputError` for what cannot be read or
+    named, `CheckFailedError` (`cid-mismatch`, `missing-file`, `missing-module`) for a folder that is not what its
+    manifest says, and for modules that are not to be had.
     """
     left_out: list[str] = []
     dag = FileDag()
     files: dict[str, Built] = {}
     manifests: dict[str, Manifest] = {}
+    programs: dict[str, Path] = {}
     if len(paths) == 1 and paths[0].is_dir():
         tree = _tree_of(paths[0], "", manifests, left_out)
     else:
@@ -66,14 +72,16 @@ def plan_release(paths: Sequence[Path]) -> Release:
         for path in paths:
             name = _own_name(path)
             if name in tree:
-                raise InputError(
-                    "duplicate-name",
-                    f"two of the inputs are called `{name}`",
-                    hint="give each its own name, or put them in folders",
-                    details={"name": name},
-                )
-            tree[name] = _tree_of(path, f"{name}/", manifests, left_out) if path.is_dir() else _regular_file(path)
-    root = _add_tree(dag, tree, "", files).cid
+                raise _duplicate_name(name)
+            if path.is_dir():
+                tree[name] = _tree_of(path, f"{name}/", manifests, left_out)
+                continue
+            tree[name] = _regular_file(path)
+            if name.endswith(_SUFFIX):
+                programs[name] = path
+    built = _add_files(dag, tree, "", files)
+    _add_modules(dag, built, programs, files, store)
+    root = _add_directories(dag, built).cid
     for prefix, manifest in manifests.items():
         _check_against(manifest, prefix, files)
     return Release(
@@ -175,14 +183,37 @@ def _regular_file(path: Path) -> Path:
     return path
 
 
-def _add_tree(dag: FileDag, tree: Tree, prefix: str, files: dict[str, Built]) -> Built:
-    entries = {}
+def _add_files(dag: FileDag, tree: Tree, prefix: str, files: dict[str, Built]) -> BuiltTree:
+    built: BuiltTree = {}
     for name, below in tree.items():
         if isinstance(below, Path):
-            entries[name] = files[prefix + name] = dag.add_file(below)
+            built[name] = files[prefix + name] = dag.add_file(below)
         else:
-            entries[name] = _add_tree(dag, below, f"{prefix}{name}/", files)
-    return dag.add_directory(entries)
+            built[name] = _add_files(dag, below, f"{prefix}{name}/", files)
+    return built
+
+
+def _add_modules(
+    dag: FileDag, tree: BuiltTree, programs: dict[str, Path], files: dict[str, Built], store: BlockStore
+) -> None:
+    """Add the modules that programs named as files import, unless the release has them anyway."""
+    here = {file.cid for file in files.values()}
+    added: dict[str, Built] = {}
+    for name, path in programs.items():
+        added |= add_needed(path, files[name].cid, here, dag, store)
+    if not added:
+        return
+    folder = tree.setdefault(MODULES, {})
+    if isinstance(folder, Built):
+        raise _duplicate_name(MODULES)
+    folder.update(added)
+    files.update({f"{MODULES}/{name}": module for name, module in added.items()})
+
+
+def _add_directories(dag: FileDag, tree: BuiltTree) -> Built:
+    return dag.add_directory(
+        {name: below if isinstance(below, Built) else _add_directories(dag, below) for name, below in tree.items()}
+    )
 
 
 def _check_against(manifest: Manifest, prefix: str, files: dict[str, Built]) -> None:
@@ -222,6 +253,15 @@ def _apps(tree: Tree, manifests: dict[str, Manifest], files: dict[str, Built]) -
             if isinstance(below, Path) and name.endswith(_SUFFIX):
                 apps[name.removesuffix(_SUFFIX)] = files[name].cid
     return dict(sorted(apps.items()))
+
+
+def _duplicate_name(name: str) -> InputError:
+    return InputError(
+        "duplicate-name",
+        f"the release would hold two things called `{name}`",
+        hint="give each its own name, or put them in folders",
+        details={"name": name},
+    )
 
 
 def _bad_manifest(folder: Path, reason: str, hint: str) -> InputError:
