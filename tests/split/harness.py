@@ -23,6 +23,7 @@ from wasmtools import assemble, invalid_because
 #: Enough for the longest loop in a test, and soon used up by one that does not end.
 FUEL = 100_000_000
 PAGE_BYTES = 65_536
+MOST_BYTES, MOST_ENTRIES = 400 * PAGE_BYTES, 10_000
 NUMBERS = {I32: "i32", I64: "i64", F32: "f32", F64: "f64"}
 
 #: What a function is asked: its name and arguments.
@@ -83,6 +84,8 @@ class World:
         """Instantiate a program with every module it names, and call its exports."""
         store = Store(self.engine)
         store.set_fuel(self.fuel)
+        # What a program asks for beyond this it does not get, whole or split.
+        store.set_limits(memory_size=MOST_BYTES, table_elements=MOST_ENTRIES)
         linker = Linker(self.engine)
         log: list[tuple[str, tuple[object, ...], bool]] = []
         provided: dict[str, object] = {}
@@ -112,6 +115,10 @@ class World:
         exports = {name: entry for name, entry in exports.items() if name not in hidden}
         state = {name: _observe(store, entry) for name, entry in (exports | provided).items()}
         return Behaviour(outcomes, log, {name: value for name, value in state.items() if value is not None})
+
+    def forget(self) -> None:
+        """Drop what was compiled."""
+        self._compiled.clear()
 
     def _compile(self, data: bytes) -> wasmtime.Module:
         key = hashlib.sha256(data).digest()
@@ -227,6 +234,7 @@ class Comparer:
         self, blobs: Sequence[str | bytes], *calls: Call, shared: Sequence[str] = (), kept: Sequence[str] = ()
     ) -> list[Behaviour]:
         """Return what the blobs do. Functions marked by `work` must be shared if in `shared`, and not if in `kept`."""
+        self.world.forget()
         binaries = [assemble(blob) if isinstance(blob, str) else blob for blob in blobs]
         result = split_all(binaries)
         modules = {cid: module.data for cid, module in result.modules.items()}

@@ -27,7 +27,7 @@ def variant(module: bytes, seed: int) -> bytes:
 
 
 def _parts(text: str) -> list[tuple[str, str]]:
-    """The parts of a module that `wasm-tools print` wrote, with the kind of each: imports stand before all but types."""
+    """The parts of a module that `wasm-tools print` wrote, with the kind of each, in order."""
     lines = text.splitlines()[1:-1]
     starts = [(number, found[1]) for number, line in enumerate(lines) if (found := re.match(r"  \((\w+)", line))]
     ends = [number for number, _ in starts[1:]] + [len(lines)]
