@@ -4,7 +4,6 @@ import click
 from sphinx.application import Sphinx
 
 from bacpack import __version__
-from bacpack.cli import cli
 
 project = "bacpack"
 copyright = "the bacpack authors"
@@ -24,21 +23,8 @@ html_static_path = ["_static"]
 
 
 def setup(app: Sphinx) -> None:
-    """Show commands as they are called, with their environment variables, and examples as they are typed."""
-    context = click.Context(cli, info_name="bacpack")
-    for name in cli.list_commands(context):
-        name_command(cli.get_command(context, name), name)
+    """Show examples as they are typed."""
     app.connect("sphinx-click-process-epilog", write_epilog)
-
-
-def name_command(command: click.Command, name: str) -> None:
-    """Tell a command its name, and each option the variable that sets it, which click works out on each call."""
-    command.name = name.rpartition("_")[2]
-    for option in command.params:
-        if isinstance(option, click.Option) and option.show_envvar:
-            option.envvar = option.envvar or f"BACPACK_{name}_{option.name}".upper()
-    for below in command.commands.values() if isinstance(command, click.Group) else ():
-        name_command(below, f"{name}_{below.name}")
 
 
 def write_epilog(_app: Sphinx, context: click.Context, lines: list[str]) -> None:

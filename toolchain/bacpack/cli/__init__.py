@@ -51,6 +51,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"bacpack.cli.{cmd_name}").command
+        _name(command, cmd_name, f"BACPACK_{cmd_name}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,10 +60,22 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _name(command: click.Command, name: str, prefix: str) -> None:
+    """Call a command `name`, and let each of its options be set by the variable named after both."""
+    command.name = name
+    for option in command.params:
+        if isinstance(option, click.Option):
+            longest = max(option.opts, key=len)
+            option.envvar = f"{prefix}_{longest.lstrip('-').replace('-', '_')}".upper()
+            option.show_envvar = True
+    for name_below, below in command.commands.items() if isinstance(command, click.Group) else ():
+        _name(below, name_below, f"{prefix}_{name_below}")
+
+
 @click.group(
     cls=LazyGroup,
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "BACPACK", "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="bacpack")
 def cli() -> None:
@@ -82,13 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output is gone (`bacpack … | head`). Point stdout away, or the interpreter complains at exit.
+        # The reader of our output is gone (`bacpack … | head`). Without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "bacpack"
-        usage = BacpackError("usage", error.format_message(), hint=f"see `{command} --help`")
-        _fail(usage, arguments)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"see `{context.command_path if context else 'bacpack'} --help`"
+        if isinstance(error, click.NoSuchOption) and context and context.command is cli:
+            hint = f"options follow the command, as in `bacpack split --json`; {hint}"
+        _fail(BacpackError("usage", error.format_message(), hint=hint), arguments)
     except BacpackError as error:
         _fail(error, arguments)
     except OSError as error:
@@ -100,18 +115,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
     """Print `error` as the person or program asked for it, and exit with its status."""
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    # What `run` passes on may hold `--json`; stdout is the program's there.
-    if "--json" in own and own[0] != "run":
+    if _is_set("json", arguments):
         body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
         click.echo(json.dumps({"schema": 1, "error": body}))
     else:
-        click.echo(f"{_red('error')}[{error.code}]: {error.message}", err=True)
+        plain = _is_set("no-color", arguments) or bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
+        title = "error" if plain else click.style("error", fg="red", bold=True)
+        click.echo(f"{title}[{error.code}]: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
     sys.exit(error.exit_status or EXIT_INPUT)
 
 
-def _red(text: str) -> str:
-    plain = bool(os.environ.get("NO_COLOR")) or "--no-color" in sys.argv or not sys.stderr.isatty()
-    return text if plain else click.style(text, fg="red", bold=True)
+def _is_set(flag: str, arguments: Sequence[str]) -> bool:
+    """Whether a flag of all commands is set, in the arguments or by its variable, also if they cannot be parsed."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    # `run` has no such flag: what looks like one is the program's, and stdout is, too.
+    if not own or own[0] == "run":
+        return False
+    names = ["_".join(["BACPACK", *own[:words], flag.replace("-", "_")]).upper() for words in (1, 2)]
+    return f"--{flag}" in own or any(_is_true(os.environ.get(name)) for name in names)
+
+
+def _is_true(value: str | None) -> bool:
+    try:
+        return bool(value) and click.BOOL.convert(value, None, None) is True
+    except click.BadParameter:
+        return False

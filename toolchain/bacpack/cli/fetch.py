@@ -31,7 +31,7 @@ Exit status:
 
 @click.command(epilog=EPILOG)
 @click.argument("ref")
-@click.option("--no-pin", is_flag=True, show_envvar=True, help="Leave it to the next `bacpack gc` to free.")
+@click.option("--no-pin", is_flag=True, help="Leave it to the next `bacpack gc` to free.")
 @common_options
 def command(output: Output, *, ref: str, no_pin: bool) -> None:
     """Bring a CID and all it links to into the store, and pin it.

@@ -36,10 +36,8 @@ def _maps(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -
 @click.command(epilog=EPILOG)
 @click.argument("blob", type=click.Path(path_type=Path))
 @click.option("--map", "providers", metavar="NAME=REF", multiple=True, required=True, callback=_maps,
-              envvar="BACPACK_LINK_MAP", show_envvar=True,
               help="Import from REF what BLOB imports from NAME.")  # fmt: skip
 @click.option("-o", "--output", "target", metavar="FILE", type=click.Path(path_type=Path),
-              envvar="BACPACK_LINK_OUTPUT", show_envvar=True,
               help="Write here; by default BLOB's name with `.linked` in it.")  # fmt: skip
 @common_options
 def command(output: Output, *, blob: Path, providers: dict[str, str], target: Path | None) -> None:

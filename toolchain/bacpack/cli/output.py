@@ -65,9 +65,9 @@ class Output:
 def common_options(function: F) -> F:
     """Add `--json`, `--quiet` and `--no-color`, and pass the command an `Output` as its first argument."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.", show_envvar=True)
-    @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the result and errors.", show_envvar=True)
-    @click.option("--no-color", is_flag=True, help="Print no colours (also: NO_COLOR).", show_envvar=True)
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the result and errors.")
+    @click.option("--no-color", is_flag=True, help="Print no colours (also: NO_COLOR).")
     @functools.wraps(function)
     def with_output(*args: Any, as_json: bool, quiet: bool, no_color: bool, **kwargs: Any) -> Any:
         color = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")

@@ -31,7 +31,7 @@ Exit status:
 @click.command(epilog=EPILOG)
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", "car", metavar="FILE.car", required=True, type=click.Path(path_type=Path), show_envvar=True,
+    "-o", "--output", "car", metavar="FILE.car", required=True, type=click.Path(path_type=Path),
     help="Where to write the CAR file.",
 )  # fmt: skip
 @common_options

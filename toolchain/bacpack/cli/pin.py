@@ -55,8 +55,8 @@ def list_pins(output: Output, *, ref: str | None) -> None:
 
 @command.command("add")
 @click.argument("ref")
-@click.option("--name", default="", show_envvar=True, help="What to call it in `bacpack pin ls`.")
-@click.option("--direct", is_flag=True, show_envvar=True, help="Keep the one block, not what it links to.")
+@click.option("--name", default="", help="What to call it in `bacpack pin ls`.")
+@click.option("--direct", is_flag=True, help="Keep the one block, not what it links to.")
 @common_options
 def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
     """Pin REF, a CID or CID/path, with everything that it links to.

@@ -28,11 +28,11 @@ Exit status:
 
 @click.command(epilog=EPILOG)
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--to", "targets", metavar="TARGET", multiple=True, show_envvar=True,
+@click.option("--to", "targets", metavar="TARGET", multiple=True,
               help="Where to publish; may be given more than once.  [default: store]")  # fmt: skip
-@click.option("--car", metavar="FILE", type=click.Path(path_type=Path), show_envvar=True,
+@click.option("--car", metavar="FILE", type=click.Path(path_type=Path),
               help="Also write a CAR file.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, show_envvar=True, help="Compute everything and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Compute everything and write nothing.")
 @common_options
 def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...], car: Path | None,
             dry_run: bool) -> None:  # fmt: skip

@@ -131,17 +131,15 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) 
 @click.argument("ref")
 @click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
 @click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder,
-              envvar="BACPACK_RUN_DIR", show_envvar=True,
               help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
 @click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
-              envvar="BACPACK_RUN_ENV", show_envvar=True,
               help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
-@click.option("--timeout", metavar="S", type=float, callback=_seconds, show_envvar=True,
+@click.option("--timeout", metavar="S", type=float, callback=_seconds,
               help="Stop the program after S seconds; loading does not count.")  # fmt: skip
-@click.option("--max-memory", metavar="BYTES", callback=_size, show_envvar=True,
+@click.option("--max-memory", metavar="BYTES", callback=_size,
               help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
 @source_options
-@click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), show_envvar=True,
+@click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write which modules ran and where each came from, as JSON.")  # fmt: skip
 @click.pass_context
 def command(

@@ -20,10 +20,10 @@ def _peers(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) 
 def source_options(function: F) -> F:
     """Add `--peer`, `--offline` and `--allow-private`."""
     options = (
-        click.option("--peer", metavar="URL", multiple=True, callback=_peers, show_envvar=True,
+        click.option("--peer", metavar="URL", multiple=True, callback=_peers,
                      help="Ask this node for modules that are not here."),
-        click.option("--offline", is_flag=True, show_envvar=True, help="Use what is here and never the network."),
-        click.option("--allow-private", is_flag=True, show_envvar=True,
+        click.option("--offline", is_flag=True, help="Use what is here and never the network."),
+        click.option("--allow-private", is_flag=True,
                      help="Let modules import from URLs at addresses that are not public."),
     )  # fmt: skip
     for option in reversed(options):

@@ -35,7 +35,7 @@ Exit status:
 @click.command(epilog=EPILOG)
 @click.argument("blobs", metavar="BLOB...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", "folder", metavar="DIR", default="split", show_default=True, show_envvar=True,
+    "-o", "--output", "folder", metavar="DIR", default="split", show_default=True,
     type=click.Path(path_type=Path), help="Folder to write to.",
 )  # fmt: skip
 @common_options
