@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import wasmtime
 from wasmtime import Caller, Engine, FuncType, GlobalType, Linker, MemoryType, Store, TableType, Val
 
+from bacpack.proof import Prover
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.wasm import GlobalType as Content
 from bacpack.wasm import Kind, Module
@@ -213,7 +214,7 @@ def engine() -> Engine:
 
 
 def split_all(blobs: Sequence[bytes]) -> Split:
-    """Split blobs together; what comes out is valid and imports only by CID."""
+    """Split blobs together; what comes out is valid, named by its CIDs, and proved equal."""
     for blob in blobs:
         assert not (reason := invalid_because(blob)), f"the test itself is wrong: {reason}"
     result = split([Input(f"app{number}", blob, f"app{number}.wasm") for number, blob in enumerate(blobs)])
@@ -221,6 +222,9 @@ def split_all(blobs: Sequence[bytes]) -> Split:
         assert not (reason := invalid_because(output.data)), reason
     for cid, module in result.modules.items():
         assert cid_of(module.data) == cid
+    prover = Prover({cid: module.data for cid, module in result.modules.items()})
+    for blob, app in zip(blobs, result.apps, strict=True):
+        prover.prove(blob, app.data)
     return result
 
 
