@@ -109,9 +109,9 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
     except StartTrapError as error:
         split_trap = error
     if trap or split_trap:
-        _compare_traps(trap, split_trap, is_seen=bool(before.log or after.log))
+        _compare_traps(trap, split_trap, is_seen=any(world.host(copy.target) for copy in before.log + after.log))
         return
-    linked, split_linked = Linked(world, before), Linked(world, after)
+    linked, split_linked = Linked(world, before, is_blob=True), Linked(world, after, is_blob=False)
     relation = Relation(world, blob, linked, split_linked)
     relation.log()
     if blob_start is not None and own_start is not None:

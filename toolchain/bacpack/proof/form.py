@@ -105,8 +105,7 @@ class Reading(dict[bytes, Form]):
         if name in ("global.get", "global.set"):
             return self._global(row, values[0])
         if name in ("call", "return_call"):
-            growth = find_growth(unit, values[0]) if unit.role == Role.REMAINDER and name == "call" else None
-            if growth:
+            if name == "call" and (growth := find_growth(unit, values[0])):
                 return _grow(growth.instruction, growth.maximum, 0)
             return Form(row.encoding + unit.function_key(values[0]), operands=(values[0],))
         if name in _DIRECT:

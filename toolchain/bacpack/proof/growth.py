@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bacpack.proof.unit import Unit
+from bacpack.proof.unit import Role, Unit
 from bacpack.wasm import FuncType, Kind
 from bacpack.wasm.types import FUNCREF, I32
 
@@ -52,8 +52,8 @@ _MOST_BYTES = 64
 
 
 def find_growth(unit: Unit, index: int) -> Growth | None:
-    """What the function at `index` grows, if that is all it does."""
-    if index < len(unit.imports[Kind.FUNCTION]):
+    """What the function at `index` of a remainder grows, if that is all it does."""
+    if unit.role != Role.REMAINDER or index < len(unit.imports[Kind.FUNCTION]):
         return None
     start, code, end = unit.span(index)
     if code != start + 1 or end - code > _MOST_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.form import Operand
+from bacpack.proof.growth import find_growth
 from bacpack.proof.state import State, Value, literal
 from bacpack.proof.unit import Callee
 from bacpack.proof.world import Address, Instance, World
@@ -22,9 +23,10 @@ class Linked:
     they are: `fixed` collects them, and nothing of the blob may stand for one of these.
     """
 
-    def __init__(self, world: World, state: State) -> None:
+    def __init__(self, world: World, state: State, *, is_blob: bool) -> None:
         self.world = world
         self.state = state
+        self._is_blob = is_blob
         self.fixed: set[tuple[str, Address]] = set()
         self._targets: dict[Address, Address] = {}
 
@@ -35,6 +37,8 @@ class Linked:
         _, table, entry = callee
         address = instance.address(Kind.TABLE, table)
         self.fixed.add(("table", address))
+        if self.state.last_copy(Kind.TABLE, address):
+            raise not_equivalent(f"a private table of {instance.unit.title} is filled from where only the host knows")
         content = self.state.tables[address]
         function = function_of(content.entries.get(entry, content.initial))
         where = f"entry {entry} of the private table of {instance.unit.title}"
@@ -48,7 +52,7 @@ class Linked:
 
     def _not_of_host(self, function: Address, where: str) -> Address:
         # Who calls through a reference may be a module without the memory, and a host serves the module that calls it.
-        if self.world.host(function):
+        if self.world.host(function) and not self._is_blob:
             raise not_equivalent(f"{where} is {self.world.function_name(function)}, which any module could call there")
         return function
 
@@ -64,7 +68,7 @@ class Linked:
         while not world.host(seen[-1]):
             instance, index = world.owner(seen[-1])
             callee = instance.unit.forwards_to(index)
-            if callee is None:
+            if callee is None or (isinstance(callee, int) and find_growth(instance.unit, callee)):
                 break
             following = self.callee(instance, callee)
             if following in seen:

@@ -189,11 +189,15 @@ class Relation:
             kind = copy.kind.name.lower()
             where = f"a segment that is copied to a {kind} of the host or to where the host says"
             self.add([((kind, copy.target), (kind, other.target))], where)
-            if isinstance(copy.content, bytes) or isinstance(other.content, bytes):
-                if copy.content != other.content:
-                    raise not_equivalent(f"{where} holds other bytes")
+            if copy.kind == Kind.MEMORY:
+                if (copy.content, copy.later) != (other.content, other.later):
+                    raise not_equivalent(f"{where} holds other bytes, or what is copied after it does")
                 continue
-            for value, other_value in zip(copy.content, other.content, strict=True):
+            if copy.later.keys() != other.later.keys():
+                raise not_equivalent(f"after {where}, other entries are filled")
+            pairs = [*zip(copy.content, other.content, strict=True)]
+            pairs += [(value, other.later[entry]) for entry, value in copy.later.items()]
+            for value, other_value in pairs:
                 self._values(value, other_value, where)
 
     def _show(self, atom: Atom) -> str:

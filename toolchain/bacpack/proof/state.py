@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Instruction, decode
@@ -89,7 +90,10 @@ class Copy:
     kind: Kind
     target: Address
     to: Value
-    content: bytes | Sequence[Value]
+    #: Bytes, or values.
+    content: Sequence[Any]
+    #: What was copied to known places of the same memory or table after that, by place.
+    later: dict[int, Any] = field(default_factory=dict)
 
 
 class State:
@@ -169,26 +173,30 @@ class State:
     def fill_memory(self, address: Address, to: Value, content: bytes) -> None:
         """Copy bytes to a memory."""
         memory, place = self.memories.get(address), literal(to)
-        if memory is None or place is None or self._is_logged(Kind.MEMORY, address):
+        if memory is None or place is None:
             self.log.append(Copy(Kind.MEMORY, address, to, content))
-        elif place + len(content) > memory.pages * PAGE_BYTES:
+            return
+        if place + len(content) > memory.pages * PAGE_BYTES:
             raise StartTrapError(f"{len(content)} bytes of data do not fit at address {place}")
+        if copy := self.last_copy(Kind.MEMORY, address):
+            copy.later.update(enumerate(content, place))
         else:
             memory.write(place, content)
 
     def fill_table(self, address: Address, to: Value, content: Sequence[Value]) -> None:
         """Copy references to a table."""
         table, place = self.tables.get(address), literal(to)
-        if table is None or place is None or self._is_logged(Kind.TABLE, address):
+        if table is None or place is None:
             self.log.append(Copy(Kind.TABLE, address, to, content))
-        elif place + len(content) > table.size:
+            return
+        if place + len(content) > table.size:
             raise StartTrapError(f"{len(content)} elements do not fit at entry {place} of the table")
-        else:
-            table.entries.update(enumerate(content, place))
+        copy = self.last_copy(Kind.TABLE, address)
+        (copy.later if copy else table.entries).update(enumerate(content, place))
 
-    def _is_logged(self, kind: Kind, address: Address) -> bool:
-        """Whether the content depends on copies in the log, so that the order of copies matters."""
-        return any((copy.kind, copy.target) == (kind, address) for copy in self.log)
+    def last_copy(self, kind: Kind, address: Address) -> Copy | None:
+        """The last copy in the log that goes to a memory or table: what is there depends on it."""
+        return next((copy for copy in reversed(self.log) if (copy.kind, copy.target) == (kind, address)), None)
 
     def grow_memory(self, address: Address, pages: int) -> None:
         """Grow a memory, or trap."""
