@@ -128,6 +128,15 @@ def test_what_is_incomplete_is_not_pinned(bacpack: Bacpack, store: BlockStore) -
     assert bacpack.ok("pin", "ls") == {"pins": []}
 
 
+def test_of_a_cid_that_is_not_in_the_store_nothing_is_verified(bacpack: Bacpack, store: BlockStore) -> None:
+    store.delete(TWO[0])
+    error = bacpack.fails(3, "missing-block", "verify", TWO[0])
+    assert error["message"] == f"{TWO[0]} is not in the store"
+    assert "`bacpack fetch FILE.car`" in error["hint"]
+    store.path(THREE[0]).write_bytes(b"changed")
+    bacpack.fails(1, "incomplete", "verify", THREE[0])
+
+
 def test_fetching_what_is_there_pins_it(bacpack: Bacpack, store: BlockStore) -> None:
     assert bacpack.ok("fetch", f"ipfs://{ROOT[0]}/inner")["roots"] == [str(INNER[0])]
     assert [pin["cid"] for pin in bacpack.ok("pin", "ls")["pins"]] == [str(INNER[0])]

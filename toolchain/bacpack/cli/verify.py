@@ -31,6 +31,7 @@ Exit status:
   0  it holds
   1  it does not hold; the message says what was expected and what was found
   2  wrong usage, or the input cannot be read
+  3  the CID is not in the store
 """
 
 
@@ -176,6 +177,9 @@ def _verify_stored(wanted: CidRef, expected: Cid | None) -> dict[str, Any]:
     from bacpack.home import data_folder
 
     store = BlockStore(data_folder())
+    if not store.has(wanted.cid):
+        # Nothing can be said of what is not here, which is another answer than that it does not hold.
+        raise MissingBlockError(wanted.cid, reason=f"{wanted.cid} is not in the store")
     try:
         cid = resolve(store.get, wanted.cid, wanted.path)
     except MissingBlockError as error:

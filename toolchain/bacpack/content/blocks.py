@@ -23,7 +23,7 @@ class MissingBlockError(UnreachableError):
         super().__init__(
             code,
             reason or f"block {cid} is not in {where}",
-            hint="`bacpack fetch` brings content into the store",
+            hint="`bacpack fetch FILE.car` brings the content of a CAR file into the store",
             details={"cid": str(cid)},
         )
 
