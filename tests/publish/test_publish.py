@@ -71,6 +71,22 @@ def test_the_text_names_the_root_the_apps_and_the_next_command(bacpack: Bacpack,
     assert bacpack.run("publish", folder, "--quiet").stderr == ""
 
 
+def test_the_text_says_what_was_written_where(bacpack: Bacpack, folder: Path, tmp_path: Path) -> None:
+    car = tmp_path / "release.car"
+    both = bacpack.run("publish", folder, "--car", car).stdout.splitlines()
+    assert both[1].endswith(" new to the store")
+    assert both[2].strip() == f"written to {car}"
+    alone = bacpack.run("publish", folder, "--to", f"car:{car}")
+    assert "store" not in alone.stdout
+    assert f"written to {car}\n" in alone.stdout
+    assert "written" not in bacpack.run("publish", folder, "--car", car, "--dry-run").stdout
+
+
+def test_a_target_is_listed_however_its_path_is_written(bacpack: Bacpack, folder: Path, tmp_path: Path) -> None:
+    pins = bacpack.ok("publish", folder, "--to", f"car:{tmp_path}/./release.car")["pins"]
+    assert pins == [{"target": f"car:{tmp_path}/release.car", "status": "written"}]
+
+
 def test_a_dry_run_writes_nothing(bacpack: Bacpack, folder: Path, tmp_path: Path) -> None:
     car = tmp_path / "release.car"
     dry = bacpack.ok("publish", folder, "--dry-run", "--car", car)
@@ -279,6 +295,12 @@ def test_wrong_usage(bacpack: Bacpack, folder: Path, tmp_path: Path) -> None:
     bacpack.fails(2, "output-inside-input", "publish", folder, "--car", folder / "modules" / "x.car")
     copy = tmp_path / "copy"
     copy.mkdir()
+    for target in (copy, f"{tmp_path}/none/", ""):
+        error = bacpack.fails(2, "is-a-directory", "pack", folder, "-o", target)
+        assert error["hint"] == f"name the file, such as `{Path(target) / 'release.car'}`"
+        bacpack.fails(2, "is-a-directory", "publish", folder, "--car", target)
+    bacpack.fails(2, "is-a-directory", "publish", folder, "--to", f"car:{tmp_path}/none/")
+    assert not (tmp_path / "none").exists()
     (copy / "app-0.wasm").write_bytes(b"")
     bacpack.fails(2, "duplicate-name", "publish", folder / "app-0.wasm", copy / "app-0.wasm")
     assert not bacpack.home.exists()

@@ -31,11 +31,10 @@ Exit status:
 @click.command(epilog=EPILOG)
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", "car", metavar="FILE.car", required=True, type=click.Path(path_type=Path),
-    help="Where to write the CAR file.",
+    "-o", "--output", "car", metavar="FILE.car", required=True, help="Where to write the CAR file.",
 )  # fmt: skip
 @common_options
-def command(output: Output, *, paths: tuple[Path, ...], car: Path) -> None:
+def command(output: Output, *, paths: tuple[Path, ...], car: str) -> None:
     """Pack files or a folder into a CAR file.
 
     The root of the file is a UnixFS directory, the same that `bacpack publish` gives.
@@ -44,17 +43,18 @@ def command(output: Output, *, paths: tuple[Path, ...], car: Path) -> None:
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
     from bacpack.publish.release import plan_release
-    from bacpack.publish.targets import write_car
+    from bacpack.publish.targets import car_path, write_car
 
-    refuse_output_inside(paths, car)
+    target = car_path(car)
+    refuse_output_inside(paths, target)
     release = plan_release(paths, BlockStore(data_folder()))
     note_left_out(output, release.left_out)
     blocks = len(release.sizes)
-    with output.progress(f"writing {car}") as show:
-        size = write_car(release, car, lambda count: show(f"{count} of {blocks} blocks"))
+    with output.progress(f"writing {target}") as show:
+        size = write_car(release, target, lambda count: show(f"{count} of {blocks} blocks"))
     output.result(
-        {"root": str(release.root), "car": str(car), "blocks": blocks, "bytes": size},
-        f"{release.root}  {count_of(blocks, 'block')}, {human_bytes(size)} in {car}",
+        {"root": str(release.root), "car": str(target), "blocks": blocks, "bytes": size},
+        f"{release.root}  {count_of(blocks, 'block')}, {human_bytes(size)} in {target}",
     )
 
 

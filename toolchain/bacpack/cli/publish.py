@@ -30,11 +30,10 @@ Exit status:
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "targets", metavar="TARGET", multiple=True,
               help="Where to publish; may be given more than once.  [default: store]")  # fmt: skip
-@click.option("--car", metavar="FILE", type=click.Path(path_type=Path),
-              help="Also write a CAR file.")  # fmt: skip
+@click.option("--car", metavar="FILE", help="Also write a CAR file.")
 @click.option("--dry-run", is_flag=True, help="Compute everything and write nothing.")
 @common_options
-def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...], car: Path | None,
+def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...], car: str | None,
             dry_run: bool) -> None:  # fmt: skip
     """Store and pin a release, so that its programs run by CID.
 
@@ -50,6 +49,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         CarTarget,
         StoreTarget,
         bytes_not_in_store,
+        car_path,
         parse_target,
         publish_to_store,
         write_car,
@@ -57,8 +57,8 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
 
     wanted = [parse_target(target) for target in targets or ("store",)]
     cars = [target for target in wanted if isinstance(target, CarTarget)]
-    if car and CarTarget(car) not in cars:
-        cars.append(CarTarget(car))
+    if car is not None and (target := CarTarget(car_path(car))) not in cars:
+        cars.append(target)
     for target in cars:
         refuse_output_inside(paths, target.path)
     release = plan_release(paths, BlockStore(data_folder()))
@@ -80,11 +80,15 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         else:
             new_bytes = bytes_not_in_store(release, data_folder())
     status = "dry-run" if dry_run else "written"
-    pins = [{"target": str(target), "status": status} for target in cars if str(target) in targets]
+    pins = [{"target": str(target), "status": status} for target in cars if target in wanted]
     if store:
         pins.insert(0, {"target": "store", "status": "dry-run" if dry_run else "pinned"})
     apps = {name: str(cid) for name, cid in release.apps.items()}
-    summary = f"{count_of(len(sizes), 'block')}, {human_bytes(sum(sizes))}, {human_bytes(new_bytes)} new to the store"
+    summary = [f"{count_of(len(sizes), 'block')}, {human_bytes(sum(sizes))}"]
+    if store:
+        summary[0] += f", {human_bytes(new_bytes)} new to the store"
+    if not dry_run:
+        summary += [f"written to {target.path}" for target in cars]
     listing = table([["app", "cid"], *([name, cid] for name, cid in apps.items())]) if apps else ""
     output.result(
         {
@@ -96,7 +100,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
             "car": str(cars[0].path) if cars else None,
             "pins": pins,
         },
-        f"root  {release.root}\n      {summary}" + (f"\n\n{listing}" if listing else ""),
+        "\n      ".join([f"root  {release.root}", *summary]) + (f"\n\n{listing}" if listing else ""),
     )
     if store and not dry_run:
         first = next(iter(apps.values()), None)

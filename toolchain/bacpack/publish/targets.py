@@ -38,18 +38,31 @@ class StoreTarget:
 
 
 def parse_target(text: str) -> CarTarget | StoreTarget:
-    """Read a target as `--to` takes it; raises `InputError` (`unknown-target`)."""
+    """Read a target as `--to` takes it; raises `InputError` (`unknown-target`, `is-a-directory`)."""
     if text == "store":
         return StoreTarget()
     kind, _, rest = text.partition(":")
     if kind == "car" and rest:
-        return CarTarget(Path(rest))
+        return CarTarget(car_path(rest))
     raise InputError(
         "unknown-target",
         f"`{text}` is no target that can be published to",
         hint="supported targets: `store`, and `car:FILE`",
         details={"target": text},
     )
+
+
+def car_path(text: str) -> Path:
+    """Read the path of a CAR file to write; raises `InputError` (`is-a-directory`) for what means a folder."""
+    path = Path(text)
+    if text.endswith("/") or path.is_dir():
+        raise InputError(
+            "is-a-directory",
+            f"`{text}` is a folder, and a CAR file is to be written",
+            hint=f"name the file, such as `{path / 'release.car'}`",
+            details={"path": text},
+        )
+    return path
 
 
 def write_car(release: Release, path: Path, on_block: Progress) -> int:
