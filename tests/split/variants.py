@@ -16,12 +16,12 @@ def variant(module: bytes, seed: int) -> bytes:
     chance = random.Random(seed)
     parts: dict[str, list[str]] = {}
     for kind, part in _parts(print_text(module)):
-        parts.setdefault(kind, []).append(re.sub(r"\(;\d+;\)", "", part))
+        parts.setdefault("type" if kind == "rec" else kind, []).append(re.sub(r"\(;\d+;\)", "", part))
     functions = [_other_constants(function, chance) for function in parts.pop("func", [])]
     functions.append("(func (param f32 i64) (result i32) i32.const 99)")
     chance.shuffle(functions)
     types = [f"(type (func (param{' i64' * chance.randrange(3, 9)}) (result f32 f64)))"]
-    types += parts.pop("type", []) + parts.pop("rec", [])
+    types += parts.pop("type", [])
     rest = [part for of_kind in parts.values() for part in of_kind]
     return assemble("(module " + "\n".join([*types, *rest, *functions]) + ")")
 
