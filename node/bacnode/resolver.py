@@ -112,7 +112,7 @@ class Graph:
 def resolve(root: Fetched, fetch: Fetch, limits: LoadLimits) -> Graph:
     """Follow the imports of `root` to all modules it needs; each is fetched once.
 
-    Raises `WasmError` when `root` itself is no module; what is wrong further down stands in the graph.
+    Raises `InputError` when `root` itself is no module; what is wrong further down stands in the graph.
     """
     return _Resolver(fetch, limits).resolve(root)
 
@@ -129,7 +129,10 @@ class _Resolver:
         self._problems = 0
 
     def resolve(self, root: Fetched) -> Graph:
-        node, _ = self._add(root)
+        try:
+            node, _ = self._add(root)
+        except BacpackError as error:
+            raise _with_message(error, f"`{root.name}`: {error.message}") from error
         self._visit(node, (node,))
         return Graph(node, self._finished)
 

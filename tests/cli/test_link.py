@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_only_the_import_section_changes() -> None:
-    linked = link_imports(BLOB, {"math": LIBRARY_CID})
+    linked = link_imports("app.wasm", BLOB, {"math": LIBRARY_CID})
     before, after = Module.parse(BLOB), Module.parse(linked.data)
     assert [(entry.module, entry.name, entry.type) for entry in after.imports] == [
         (LIBRARY_CID if entry.module == "math" else entry.module, entry.name, entry.type) for entry in before.imports
@@ -46,7 +46,7 @@ def test_only_the_import_section_changes() -> None:
 
 
 def test_nothing_to_map_changes_nothing() -> None:
-    assert link_imports(BLOB, {}).data == BLOB
+    assert link_imports("app.wasm", BLOB, {}).data == BLOB
 
 
 def test_a_blob_and_its_library_run_once_linked(command: Command, files: Path) -> None:
@@ -88,6 +88,7 @@ def test_what_a_name_can_be_mapped_to(command: Command, files: Path, ref: str, n
 
 def test_a_name_that_the_blob_does_not_import_is_refused(command: Command, files: Path) -> None:
     text = command.fails(2, "no-such-namespace", "link", "app.wasm", "--map", "maths=math.wasm", cwd=files)
+    assert "`app.wasm` imports nothing from `maths`" in text
     assert "it imports from `math`, `wasi_snapshot_preview1`, `other`" in text
     assert not (files / "app.linked.wasm").exists()
 
@@ -106,12 +107,12 @@ def test_a_name_mapped_twice_is_refused(command: Command, files: Path) -> None:
 
 def test_a_provider_that_is_no_module_is_refused(command: Command, files: Path) -> None:
     (files / "text.wasm").write_bytes(b"no module")
-    command.fails(2, "not-wasm", "link", "app.wasm", "--map", "math=text.wasm", cwd=files)
+    assert "`text.wasm`: " in command.fails(2, "not-wasm", "link", "app.wasm", "--map", "math=text.wasm", cwd=files)
 
 
 def test_a_blob_that_is_no_module_is_refused(command: Command, files: Path) -> None:
     (files / "text.wasm").write_bytes(b"no module")
-    command.fails(2, "not-wasm", "link", "text.wasm", "--map", "math=math.wasm", cwd=files)
+    assert "`text.wasm`: " in command.fails(2, "not-wasm", "link", "text.wasm", "--map", "math=math.wasm", cwd=files)
 
 
 def test_a_blob_that_is_not_there_is_refused(command: Command, files: Path) -> None:

@@ -6,7 +6,6 @@ from bacnode.limits import LoadLimits
 from bacnode.resolver import Graph, Node, resolve
 from bacpack.content.cid import Cid
 from bacpack.errors import BacpackError, InputError, UnreachableError
-from bacpack.wasm import WasmError
 from node.harness import FakeFetch, assemble, fetched
 
 LIMITS = LoadLimits()
@@ -234,8 +233,9 @@ def test_a_provider_that_is_no_module_is_refused_by_name() -> None:
 
 
 def test_a_program_that_is_no_module_is_refused_at_once() -> None:
-    with pytest.raises(WasmError):
+    with pytest.raises(InputError, match=r"^`app.wasm`: this is no WebAssembly module") as raised:
         resolve(fetched(b"no module"), FakeFetch(), LIMITS)
+    assert raised.value.code == "not-wasm"
 
 
 def test_all_problems_are_gathered() -> None:

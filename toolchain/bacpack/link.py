@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from bacpack.content.filedag import FileDag
 from bacpack.content.ref import PathRef, Ref
 from bacpack.errors import InputError
 from bacpack.files import read_file
-from bacpack.wasm import Module, SectionId
+from bacpack.wasm import Module, SectionId, WasmError
 from bacpack.wasm.writer import import_, rewrite, vector
 
 
@@ -22,18 +23,20 @@ class Linked:
     namespaces: list[str]
 
 
-def link_imports(data: bytes, providers: Mapping[str, str]) -> Linked:
+def link_imports(what: str, data: bytes, providers: Mapping[str, str]) -> Linked:
     """Replace import namespaces by what `providers` maps them to; all other sections keep their bytes.
 
-    Raises `WasmError` when `data` is no module, `InputError` (`no-such-namespace`) for a name that it does not import.
+    `what` is how messages call the module. Raises `InputError` when `data` is none, and for a name that it does not
+    import (`no-such-namespace`).
     """
-    module = Module.parse(data)
-    present = list(dict.fromkeys(entry.module for entry in module.imports))
+    with _naming(what):
+        module = Module.parse(data)
+        present = list(dict.fromkeys(entry.module for entry in module.imports))
     for name in providers:
         if name not in present:
             raise InputError(
                 "no-such-namespace",
-                f"the module imports nothing from `{name}`",
+                f"`{what}` imports nothing from `{name}`",
                 hint=f"it imports from {', '.join(f'`{other}`' for other in present) or 'nothing'}",
                 details={"name": name, "namespaces": present},
             )
@@ -48,9 +51,20 @@ def link_imports(data: bytes, providers: Mapping[str, str]) -> Linked:
 def namespace_of(ref: Ref) -> str:
     """Return the namespace that names the module at `ref`: for a file, the CID of its bytes.
 
-    Raises `InputError` when the file cannot be read, `WasmError` when it is no module.
+    Raises `InputError` when the file cannot be read or is no module.
     """
     if not isinstance(ref, PathRef):
         return str(ref)
-    Module.parse(read_file(ref.path))
+    with _naming(str(ref)):
+        Module.parse(read_file(ref.path))
     return str(FileDag().add_file(ref.path).cid)
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Add to an error about a module's bytes which module it is."""
+    try:
+        yield
+    except WasmError as error:
+        details = {"path": what, **error.details}
+        raise InputError(error.code, f"`{what}`: {error.message}", hint=error.hint, details=details) from error

@@ -54,7 +54,7 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
 
     refs = {name: parse_ref(ref) for name, ref in providers.items()}
     namespaces = {name: namespace_of(ref) for name, ref in refs.items()}
-    linked = link_imports(read_file(blob), namespaces)
+    linked = link_imports(str(blob), read_file(blob), namespaces)
     target = target or blob.with_suffix(".linked.wasm")
     write_file(target, linked.data)
     unlinked = [name for name in linked.namespaces if isinstance(parse_namespace(name), UnlinkedNamespace)]
