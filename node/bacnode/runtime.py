@@ -22,11 +22,13 @@ from bacnode.resolver import Graph, Node
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.wasm import Kind
 
-_MEMORY_HINT = "give it more memory with --max-memory"
 _BACKTRACE_HINT = "--report FILE records the calls that led there"
 
 #: What the engine says when a memory or table is larger from the start than it may become.
 _OVER_LIMIT = re.compile("exceeds (memory|table) limits")
+#: Code that traps when memory or a table is refused to grow, and for nothing else: `memory.grow` or `table.grow`,
+#: `i32.const -1`, `i32.eq`, `if`, `unreachable`. A split program so takes in its start section what its blob declares.
+_TRAP_UNLESS_GROWN = re.compile(rb"(\x40\x00|\xfc\x0f\x00)\x41\x7f\x46\x04\x40\x00")
 #: What the engine puts before a cause: its number if there are several, and that it is a trap.
 _CAUSE_PREFIX = re.compile(r"^([0-9]+: )?(wasm trap: )?")
 
@@ -148,8 +150,9 @@ class Runtime:
         except _ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
-            # A split program takes its memory while it is being set up, and traps there if it gets none.
-            return _trapped(trap, _BACKTRACE_HINT if job.limits.memory_bytes is None else _MEMORY_HINT)
+            if job.limits.memory_bytes is not None and _was_refused_growth(trap, setting_up):
+                return _over_limit(_trap_report(trap.message))
+            return _trapped(trap)
         except wasmtime.WasmtimeError as error:
             return _not_instantiated(setting_up, error)
         try:
@@ -157,7 +160,7 @@ class Runtime:
         except _ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
-            return _trapped(trap, _BACKTRACE_HINT)
+            return _trapped(trap)
         except wasmtime.WasmtimeError as error:
             return _host_refused(error)
         results = [] if result is None else result if isinstance(result, list) else [result]
@@ -205,23 +208,42 @@ def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, na
     return item
 
 
-def _trapped(trap: wasmtime.Trap, hint: str) -> Outcome:
+def _trapped(trap: wasmtime.Trap) -> Outcome:
     report = _trap_report(trap.message)
-    error = TrapError("trap", f"the program trapped: {report.reason}", hint=hint)
+    error = TrapError("trap", f"the program trapped: {report.reason}", hint=_BACKTRACE_HINT)
     return Outcome(error.exit_status, trap=report, error=error)
 
 
 def _not_instantiated(node: Node, error: wasmtime.WasmtimeError) -> Outcome:
     report = _trap_report(str(error))
     if _OVER_LIMIT.search(report.reason):
-        over = TrapError("memory-limit", f"the program cannot start: {report.reason}", hint=_MEMORY_HINT)
-        return Outcome(over.exit_status, trap=report, error=over)
+        return _over_limit(report)
     raise InputError(
         "cannot-instantiate",
         f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(error))}",
         hint="see what it needs with `bacpack inspect`",
         details={"module": node.fetched.name},
     ) from error
+
+
+def _was_refused_growth(trap: wasmtime.Trap, node: Node) -> bool:
+    """Whether the start function of `node`, which was being set up, trapped because it was refused memory."""
+    frames = trap.frames
+    # With more than one call, the innermost may be in another module.
+    if len(frames) != 1:
+        return False
+    # The engine may name the `if` as well as the `unreachable` in it.
+    at = frames[0].module_offset
+    return _TRAP_UNLESS_GROWN.search(node.fetched.data, max(at - 8, 0), at + 3) is not None
+
+
+def _over_limit(report: TrapReport) -> Outcome:
+    error = TrapError(
+        "memory-limit",
+        "the program needs more memory than --max-memory allows to start",
+        hint="give it more memory with --max-memory",
+    )
+    return Outcome(error.exit_status, trap=report, error=error)
 
 
 def _host_refused(error: wasmtime.WasmtimeError) -> Outcome:

@@ -193,7 +193,16 @@ def test_a_program_that_takes_its_memory_in_its_start_section_ends_alike() -> No
       (func (export "result")))""")
     outcome = run(program, memory_bytes=1 << 15)
     assert outcome.exit_code == 134
-    assert outcome.error is not None and outcome.error.hint == "give it more memory with --max-memory"
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.hint) == ("memory-limit", "give it more memory with --max-memory")
+
+
+@pytest.mark.parametrize("body", ["unreachable", "(drop (memory.grow (i32.const 1))) unreachable", "call $fails"])
+def test_another_trap_in_the_start_section_is_not_put_down_to_the_limit(body: str) -> None:
+    program = assemble(f"""(module (memory 0) (func $fails unreachable) (func $start {body}) (start $start)
+      (func (export "result")))""")
+    outcome = run(program, memory_bytes=1 << 15)
+    assert outcome.error is not None and outcome.error.code == "trap"
 
 
 def test_a_memory_that_a_module_wants_larger_than_it_is_is_refused() -> None:
