@@ -121,10 +121,16 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return size
 
 
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1e8:
-        raise click.BadParameter(f"`{value:g}` is no number of seconds above 0")
-    return value
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < 1e8:
+        raise click.BadParameter(f"`{value}` is no number of seconds above 0: give one such as 5 or 0.5")
+    return seconds
 
 
 @click.command(cls=RunCommand, epilog=EPILOG)
@@ -134,7 +140,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) 
               help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
 @click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
               help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
-@click.option("--timeout", metavar="S", type=float, callback=_seconds,
+@click.option("--timeout", metavar="S", callback=_seconds,
               help="Stop the program after S seconds; loading does not count.")  # fmt: skip
 @click.option("--max-memory", metavar="BYTES", callback=_size,
               help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
