@@ -20,6 +20,8 @@ from bacpack.content.unixfs import is_directory, list_directory, resolve
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error, read_file
 
+_SUFFIX = ".wasm"
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -115,13 +117,13 @@ def _folder_on_disk(path: Path, shared: Sequence[Source], web: Web, limits: Load
 
 def _programs_on_disk(folder: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".wasm")
+        return sorted(entry.name for entry in folder.iterdir() if entry.suffix == _SUFFIX)
     except OSError as error:
         raise explain_os_error(error, f"read the folder `{folder}`") from error
 
 
 def _open_content(content: CidRef, sources: Sources, limits: LoadLimits) -> Program | Folder:
-    cid = resolve(sources.get, content.cid, content.path)
+    content, cid = _resolve_program(content, sources)
     if is_directory(sources.get, cid):
         return _folder_by_cid(cid, sources, limits)
     folder = None
@@ -130,11 +132,25 @@ def _open_content(content: CidRef, sources: Sources, limits: LoadLimits) -> Prog
     return Program(sources.fetch(content, limits.module_bytes), sources, folder)
 
 
+def _resolve_program(content: CidRef, sources: Sources) -> tuple[CidRef, Cid]:
+    """Follow a path by CID; a program may also be called by its name without `.wasm`, as the manifest does."""
+    try:
+        return content, resolve(sources.get, content.cid, content.path)
+    except InputError as error:
+        if error.code != "no-such-entry":
+            raise
+        named = CidRef(content.cid, (*content.path[:-1], f"{content.path[-1]}{_SUFFIX}"))
+        try:
+            return named, resolve(sources.get, named.cid, named.path)
+        except InputError:
+            raise error from None
+
+
 def _folder_by_cid(cid: Cid, sources: Sources, limits: LoadLimits) -> Folder:
     return Folder(
         sources=sources,
         list_programs=lambda: sorted(
-            entry.name for entry in list_directory(sources.get, cid) if entry.name.endswith(".wasm")
+            entry.name for entry in list_directory(sources.get, cid) if entry.name.endswith(_SUFFIX)
         ),
         read=lambda name: sources.fetch(CidRef(cid, (name,)), limits.module_bytes),
     )
@@ -145,7 +161,7 @@ def _named(program: Program, store: BlockStore) -> Program:
     from bacpack.content.provenance import Provenance
 
     origin = None if program.root.cid is None else Provenance(store.folder).get(program.root.cid)
-    names = [PurePosixPath(name).name for name in (origin.names if origin else ()) if name.endswith(".wasm")]
+    names = [PurePosixPath(name).name for name in (origin.names if origin else ()) if name.endswith(_SUFFIX)]
     return replace(program, root=replace(program.root, name=names[0])) if names else program
 
 
@@ -155,13 +171,13 @@ def _only_program(ref: str, names: list[str]) -> str:
     raise InputError(
         "which-program",
         f"`{ref}` holds {len(names) or 'no'} programs",
-        hint=f"name one of them: {_choices(ref, names)}" if names else "`bacpack inspect` shows what is in it",
+        hint=f"name one of them after a slash: {_some_of(names)}" if names else "`bacpack inspect` shows what is in it",
         details={"programs": names},
     )
 
 
-def _choices(ref: str, names: list[str]) -> str:
-    return ", ".join(f"{ref.rstrip('/')}/{name}" for name in names[:5]) + (", …" if len(names) > 5 else "")
+def _some_of(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _car_path(path: Path) -> tuple[Path | None, tuple[str, ...]]:
@@ -176,6 +192,10 @@ def _read_file(path: Path, limits: LoadLimits) -> Fetched:
     started = time.perf_counter()
     try:
         size = path.stat().st_size
+    except FileNotFoundError as error:
+        named = path.with_name(f"{path.name}{_SUFFIX}")
+        hint = f"there is `{named}`" if named.is_file() else "check the path"
+        raise InputError("not-found", f"there is no file `{path}`", hint=hint, details={"path": str(path)}) from error
     except OSError as error:
         raise explain_os_error(error, f"read `{path}`") from error
     if size > limits.module_bytes:

@@ -285,6 +285,13 @@ def test_an_argument_that_is_not_utf8_is_refused(command: Command, folder: Path)
     assert done.stderr.startswith(b"error[not-utf8]: ")
 
 
+@pytest.mark.parametrize("value", ["5s", "soon", "0"])
+def test_a_time_that_is_no_number_of_seconds(command: Command, folder: Path, value: str) -> None:
+    write(folder / "app.wasm", ECHO_ARGUMENTS)
+    text = command.fails(2, "usage", "run", "app.wasm", "--timeout", value, cwd=folder)
+    assert f"`{value}` is no number of seconds above 0: give one such as 5 or 0.5" in text
+
+
 # Limits
 
 
@@ -342,6 +349,19 @@ def test_a_memory_bomb_is_stopped(command: Command, folder: Path) -> None:
 
 def test_a_memory_that_starts_beyond_the_limit_ends_the_program(command: Command, folder: Path) -> None:
     command.fails(134, "memory-limit", "run", write(folder / "bomb.wasm", BOMB), "--max-memory", "1KiB")
+
+
+def test_a_program_and_its_split_say_alike_that_they_need_more_memory(command: Command, folder: Path) -> None:
+    split = folder / "out"
+    blobs = [PROGRAMS["wordcount"], PROGRAMS["checksum"]]
+    assert command("split", *blobs, "-o", split).returncode == 0
+    for limit in ("10", "1MiB"):
+        texts = {command.fails(134, "memory-limit", "run", "--max-memory", limit, path)
+                 for path in (PROGRAMS["wordcount"], split / "wordcount.wasm")}  # fmt: skip
+        assert texts == {
+            "error[memory-limit]: the program needs more memory than --max-memory allows to start\n"
+            "hint: give it more memory with --max-memory\n"
+        }
 
 
 # Modules by CID
@@ -453,7 +473,9 @@ def test_a_file_that_is_not_there(command: Command, folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n", b"(module)", b"\0as"])
 def test_a_file_that_is_not_wasm(command: Command, folder: Path, content: bytes) -> None:
-    command.fails(2, "not-wasm", "run", write(folder / "app.wasm", content))
+    for name in ("run", "inspect"):
+        text = command.fails(2, "not-wasm", name, write(folder / "app.wasm", content))
+        assert "`app.wasm`: this is no WebAssembly module" in text
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
@@ -474,6 +496,33 @@ def test_a_module_that_is_not_valid(command: Command, folder: Path) -> None:
 def test_a_module_that_is_not_linked(command: Command, folder: Path) -> None:
     text = command.fails(2, "unlinked-import", "run", write(folder / "app.wasm", adding("math")))
     assert "bacpack link BLOB --map math=REF" in text
+
+
+def test_of_a_release_with_several_programs_a_few_are_named(command: Command, folder: Path) -> None:
+    for name in "abcd":
+        write(folder / f"{name}.wasm", LOOP)
+    published = json.loads(command("publish", folder, "--json").stdout)["root"]
+    command("pack", folder, "-o", folder.parent / "release.car")
+    for ref in (folder, published, folder.parent / "release.car"):
+        text = command.fails(2, "which-program", "run", ref)
+        assert "hint: name one of them after a slash: a.wasm, b.wasm, c.wasm and 1 more\n" in text
+
+
+def test_a_program_by_its_name_without_the_suffix(command: Command, folder: Path) -> None:
+    write_release(folder / "out", adding(LIBRARY_CID), LIBRARY)
+    root = json.loads(command("publish", folder / "out", "--json").stdout)["root"]
+    command("pack", folder / "out", "-o", folder / "release.car")
+    for ref in (f"{root}/app", f"ipfs://{root}/app", folder / "release.car" / "app"):
+        assert command("run", ref).returncode == 7
+    for ref in (f"{root}/other", f"{root}/ap", f"{root}/modules/app", f"{root}/none/app"):
+        assert ".wasm" not in command.fails(2, "no-such-entry", "run", ref)
+
+
+def test_a_path_without_the_suffix_is_told_of_the_file_beside_it(command: Command, folder: Path) -> None:
+    program = write(folder / "app.wasm", LOOP)
+    text = command.fails(2, "not-found", "run", program.with_suffix(""))
+    assert f"hint: there is `{program}`\n" in text
+    assert "hint: check the path\n" in command.fails(2, "not-found", "run", folder / "other")
 
 
 def test_a_folder_without_programs(command: Command, folder: Path) -> None:
