@@ -52,7 +52,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
     from bacpack.split.prove import prove_split
-    from bacpack.split.validate import check_outputs
+    from bacpack.split.validate import check_valid
 
     started = time.monotonic()
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
@@ -63,7 +63,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
         checking = time.monotonic()
         outputs = {app.name: app.data for app in result.apps}
         outputs |= {cid: module.data for cid, module in result.modules.items()}
-        check_outputs(outputs, {entry.path: entry.data for entry in inputs}, show)
+        check_valid({entry.path: entry.data for entry in inputs}, outputs, show)
         if len(inputs) > 1:
             prove_split(result, show)
         checked = time.monotonic()

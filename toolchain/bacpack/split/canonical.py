@@ -7,8 +7,8 @@ below 2**32 cannot overflow, so both forms reach the same byte or trap alike.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from itertools import chain
 from operator import itemgetter
 
 from bacpack.wasm import Module
@@ -20,6 +20,11 @@ from bacpack.wasm.types import Body
 from bacpack.wasm.writer import i32_const
 
 _ACCESSES = frozenset(range(0x28, 0x3F))
+#: Static data lies above this address, and few structures are larger: offsets below are fields.
+_LOWEST_ADDRESS = 1024
+# A load at zero plus an address: where one stands, the function may hold stores to such places too. That it may also
+# match bytes that are no such load does no harm.
+_LOAD_AT_ZERO = re.compile(rb"\x41\x00[\x28-\x35][\x00-\x3f](?:[\x80-\xff][\x08-\x7f]|[\x80-\xff]{2,4}[\x00-\x7f])")
 _opcode = itemgetter(0)
 
 
@@ -28,35 +33,40 @@ def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
     start = scan.code_start(module.data, body.start, body.end)
     runs, opened = scan.scan(module.data, start, body.end)
-    if not _ACCESSES.isdisjoint(map(_opcode, opened)):
-        runs, opened = _canonical(module, start, runs, opened)
+    padded = not _ACCESSES.isdisjoint(map(_opcode, opened))
+    if padded or _LOAD_AT_ZERO.search(module.data, start, body.end):
+        runs, opened = _canonical(module, module.data[start : body.end], runs, opened)
     return module.data[body.start : start], runs, opened
 
 
-def _canonical(module: Module, start: int, runs: list[bytes], opened: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+def _canonical(module: Module, code: bytes, runs: list[bytes], opened: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Move addresses from offsets to the constants they are added to, and write all padded offsets minimally."""
-    code = b"".join(chain.from_iterable(zip(runs, [*opened, b""], strict=True)))
-    bases = constant_bases(module, code) if ZERO in code else {}
-    pieces: list[tuple[int, bytes, bytes]] = []  # position, old bytes, new bytes, of what changes
-    addresses: dict[int, int] = {}
+    changes: dict[int, tuple[int, bytes]] = {}  # position -> size before, bytes after
     position = 0
-    for run, instruction in zip(runs, [*opened, b""], strict=True):
+    for run, instruction in zip(runs, opened, strict=False):
         at = position + len(run)
         position = at + len(instruction)
-        if not instruction or instruction[0] not in _ACCESSES:
-            continue
-        _, (alignment, memory, offset) = Reader(instruction).instruction()
-        if memory:
-            continue  # an access to another memory than the environment's keeps its form
-        if at in bases:
-            addresses[bases[at][0]] = offset
-            offset = 0
-        pieces.append((at, instruction, instruction[:1] + encode_unsigned(alignment) + encode_unsigned(offset)))
-    pieces += [(base, ZERO, i32_const(address)) for base, address in addresses.items()]
+        if instruction[0] in _ACCESSES:
+            changes[at] = len(instruction), _access(instruction)
+    bases = constant_bases(module, code) if ZERO in code else {}
+    for at, (base, offset) in bases.items():
+        if at in changes or offset >= _LOWEST_ADDRESS:
+            reader = Reader(code, at)
+            reader.instruction()
+            changes[at] = reader.position - at, _access(code[at : reader.position], offset=0)
+            changes[base] = len(ZERO), i32_const(offset)
     out: list[bytes] = []
     last = 0
-    for at, old, new in sorted(pieces):
-        out += code[last:at], new
-        last = at + len(old)
+    for at, (size, after) in sorted(changes.items()):
+        out += code[last:at], after
+        last = at + size
     canonical = b"".join(out) + code[last:]
     return scan.scan(canonical, 0, len(canonical))
+
+
+def _access(instruction: bytes, offset: int | None = None) -> bytes:
+    """A load or store written minimally, with another offset if one is given."""
+    _, (alignment, memory, old) = Reader(instruction).instruction()
+    if memory:
+        return instruction  # an access to another memory than the environment's keeps its form
+    return instruction[:1] + encode_unsigned(alignment) + encode_unsigned(old if offset is None else offset)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.errors import InputError
-from bacpack.split.elements import element_functions, referenced_function
 from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
+from bacpack.wasm.reader import Reader
 
 
 def refuse_unsound(name: str, module: Module) -> None:
@@ -46,18 +48,44 @@ def _refuse_memory(name: str, memory: Limits) -> None:
 
 
 def _refuse_dangling(module: Module) -> None:
-    """Raise `WasmError` when something outside of code names a function that does not exist."""
-    named = [(SectionId.EXPORT, entry.index) for entry in module.exports if entry.kind == Kind.FUNCTION]
-    named += [(SectionId.ELEMENT, index) for element in module.elements for index in element_functions(element)]
+    """Raise `WasmError` when something outside of code names a function or global that does not exist."""
+    functions = [(SectionId.EXPORT, entry.index) for entry in module.exports if entry.kind == Kind.FUNCTION]
+    functions += [(SectionId.ELEMENT, index) for element in module.elements for index in element.functions or ()]
     if module.start is not None:
-        named.append((SectionId.START, module.start))
+        functions.append((SectionId.START, module.start))
+    globals_ = [(SectionId.EXPORT, entry.index) for entry in module.exports if entry.kind == Kind.GLOBAL]
+    for section_id, expression in _constant_expressions(module):
+        reader = Reader(expression)
+        while reader.remaining:
+            row, values = reader.instruction()
+            if row.name == "ref.func":
+                functions.append((section_id, values[0]))
+            elif row.name == "global.get":
+                globals_.append((section_id, values[0]))
+    _refuse_beyond(module, "function", len(module.function_types), functions)
+    _refuse_beyond(module, "global", len(module.imported(Kind.GLOBAL)) + len(module.globals), globals_)
+
+
+def _constant_expressions(module: Module) -> Iterator[tuple[SectionId, bytes]]:
     for entry in module.globals:
-        if (index := referenced_function(entry.init)) is not None:
-            named.append((SectionId.GLOBAL, index))
+        yield SectionId.GLOBAL, entry.init
+    for table in module.tables:
+        if table.init is not None:
+            yield SectionId.TABLE, table.init
+    for element in module.elements:
+        for expression in (element.offset, *(element.expressions or ())):
+            if expression is not None:
+                yield SectionId.ELEMENT, expression
+    for data in module.data_segments:
+        if data.offset is not None:
+            yield SectionId.DATA, data.offset
+
+
+def _refuse_beyond(module: Module, what: str, count: int, named: Iterable[tuple[SectionId, int]]) -> None:
     for section_id, index in named:
-        if index >= len(module.function_types):
+        if index >= count:
             section = module.section(section_id)
-            raise WasmError("wasm-malformed", f"function {index} does not exist", section.start if section else 0)
+            raise WasmError("wasm-malformed", f"{what} {index} does not exist", section.start if section else 0)
 
 
 def _refusal(name: str, reason: str, hint: str) -> InputError:

