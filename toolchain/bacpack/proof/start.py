@@ -11,9 +11,9 @@ from typing import NoReturn, TypeVar
 
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.state import StartTrapError, State, Value, combine, literal
-from bacpack.proof.unit import Instruction
+from bacpack.proof.unit import Instruction, type_bytes
 from bacpack.proof.world import Address, Instance, World
-from bacpack.wasm import Kind
+from bacpack.wasm import FuncType, Kind
 
 T = TypeVar("T", bytes, list[Value])
 
@@ -23,6 +23,8 @@ _CONSTANTS = frozenset(
 _ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
 #: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
 _TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [-64]), ("unreachable", []), ("end", [])]
+#: The type of a function without parameters and results.
+_NOTHING = type_bytes(FuncType((), ()))
 #: Far above what a start function does; without limits, calls that double at each level would never end.
 _MOST_STEPS = 5_000_000
 _DEEPEST_CALL = 8
@@ -42,6 +44,8 @@ def run_start(world: World, state: State, remainder: Instance, *, calls_own: boo
     function = remainder.address(Kind.FUNCTION, start)
     if world.host(function) or world.owner(function)[0] is not remainder:
         raise not_equivalent("the start function of the remainder is not one of its own functions")
+    if world.function_key(function) != _NOTHING:
+        raise not_equivalent("the start function of the remainder has parameters or results")
     instructions = remainder.unit.instructions(start)
     if not calls_own:
         _Runner(world, state).run(remainder, instructions, ())

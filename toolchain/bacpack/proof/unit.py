@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from bacpack.proof.cut import instructions_start
-from bacpack.wasm import Export, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
+from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.names import read_names
 from bacpack.wasm.opcodes import BY_NUMBER, Opcode
@@ -135,9 +135,7 @@ class Unit:
             entry = at(self.module.types, index, "type")
             function = entry.function
             if function and entry.alone and all(len(type_) == 1 for type_ in function.params + function.results):
-                key = b"="
-                for part in (function.params, function.results):
-                    key += encode_unsigned(len(part)) + b"".join(part)
+                key = type_bytes(function)
             else:
                 key = self._own(index < self.blob_types) + encode_unsigned(index)
             self._type_keys[index] = key
@@ -237,6 +235,12 @@ class Unit:
     def has_private_table(self, table: int) -> bool:
         """Whether a table is one through which a shared module makes late-bound calls."""
         return self.is_shared and table >= len(self.imports[Kind.TABLE])
+
+
+def type_bytes(type_: FuncType) -> bytes:
+    """A function type of simple parts, as `Unit.type_key` gives it."""
+    parts = (encode_unsigned(len(part)) + b"".join(part) for part in (type_.params, type_.results))
+    return b"=" + b"".join(parts)
 
 
 def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruction]:

@@ -1,0 +1,115 @@
+"""Which access takes its address from a constant that nothing else sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from bacpack.proof.bases import access_at
+from bacpack.proof.unit import Unit, decode
+from bacpack.wasm import Module, SectionId, WasmError, writer
+from wasmtools import assemble, invalid_because
+
+#: Surroundings of the code under test; `i32.const 77` is the constant that is asked about.
+MODULE = """(module (memory 1) (table 1 funcref) (global (mut i32) (i32.const 0)) (data "x")
+  (type $pair (func (param i32 i32) (result i32)))
+  (func $pair (type $pair) unreachable)
+  (func (param i32 i64 f64 v128) {}))"""
+
+LOADS = ["i32.load", "i64.load8_u", "f32.load", "f64.load", "v128.load", "v128.load32_zero", "i32.atomic.load"]
+
+SEEN_BY_ONE = {
+    **{name: f"i32.const 77 {name} drop" for name in LOADS},
+    "a store": "i32.const 77 local.get 0 i32.store",
+    "a store of what is computed": "i32.const 77 local.get 0 i32.const 1 i32.add i32.const 2 i32.mul i32.store",
+    "a store of what is loaded": "i32.const 77 local.get 0 i32.load i32.store",
+    "a store of what is loaded from a constant": "i32.const 77 i32.const 8 i32.load offset=4 i32.store",
+    "a lane": "i32.const 77 local.get 3 v128.load8_lane 0 drop",
+    "a lane stored": "i32.const 77 local.get 3 v128.store16_lane 1",
+    "after a call": "i32.const 77 local.get 0 i32.const 1 call $pair i32.store",
+    "after an indirect call": "i32.const 77 local.get 0 local.get 0 local.get 0 call_indirect (type $pair) i32.store",
+    "after a block": "i32.const 77 block (result i32) local.get 0 end i32.store",
+    "after a block that takes a value": "i32.const 77 local.get 0 block (param i32) (result i32) i32.eqz end i32.store",
+    "after an if": "i32.const 77 local.get 0 if (result i32) i32.const 1 else i32.const 2 end i32.store",
+    "after a block that may be left": "block i32.const 77 block (result i32) i32.const 0 br 1 end i32.store end",
+    "after a loop": "i32.const 77 loop (result i32) local.get 0 br_if 0 i32.const 4 end i32.store",
+    "after a branch that carries another value":
+        "block (result i32) i32.const 77 i32.const 5 local.get 0 br_if 0 i32.store i32.const 9 end drop",
+    "after a tee": "i32.const 77 local.get 0 local.tee 0 i32.store",
+    "after a select": "i32.const 77 i32.const 1 i32.const 2 local.get 0 select i32.store",
+    "after statements": "i32.const 77 local.get 0 global.set 0 i32.const 1 i32.const 2 i32.const 3 memory.fill"
+                        " i32.const 0 memory.grow drop nop local.get 0 i32.store",
+    "after conversions": "i32.const 77 local.get 1 i64.clz i32.wrap_i64 f32.convert_i32_s i32.trunc_f32_u i32.store",
+    "in code that never runs": "unreachable i32.const 77 i32.load drop",
+}  # fmt: skip
+
+SEEN_BY_OTHERS = {
+    "it is the value": "local.get 0 i32.const 77 i32.store",
+    "it is dropped": "i32.const 77 drop",
+    "it is added to": "i32.const 77 local.get 0 i32.add i32.load drop",
+    "it is kept": "i32.const 77 local.tee 0 i32.load drop",
+    "it is stored in a local": "i32.const 77 local.set 0",
+    "it is the condition": "i32.const 77 if end",
+    "it is what a block gives": "block (result i32) i32.const 77 end i32.load drop",
+    "it is what one branch gives": "local.get 0 if (result i32) i32.const 77 else i32.const 8 end i32.load drop",
+    "it is what a block takes": "i32.const 77 block (param i32) i32.load drop end",
+    "it is carried by a branch": "block (result i32) i32.const 77 local.get 0 br_if 0 i32.load end drop",
+    "it is carried with another": "block (result i32 i32) i32.const 77 i32.const 4 local.get 0 br_if 0 i32.store"
+                                  " i32.const 0 i32.const 0 end drop drop",
+    "it is carried to a loop": "i32.const 9 loop (param i32) drop i32.const 77 local.get 0 br_if 0 i32.load drop end",
+    "it is left behind": "i32.const 77 return",
+    "a branch leaves it behind": "block i32.const 77 br 0 end",
+    "it is selected": "i32.const 77 i32.const 2 local.get 0 select i32.load drop",
+    "it is an argument": "i32.const 77 local.get 0 call $pair drop",
+    "it is an index": "i32.const 77 call_indirect",
+    "it is a length": "i32.const 1 i32.const 2 i32.const 77 memory.fill",
+    "it is a number of pages": "i32.const 77 memory.grow drop",
+    "an atomic operation takes it": "i32.const 77 local.get 0 i32.atomic.rmw.add drop",
+    "it is never used": "i32.const 77 unreachable",
+    "what follows is not known": "i32.const 77 local.get 3 i8x16.popcnt i32x4.extract_lane 0 i32.store",
+}  # fmt: skip
+
+
+def taken_by(code: str) -> str | None:
+    """The name of the access that takes the constant."""
+    module = assemble(MODULE.format(code))
+    assert not invalid_because(module), invalid_because(module)
+    unit = Unit.of_blob(module)
+    _, start, end = unit.span(1)
+    position = 0
+    for row, values, content in decode(module, start, end):
+        position += len(content)
+        if row.name == "i32.const" and values == [77]:
+            found = access_at(unit, 1, position)
+            return None if found is None else decode(module, start + found, end)[0][0].name
+    raise AssertionError("the constant is missing")
+
+
+@pytest.mark.parametrize("code", SEEN_BY_ONE.values(), ids=SEEN_BY_ONE)
+def test_the_access_is_found(code: str) -> None:
+    name = taken_by(code)
+    assert name is not None
+    assert ".load" in name or ".store" in name
+
+
+def test_the_access_is_the_one_that_takes_it() -> None:
+    assert taken_by("i32.const 77 local.get 0 i32.load8_s i32.store16") == "i32.store16"
+    assert taken_by("local.get 0 i32.const 77 i32.load8_s i32.store16") == "i32.load8_s"
+
+
+@pytest.mark.parametrize("code", SEEN_BY_OTHERS.values(), ids=SEEN_BY_OTHERS)
+def test_a_constant_that_others_see_has_no_access(code: str) -> None:
+    assert taken_by(code) is None
+
+
+def test_legacy_exceptions_end_the_search() -> None:
+    # i32.const 77; block; try; delegate 0; end; i32.load; drop; end
+    code = b"\x41\xcd\x00\x02\x40\x06\x40\x18\x00\x0b\x28\x02\x00\x1a\x0b"
+    module = Module.parse(assemble("(module (memory 1) (func))"))
+    unit = Unit.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + code)])}))
+    assert access_at(unit, 0, 3) is None
+
+
+def test_code_that_is_cut_short_is_an_error() -> None:
+    unit = Unit.of_blob(assemble("(module (memory 1) (func i32.const 77 i32.load drop))"))
+    with pytest.raises(WasmError, match="function body 3 does not exist"):
+        access_at(unit, 3, 0)
