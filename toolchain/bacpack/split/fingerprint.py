@@ -144,10 +144,16 @@ class _Shapes(dict[bytes, _Form]):
         memories = [*module.imported(Kind.MEMORY), *module.memories]
         self._bounded = any(getattr(memory, "maximum", None) is not None for memory in memories)
         self._has_program_table = has_program_table(module)
+        self._signatures: dict[int, bytes | None] = {}
         self.names_segments = False
 
     def signature(self, type_index: int) -> bytes | None:
         """The structure of a function type that means the same in every module, or None."""
+        if type_index not in self._signatures:
+            self._signatures[type_index] = self._signature(type_index)
+        return self._signatures[type_index]
+
+    def _signature(self, type_index: int) -> bytes | None:
         if not 0 <= type_index < len(self._module.types):
             return None
         entry = self._module.types[type_index]

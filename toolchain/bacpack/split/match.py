@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.fingerprint import CONST, Blob, Function
+from bacpack.split.fingerprint import CONST, Blob
 from bacpack.wasm import Kind
 
 #: Linkers put static data above this address, so smaller constants are sizes, flags and characters: they tell apart.
@@ -83,31 +83,59 @@ def _merge(group: list[tuple[int, SharedFunction]]) -> list[tuple[int, SharedFun
 
 
 class _Levels:
-    """Keys by which functions of equal shape are compared, from equal in everything to equal in shape alone."""
+    """Keys by which functions of equal shape are compared, from equal in everything to equal in shape alone.
+
+    Few functions share their shape with others of their blob, so keys are worked out when they are asked for.
+    """
 
     def __init__(self, blobs: Sequence[Blob]) -> None:
         self._blobs = blobs
-        self._keys: list[list[list[Hashable]]] = [[_base_keys(blob) for blob in blobs]]
-        for _ in range(_CALL_DEPTH):
-            below = self._keys[-1]
-            self._keys.append([_with_callees(blob, keys) for blob, keys in zip(blobs, below, strict=True)])
+        self._imports = [blob.module.imported(Kind.FUNCTION) for blob in blobs]
+        self._calls: dict[tuple[int, int], list[int]] = {}
+        self._keys: dict[tuple[int, int, int], Hashable] = {}
 
     @property
     def finest_first(self) -> list[Callable[[int, int], Hashable]]:
         """Functions from (blob, function) to a key; functions of equal keys are alike at that level."""
-        deepest = self._keys[-1]
         return [
-            lambda blob, index: (self._key(deepest, blob, index), self._constants(blob, index, None)),
-            lambda blob, index: (self._key(deepest, blob, index), self._constants(blob, index, _LOWEST_ADDRESS)),
-            lambda blob, index: self._key(deepest, blob, index),
-            lambda blob, index: (self._key(self._keys[1], blob, index), self._constants(blob, index, _LOWEST_ADDRESS)),
-            lambda blob, index: self._key(self._keys[1], blob, index),
+            lambda blob, index: (self._deep(_CALL_DEPTH, blob, index), self._constants(blob, index, None)),
+            lambda blob, index: (self._deep(_CALL_DEPTH, blob, index), self._constants(blob, index, _LOWEST_ADDRESS)),
+            lambda blob, index: self._deep(_CALL_DEPTH, blob, index),
+            lambda blob, index: (self._deep(1, blob, index), self._constants(blob, index, _LOWEST_ADDRESS)),
+            lambda blob, index: self._deep(1, blob, index),
             lambda blob, index: self._constants(blob, index, _LOWEST_ADDRESS),
             lambda blob, index: None,
         ]
 
-    def _key(self, keys: list[list[Hashable]], blob: int, index: int) -> Hashable:
-        return keys[blob][self._blobs[blob].imported_functions + index]
+    def _deep(self, depth: int, blob: int, index: int) -> Hashable:
+        return self._key(depth, blob, len(self._imports[blob]) + index)
+
+    def _key(self, depth: int, blob: int, index: int) -> Hashable:
+        """What a function is, refined `depth` times by what the functions that it calls are."""
+        place = depth, blob, index
+        key = self._keys.get(place)
+        if key is None:
+            key = self._keys[place] = self._refined(depth, blob, index) if depth else self._base(blob, index)
+        return key
+
+    def _refined(self, depth: int, blob: int, index: int) -> Hashable:
+        callees = tuple([self._key(depth - 1, blob, callee) for callee in self._called(blob, index)])
+        return hash((self._key(depth - 1, blob, index), callees))
+
+    def _base(self, blob: int, index: int) -> Hashable:
+        """An import's name, a function's shape, or what no other function has."""
+        imports = self._imports[blob]
+        if index < len(imports):
+            return imports[index].module, imports[index].name
+        return self._blobs[blob].functions[index - len(imports)].shape or (blob, index)
+
+    def _called(self, blob: int, index: int) -> list[int]:
+        first = len(self._imports[blob])
+        if index < first:
+            return []
+        if (blob, index) not in self._calls:
+            self._calls[blob, index] = self._blobs[blob].functions[index - first].calls
+        return self._calls[blob, index]
 
     def _constants(self, blob: int, index: int, below: int | None) -> Hashable:
         function = self._blobs[blob].functions[index]
@@ -116,22 +144,3 @@ class _Levels:
             for kind, value in zip(function.kinds, function.operands, strict=True)
             if kind == CONST
         )
-
-
-def _base_keys(blob: Blob) -> list[Hashable]:
-    """A key for every function of the blob, imported ones first: the import's name, the shape, or the position."""
-    imported: list[Hashable] = [
-        (entry.module, entry.name) for entry in blob.module.imports if entry.kind == Kind.FUNCTION
-    ]
-    return imported + [function.shape or id(function) for function in blob.functions]
-
-
-def _with_callees(blob: Blob, keys: list[Hashable]) -> list[Hashable]:
-    """Refine `keys` by those of the functions that each function calls."""
-    first = blob.imported_functions
-
-    def key(index: int, function: Function) -> Hashable:
-        callees = tuple([keys[callee] for callee in function.calls])
-        return hash((keys[first + index], callees))
-
-    return keys[:first] + [key(index, function) for index, function in enumerate(blob.functions)]
