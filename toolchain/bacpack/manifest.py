@@ -1,7 +1,7 @@
 """The manifest `bacpack.json` of a release: which programs and modules it holds and how they belong together.
 
-Its bytes are part of the release's CID, so it holds nothing that differs between two machines that split the same blobs:
-no absolute path, no time.
+Its bytes are part of the release's CID, so it holds nothing that differs between two machines that split the same
+blobs: no absolute path, no time.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     closure_bytes: int
     #: CIDs of the modules that the remainder imports directly, sorted.
     imports: list[str]
+    #: Whether it was checked before it was written: valid, and proved equal to its blob if it shares code with others.
     verified: bool
 
 
