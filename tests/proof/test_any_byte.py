@@ -23,8 +23,8 @@ SECTIONS = (SectionId.FUNCTION, SectionId.TABLE, SectionId.GLOBAL, SectionId.EXP
             SectionId.CODE, SectionId.DATA)  # fmt: skip
 
 
-#: The modules of the split, and where each may be changed unseen: slots are set before they are read.
-PARTS = {"remainder": (), "shared": (SectionId.GLOBAL,), "environment": ()}
+#: The modules of the split, and where each may be changed unseen: globals that are set before they are read.
+PARTS = {"remainder": (), "shared": (SectionId.GLOBAL,), "environment": (SectionId.GLOBAL,)}
 
 
 def bytes_of(part: str) -> bytes:

@@ -1,0 +1,120 @@
+"""`bacpack verify DIR --against BLOB...`: a folder and the programs that it was split from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.errors import CheckFailedError
+from bacpack.manifest import MANIFEST_NAME, decode_manifest
+from bacpack.proof import prove_folder
+from bacpack.wasm import Module
+from corpus import rust_programs
+from node.harness import Command
+from proof import edits
+
+RUST = rust_programs()
+BLOBS = [RUST[name] for name in ("checksum", "logsearch", "thumbnail")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("proof")
+    done = Command(base / "home")("split", *BLOBS, "-o", base / "out")
+    assert done.returncode == 0, done.stderr.decode()
+    return base / "out"
+
+
+@pytest.fixture
+def bacpack(tmp_path: Path) -> Command:
+    return Command(tmp_path / "home")
+
+
+def verify(bacpack: Command, *arguments: object) -> tuple[int, dict[str, Any]]:
+    done = bacpack("verify", *arguments, "--json")
+    assert b"Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_programs_are_found_by_their_bytes(bacpack: Command, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "another-name.wasm"
+    shutil.copy(BLOBS[1], copy)
+    status, result = verify(bacpack, folder, "--against", copy, BLOBS[0])
+    assert status == 0
+    assert result["ok"] is True
+    assert result["verified"] == ["checksum", "logsearch"]
+
+
+def test_blobs_may_be_named_one_by_one_and_with_a_cid(bacpack: Command, folder: Path) -> None:
+    _, plain = verify(bacpack, folder)
+    assert "verified" not in plain
+    status, result = verify(bacpack, folder, plain["cid"], "--against", BLOBS[0], "--against", BLOBS[2], BLOBS[1])
+    assert status == 0
+    assert result["verified"] == ["checksum", "logsearch", "thumbnail"]
+    assert result["cid"] == plain["cid"]
+
+
+def test_the_text_names_the_programs(bacpack: Command, folder: Path) -> None:
+    done = bacpack("verify", folder, "--against", BLOBS[0])
+    assert done.returncode == 0
+    assert done.stdout.decode().rstrip().endswith("equal to their blobs: checksum")
+
+
+def test_another_program_is_refused_by_name(bacpack: Command, folder: Path) -> None:
+    status, result = verify(bacpack, folder, "--against", BLOBS[0], RUST["wordcount"])
+    assert status == 1
+    assert result["error"]["code"] == "not-equivalent"
+    assert f"no program in `{folder}` was split from `{RUST['wordcount']}`" in result["error"]["message"]
+
+
+def tampered(folder: Path, into: Path) -> Path:
+    """A copy of the folder in which one program is another, and the manifest says so."""
+    shutil.copytree(folder, into)
+    manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes(), "manifest")
+    (app,) = [app for app in manifest.apps if app.name == "logsearch"]
+    data = edits.with_data_byte((folder / app.path).read_bytes(), 0, 3)
+    assert Module.parse(data)
+    (into / app.path).write_bytes(data)
+    text = (into / MANIFEST_NAME).read_text().replace(app.cid, str(cid_of_bytes(data)))
+    (into / MANIFEST_NAME).write_text(text)
+    return into
+
+
+def test_a_program_that_differs_is_named_with_what_differs(bacpack: Command, folder: Path, tmp_path: Path) -> None:
+    wrong = tampered(folder, tmp_path / "wrong")
+    status, _ = verify(bacpack, wrong)
+    assert status == 0  # by its CIDs all is well
+    status, result = verify(bacpack, wrong, "--against", *BLOBS)
+    assert status == 1
+    error = result["error"]
+    assert error["code"] == "not-equivalent"
+    assert error["details"]["app"] == "logsearch"
+    assert "memory 0 of the blob holds at address" in error["message"]
+    with pytest.raises(CheckFailedError, match="`logsearch` in "):
+        prove_folder(wrong, BLOBS)
+    assert prove_folder(wrong, BLOBS[:1]) == ["checksum"]
+
+
+def test_progress_is_told(folder: Path) -> None:
+    told: list[str] = []
+    prove_folder(folder, BLOBS, told.append)
+    assert told == ["0 of 3 programs proved", "1 of 3 programs proved", "2 of 3 programs proved"]
+
+
+@pytest.mark.parametrize("arguments", [("{file}", "--against", "{blob}"), ("{folder}", "one", "two")])
+def test_wrong_usage_is_said(bacpack: Command, folder: Path, arguments: tuple[str, ...]) -> None:
+    names = {"file": folder / "checksum.wasm", "folder": folder, "blob": BLOBS[0]}
+    status, result = verify(bacpack, *(argument.format(**names) for argument in arguments))
+    assert status == 2
+    assert result["error"]["code"] == "usage"
+
+
+def test_a_blob_that_cannot_be_read_is_said(bacpack: Command, folder: Path) -> None:
+    status, result = verify(bacpack, folder, "--against", folder / "missing.wasm")
+    assert status == 2
+    assert result["error"]["code"] == "not-found"
