@@ -62,6 +62,15 @@ def test_a_callee_that_differs_in_each_blob(compare: Comparer) -> None:
     assert len({str(entry.calls) for entry in behaviours}) == 4
 
 
+def test_a_callee_that_is_another_shared_function_in_each_blob(compare: Comparer) -> None:
+    text = f"""(func $f (export "f") (param i32) (result i32) {work("f")} local.get 0 call {{$x|$y}} call {{$z|$x}})
+      (func $x (param i32) (result i32) {work("x")} local.get 0 i32.const 3 i32.add)
+      (func $y (param i32) (result i32) {work("y")} local.get 0 i32.const 5 i32.mul)
+      (func $z (param i32) (result i32) {work("z")} local.get 0 i32.const 7 i32.rotl)"""
+    first, second = compare(both(text), ("f", 1), shared=["f", "x", "y", "z"])
+    assert first.calls != second.calls
+
+
 def test_a_callee_that_is_shared_by_some_blobs_only(compare: Comparer) -> None:
     """The lower module holds what all three use; what it calls is in a higher one for two, and the third's own."""
 
