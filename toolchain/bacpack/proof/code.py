@@ -7,8 +7,7 @@ numbers and the operands, both in the order of the code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, chain
-from operator import attrgetter
+from itertools import accumulate, chain, compress
 
 from bacpack.proof.cut import Depth, cut
 from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
@@ -18,8 +17,6 @@ from bacpack.wasm.reader import Reader
 _I32_CONST = 0x41
 #: `i32.add` and `i64.add`, by the shape of the constants they add.
 _ADD = {b"\x41": b"\x6a", b"\x42": b"\x7c"}
-
-_shape_of = attrgetter("shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,12 @@ def _are_added(first: Form, second: Form, after: bytes) -> bool:
 
 
 def _columns(forms: list[Form]) -> tuple[list[bytes], list[int], list[Slot], list[Operand]]:
-    numbered = [form for form in forms if form.holds]
-    slots = [Slot(position, form.slot, mask(form.shape)) for position, form in enumerate(numbered) if form.slot != NONE]
-    operands = [operand for form in forms for operand in form.operands]
-    return list(map(_shape_of, forms)), [form.number for form in numbered], slots, operands
+    if not forms:
+        return [], [], [], []
+    # By columns, since there are millions of forms.
+    shapes, holds, numbers, slots, operands, _ = zip(*forms, strict=True)
+    added = []
+    if max(slots) != NONE:
+        numbered = compress(forms, holds)
+        added = [Slot(at, form.slot, mask(form.shape)) for at, form in enumerate(numbered) if form.slot != NONE]
+    return list(shapes), list(compress(numbers, holds)), added, list(chain.from_iterable(operands))

@@ -96,8 +96,10 @@ class Relation:
                     f"is not {world.function_name(other)}: {difference.what} at byte {difference.position} of its code"
                 )
                 raise self._failed(function, what, origin, offset=difference.position)
-        ours = [self._blob_names[operand] for operand in code.operands]
-        self.add(zip(ours, [names[operand] for operand in other_code.operands], strict=True), function)
+        pairs = zip(
+            map(self._blob_names.__getitem__, code.operands), map(names.__getitem__, other_code.operands), strict=True
+        )
+        self.add(pairs, function)
 
     def _things(self, named: Named, other: Named, origin: Origin) -> None:
         """Pair what is no function: one to one, and equal."""
