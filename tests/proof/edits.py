@@ -21,6 +21,15 @@ def imported(module: bytes, name: str) -> list[int]:
     return [index for index, entry in enumerate(functions) if entry.name.startswith(name) and len(entry.module) > 50]
 
 
+def exported(module: bytes) -> list[int]:
+    """The positions of the functions that a shared module exports, less those that set it up."""
+    parsed = Module.parse(module)
+    imports = len(parsed.imported(Kind.FUNCTION))
+    return [
+        entry.index - imports for entry in parsed.exports if entry.kind == Kind.FUNCTION and entry.name[0] not in "SP"
+    ]
+
+
 def code_of(module: bytes, position: int) -> Code:
     """The instructions of the function at a position among those that the module defines."""
     body = Module.parse(module).bodies[position]
