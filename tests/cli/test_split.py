@@ -211,6 +211,12 @@ def test_a_remainder_is_not_split_again(split: Command, tmp_path: Path) -> None:
     assert "split before" in fails(split, tmp_path / "out" / FIVE[0].name)["message"]
 
 
+def test_a_blob_is_not_replaced_by_its_remainder(split: Command, tmp_path: Path) -> None:
+    blobs = [Path(shutil.copy(path, tmp_path)) for path in FIVE[:2]]
+    assert fails(split, *blobs, "-o", tmp_path)["code"] == "output-is-input"
+    assert [path.read_bytes() for path in blobs] == [path.read_bytes() for path in FIVE[:2]]
+
+
 def test_two_programs_of_one_name_are_refused(split: Command, tmp_path: Path) -> None:
     copy = tmp_path / FIVE[0].name
     shutil.copyfile(FIVE[1], copy)

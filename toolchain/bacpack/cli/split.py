@@ -57,6 +57,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     started = time.monotonic()
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
     _refuse_equal_names(blobs)
+    _refuse_to_replace(blobs, folder)
     with output.progress("splitting") as show:
         result = split(inputs, show)
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
@@ -92,6 +93,18 @@ def _refuse_equal_names(blobs: tuple[Path, ...]) -> None:
                 if other == path
                 else f"`{other}` and `{path}` would both be written to `{app_name(path)}.wasm`",
                 hint="name each program once; rename one of two that have the same file name",
+            )
+
+
+def _refuse_to_replace(blobs: tuple[Path, ...], folder: Path) -> None:
+    for path in blobs:
+        written = folder / f"{app_name(path)}.wasm"
+        if written.exists() and written.samefile(path):
+            raise InputError(
+                "output-is-input",
+                f"the remainder of `{path}` would be written over it",
+                hint="choose another folder with -o",
+                details={"path": str(path)},
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.elements import element_functions, is_placeable, placeable, referenced_function
+from bacpack.split.elements import element_functions, is_placeable, placeable, referenced_functions
 from bacpack.split.fingerprint import Blob
 from bacpack.split.resolve import DirectCall, Plan
 from bacpack.split.shared import Wanted
@@ -92,5 +92,4 @@ def _references(module: Module) -> Iterator[int]:
     expressions = [entry.init for entry in module.globals]
     expressions += [table.init for table in module.tables if table.init is not None]
     for expression in expressions:
-        if (index := referenced_function(expression)) is not None:
-            yield index
+        yield from referenced_functions(expression)

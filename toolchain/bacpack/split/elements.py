@@ -8,6 +8,7 @@ from bacpack.split.fingerprint import has_program_table
 from bacpack.wasm import Module
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Element, Mode
 
 _REF_FUNC = bytes([scan.REF_FUNC])
@@ -17,6 +18,10 @@ def is_placeable(module: Module, element: Element) -> bool:
     """Whether the segment certainly fits the program's table, so that shared modules may write parts of it."""
     if element.mode != Mode.ACTIVE or element.table or not has_program_table(module):
         return False
+    if any(
+        referenced_function(entry) is None and [*referenced_functions(entry)] for entry in element.expressions or ()
+    ):
+        return False  # a function is only part of an entry
     start = constant_offset(element.offset)
     return start is not None and start + len(element) <= module.tables[0].type.limits.minimum
 
@@ -28,11 +33,18 @@ def placeable(module: Module, element: Element) -> list[int]:
 
 def element_functions(element: Element) -> Iterator[int]:
     """The indices of the functions in a segment."""
-    if element.functions is not None:
-        yield from element.functions
+    yield from element.functions or ()
     for expression in element.expressions or ():
-        if (index := referenced_function(expression)) is not None:
-            yield index
+        yield from referenced_functions(expression)
+
+
+def referenced_functions(expression: bytes) -> Iterator[int]:
+    """All functions that a constant expression refers to."""
+    reader = Reader(expression)
+    while reader.remaining:
+        row, values = reader.instruction()
+        if row.name == "ref.func":
+            yield values[0]
 
 
 def referenced_function(expression: bytes) -> int | None:

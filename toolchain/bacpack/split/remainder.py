@@ -29,8 +29,9 @@ from bacpack.wasm.types import FUNCREF, Element, Global, Mode, Section
 _NOTHING = FuncType((), ())
 
 
-#: Sections that name code by offsets or numbers, which splitting changes.
-_DROPPED = (NAME_SECTION, ".debug_", "reloc.", "linking", "sourceMappingURL", "external_debug_info", "metadata.code.")
+#: Sections that name code by offsets or numbers, which splitting changes: whole names, and how others begin.
+_DROPPED = frozenset((NAME_SECTION, "linking", "sourceMappingURL", "external_debug_info"))
+_DROPPED_KINDS = (".debug_", "reloc.", "metadata.code.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,4 +274,4 @@ class _RemainderWriter:
 
 def is_dropped(section: Section) -> bool:
     """Whether a section of the blob describes code in a way that splitting makes wrong."""
-    return section.id == SectionId.CUSTOM and (section.name or "").startswith(_DROPPED)
+    return section.name is not None and (section.name in _DROPPED or section.name.startswith(_DROPPED_KINDS))
