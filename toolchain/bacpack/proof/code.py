@@ -7,10 +7,11 @@ numbers and the operands, both in the order of the code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, chain, compress
+from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
 from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
+from bacpack.proof.track import Track, lay
 from bacpack.proof.unit import Unit
 from bacpack.wasm.reader import Reader
 
@@ -32,10 +33,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A function's code."""
+    """A function's code, finely cut; constants that are added to each other are one."""
 
     locals: bytes
     runs: list[bytes]
+    #: What each token says, and where it starts and ends, counted from the first instruction.
+    forms: list[Form]
+    spans: list[tuple[int, int]]
     shapes: list[bytes]
     #: Values of constants and offsets, less what slots add to them.
     numbers: list[int]
@@ -43,49 +47,48 @@ class Code:
     operands: list[Operand]
 
 
-@dataclass(frozen=True, slots=True)
-class FineCode(Code):
-    """The same, cut finely: every constant and every offset is among the numbers; constants that are added are one."""
-
-    #: What each token says.
-    forms: list[Form]
-    #: Where each token starts and ends, counted from the first instruction.
-    spans: list[tuple[int, int]]
-
-
 class Codes:
     """The code of one module's functions. That of a shared module is kept, since other programs use it too."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self._reading = Reading(unit)
+        self.reading = Reading(unit)
         self._locals: dict[bytes, bytes] = {}
-        self._coarse: dict[int, Code] = {}
-        self._fine: dict[int, FineCode] = {}
+        self._tracks: dict[int, Track | None] = {}
+        self._codes: dict[int, Code] = {}
 
-    def coarse(self, index: int) -> Code:
+    def track(self, index: int) -> Track | None:
+        """What a function must be to equal one that the module defines, in the form that is quick to compare."""
+        if index in self._tracks:
+            return self._tracks[index]
+        data = self.unit.module.data
+        body, start, end = self.unit.span(index)
+        runs, tokens = cut(data, start, end, Depth.COARSE)
+        track = lay(data[body:start], runs, list(map(self.reading.__getitem__, tokens)))
+        if self.unit.is_shared:
+            self._tracks[index] = track
+        return track
+
+    def code(self, index: int) -> Code:
         """The code of a function that the module defines."""
-        code = self._coarse.get(index)
-        if code is None:
-            data = self.unit.module.data
-            body, start, end = self.unit.span(index)
-            runs, tokens = cut(data, start, end, Depth.COARSE)
-            forms = list(map(self._reading.__getitem__, tokens))
-            code = Code(self._locals_key(data[body:start]), runs, *_columns(forms))
-            if self.unit.is_shared:
-                self._coarse[index] = code
-        return code
-
-    def fine(self, index: int) -> FineCode:
-        """The same, cut finely."""
-        code = self._fine.get(index)
+        code = self._codes.get(index)
         if code is None:
             data = self.unit.module.data
             body, start, end = self.unit.span(index)
             runs, forms, spans = self._fold(*cut(data, start, end, Depth.FINE))
-            code = FineCode(self._locals_key(data[body:start]), runs, *_columns(forms), forms, spans)
+            numbered = [form for form in forms if form.holds]
+            code = Code(
+                self._locals_key(data[body:start]),
+                runs,
+                forms,
+                spans,
+                [form.shape for form in forms],
+                [form.number for form in numbered],
+                [Slot(at, form.slot, mask(form.shape)) for at, form in enumerate(numbered) if form.slot != NONE],
+                [operand for form in forms for operand in form.operands],
+            )
             if self.unit.is_shared:
-                self._fine[index] = code
+                self._codes[index] = code
         return code
 
     def _fold(self, runs: list[bytes], tokens: list[bytes]) -> tuple[list[bytes], list[Form], list[tuple[int, int]]]:
@@ -94,12 +97,12 @@ class Codes:
         out: list[Form] = []
         between, spans = [runs[0]], list[tuple[int, int]]()
         for number, token in enumerate(tokens):
-            form, after = self._reading[token], runs[number + 1]
+            form, after = self.reading[token], runs[number + 1]
             start, end = ends[2 * number], ends[2 * number + 1]
             while out and not between[-1]:
                 last = tokens[number - 1]
                 if form.table != NONE and last[0] == _I32_CONST and spans[-1] == (start - len(last), start):
-                    form = self._reading[last + token]
+                    form = self.reading[last + token]
                 elif _are_added(out[-1], form, after):
                     form, after, end = add(out[-1], form), after[1:], end + 1
                 else:
@@ -134,15 +137,3 @@ def _are_added(first: Form, second: Form, after: bytes) -> bool:
         and NONE in (first.slot, second.slot)
         and after.startswith(_ADD[first.shape])
     )
-
-
-def _columns(forms: list[Form]) -> tuple[list[bytes], list[int], list[Slot], list[Operand]]:
-    if not forms:
-        return [], [], [], []
-    # By columns, since there are millions of forms.
-    shapes, holds, numbers, slots, operands, _ = zip(*forms, strict=True)
-    added = []
-    if max(slots) != NONE:
-        numbered = compress(forms, holds)
-        added = [Slot(at, form.slot, mask(form.shape)) for at, form in enumerate(numbered) if form.slot != NONE]
-    return list(shapes), list(compress(numbers, holds)), added, list(chain.from_iterable(operands))

@@ -1,22 +1,18 @@
-"""Comparing the code of a blob's function with that of the function that is to replace it.
+"""Comparing the code of a blob's function with that of the function that is to replace it, instruction by instruction.
 
-Most pairs are settled by the coarse cut. Where that finds a difference, the fine cut decides: it also finds equal what
-only writes a number in another way, or the address of a global variable in another place, and it can say what differs.
+This also finds equal what only writes a number in another way, or the address of a global variable in another place,
+and it can say what differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from bacpack.proof.bases import access_at
-from bacpack.proof.code import Code, FineCode
-from bacpack.proof.form import Number
+from bacpack.proof.code import Code
+from bacpack.proof.form import Number, SlotValue
 from bacpack.proof.unit import Unit, decode
 from bacpack.wasm.reader import Reader
-
-#: The value of a slot in the program that is compared, by the number of its global.
-SlotValue = Callable[[int], int]
 
 
 class Difference(NamedTuple):
@@ -31,7 +27,7 @@ class Side(NamedTuple):
 
     unit: Unit
     function: int
-    code: FineCode
+    code: Code
 
     def instruction(self, position: int) -> str:
         """The name of the instruction at a position."""
@@ -47,16 +43,6 @@ def numbers_of(code: Code, value: SlotValue) -> list[int]:
     for slot in code.slots:
         numbers[slot.position] = numbers[slot.position] + value(slot.index) & slot.mask
     return numbers
-
-
-def is_same(blob: Code, split: Code, value: SlotValue) -> bool:
-    """Whether the two are the same but for their operands, as far as the coarse cut shows."""
-    return (
-        blob.runs == split.runs
-        and blob.shapes == split.shapes
-        and blob.locals == split.locals
-        and blob.numbers == numbers_of(split, value)
-    )
 
 
 def find_difference(blob: Side, split: Side, value: SlotValue) -> Difference | None:

@@ -6,6 +6,7 @@ shared module's own table is a direct call whose callee the program sets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from bacpack.wasm.types import I32, I64
 #: Something of a module named by number: what is called, or the kind of anything else and its number.
 Operand = Callee | tuple[str, int]
 
+#: The value of a slot in the program that is compared, by the number of its global.
+SlotValue = Callable[[int], int]
 #: No slot.
 NONE = -1
 

@@ -6,6 +6,7 @@ from bacpack.proof.failure import not_equivalent
 from bacpack.proof.form import Operand
 from bacpack.proof.growth import find_growth
 from bacpack.proof.state import State, Value, literal
+from bacpack.proof.track import SlotConstants
 from bacpack.proof.unit import Callee
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind
@@ -87,6 +88,7 @@ class Names(dict[Operand, Named]):
         self._linked = linked
         self._instance = instance
         self.slots = _Slots(linked, instance)
+        self.constants = SlotConstants(self.slots.__getitem__)
 
     def __missing__(self, operand: Operand) -> Named:
         named = self[operand] = self._look_up(operand)

@@ -13,10 +13,11 @@ from itertools import zip_longest
 from typing import Any
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.compare import Side, find_difference, is_same
+from bacpack.proof.compare import Side, find_difference
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.names import Linked, Named, Names, function_of
 from bacpack.proof.state import NULL, Atom, Value
+from bacpack.proof.track import follow
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits
 
@@ -85,20 +86,23 @@ class Relation:
             raise self._failed(function, f"has another type than {world.function_name(other)}", origin)
         (_, index), (instance, other_index) = world.owner(function), world.owner(other)
         names = self._names_of(instance)
-        codes, value = self._blob.codes, names.slots.__getitem__
-        code, other_code = codes.coarse(index), instance.codes.coarse(other_index)
-        if not is_same(code, other_code, value):
-            code, other_code = codes.fine(index), instance.codes.fine(other_index)
-            sides = Side(self._blob.unit, index, code), Side(instance.unit, other_index, other_code)
-            difference = find_difference(*sides, value)
-            if difference:
+        blob = self._blob
+        track = instance.codes.track(other_index)
+        operands = track and follow(
+            track, blob.unit.module.data, blob.unit.span(index), names.constants, blob.codes.reading
+        )
+        if track and operands is not None:
+            others = track.operands
+        else:
+            code, other_code = blob.codes.code(index), instance.codes.code(other_index)
+            operands, others = code.operands, other_code.operands
+            sides = Side(blob.unit, index, code), Side(instance.unit, other_index, other_code)
+            if difference := find_difference(*sides, names.slots.__getitem__):
                 what = (
                     f"is not {world.function_name(other)}: {difference.what} at byte {difference.position} of its code"
                 )
                 raise self._failed(function, what, origin, offset=difference.position)
-        pairs = zip(
-            map(self._blob_names.__getitem__, code.operands), map(names.__getitem__, other_code.operands), strict=True
-        )
+        pairs = zip(map(self._blob_names.__getitem__, operands), map(names.__getitem__, others), strict=True)
         self.add(pairs, function)
 
     def _things(self, named: Named, other: Named, origin: Origin) -> None:

@@ -62,7 +62,7 @@ class _Runner:
         self._state = state
         self._steps = 0
         self._depth = 0
-        self._lines: dict[Address, list[Instruction]] = {}
+        self._lines: dict[Address, tuple[Instance, int, list[Instruction]]] = {}
 
     def run(self, instance: Instance, instructions: Sequence[Instruction], parameters: Sequence[Value]) -> None:
         """Carry out a function's instructions; it returns nothing."""
@@ -118,6 +118,22 @@ class _Runner:
 
     def _call(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         function = instance.address(Kind.FUNCTION, instruction[1][0])
+        if function not in self._lines:
+            self._lines[function] = self._line(instance, instruction, function)
+        callee, parameters, instructions = self._lines[function]
+        if len(stack) < parameters:
+            _not_understood(instance, instruction, "parameters are missing")
+        first = len(stack) - parameters
+        given = stack[first:]
+        del stack[first:]
+        self._depth += 1
+        self.run(callee, instructions, given)
+        self._depth -= 1
+
+    def _line(
+        self, instance: Instance, instruction: Instruction, function: Address
+    ) -> tuple[Instance, int, list[Instruction]]:
+        """A function that is called: where it is, how many parameters it takes, what it does."""
         if self._world.host(function):
             _not_understood(instance, instruction, "it calls the host")
         callee, index = self._world.owner(function)
@@ -125,12 +141,7 @@ class _Runner:
         start, code, _ = callee.unit.span(index)
         if type_.results or code != start + 1:
             _not_understood(instance, instruction, "the function called has results or locals")
-        parameters = [_pop(stack) for _ in type_.params][::-1]
-        if function not in self._lines:
-            self._lines[function] = callee.unit.instructions(index)
-        self._depth += 1
-        self.run(callee, self._lines[function], parameters)
-        self._depth -= 1
+        return callee, len(type_.params), callee.unit.instructions(index)
 
     def _grow(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         row, values, _ = instruction
