@@ -46,7 +46,7 @@ def without_names(blob: bytes) -> bytes:
     return b"".join([blob[:8], *(blob[section.start : section.end] for section in kept)])
 
 
-KEPT = ("producers", "target_features", "mine", ".debugger")
+KEPT = ("producers", "target_features", "namespace", "names", "mine", ".debugger")
 DROPPED = (".debug_info", ".debug_line", "linking", "reloc.CODE", "sourceMappingURL", "external_debug_info")
 
 
