@@ -11,7 +11,7 @@ from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
 from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
-from bacpack.proof.track import Track, lay
+from bacpack.proof.track import Landmarks, Track, lay
 from bacpack.proof.unit import Unit
 from bacpack.wasm.reader import Reader
 
@@ -53,6 +53,7 @@ class Codes:
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.reading = Reading(unit)
+        self._landmarks = Landmarks(self.reading)
         self._locals: dict[bytes, bytes] = {}
         self._tracks: dict[int, Track | None] = {}
         self._codes: dict[int, Code] = {}
@@ -64,7 +65,7 @@ class Codes:
         data = self.unit.module.data
         body, start, end = self.unit.span(index)
         runs, tokens = cut(data, start, end, Depth.COARSE)
-        track = lay(data[body:start], runs, list(map(self.reading.__getitem__, tokens)))
+        track = lay(data[body:start], runs, tokens, self._landmarks)
         if self.unit.is_shared:
             self._tracks[index] = track
         return track

@@ -27,18 +27,22 @@ _LAST_OF_NUMBER = 0x7F
 SlotRead = tuple[bytes, int, int]
 
 
-class Step(NamedTuple):
-    """A run of bytes, and the token after it."""
+class Landmark(NamedTuple):
+    """What a token of a split's function asks of the blob's function at that place."""
 
-    #: With the constant after it, if that is the same in every program.
-    run: bytes
-    size: int
-    #: That constant, or the empty string.
+    #: What must be there, if that is the same in every program.
     constant: bytes
     slot_read: SlotRead | None
     shape: bytes
     #: Whether one number follows the opcode, or two.
     has_two: bool
+    #: What must be there after it: to the blob, this is part of what follows.
+    after: bytes
+    operands: tuple[Operand, ...]
+
+
+#: A run of bytes with the constant after it, if that is always the same; its size; the token after the run.
+Step = tuple[bytes, int, Landmark]
 
 
 class Track(NamedTuple):
@@ -51,29 +55,43 @@ class Track(NamedTuple):
     operands: list[Operand]
 
 
-def lay(locals_: bytes, runs: list[bytes], forms: list[Form]) -> Track | None:
+class Landmarks(dict[bytes, Landmark | None]):
+    """The landmarks that the tokens of one module make, each worked out once; None for a token that is rarely seen."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__()
+        self._reading = reading
+
+    def __missing__(self, token: bytes) -> Landmark | None:
+        landmark = self[token] = _landmark(self._reading[token])
+        return landmark
+
+
+def _landmark(form: Form) -> Landmark | None:
+    shape = form.shape
+    if shape in _CONSTANTS:
+        if form.slot == NONE:
+            return Landmark(_constant(shape, form.number), None, shape, False, b"", ())
+        return Landmark(b"", (shape, form.slot, form.number), shape, False, b"", ())
+    if form.holds and shape[0] == _GLOBAL_GET:  # a global plus a constant
+        return Landmark(b"", None, shape[:1], False, _constant(shape[1:2], form.number) + shape[2:], form.operands)
+    if form.holds or shape[0] not in _NUMBERS:
+        return None
+    return Landmark(b"", None, shape, _NUMBERS[shape[0]] == 2, b"", form.operands)
+
+
+def lay(locals_: bytes, runs: list[bytes], tokens: list[bytes], landmarks: Landmarks) -> Track | None:
     """The track of a function that is cut coarsely, unless it has tokens that are rarely seen."""
-    steps = []
+    steps: list[Step] = []
     operands: list[Operand] = []
     before = b""
-    for run, form in zip(runs, forms, strict=False):
-        run, before = before + run, b""  # noqa: PLW2901
-        shape = form.shape
-        constant, slot_read = b"", None
-        if form.holds and shape[0] == _GLOBAL_GET:
-            # A global plus a constant: to the blob, the constant and the addition belong to what follows.
-            shape, before = shape[:1], _constant(shape[1:2], form.number) + shape[2:]
-        elif shape not in _CONSTANTS:
-            if shape[0] not in _NUMBERS or form.holds:
-                return None
-        elif form.slot == NONE:
-            constant = _constant(shape, form.number)
-        else:
-            slot_read = shape, form.slot, form.number
-        steps.append(
-            Step(run + constant, len(run) + len(constant), constant, slot_read, shape, _NUMBERS.get(shape[0]) == 2)
-        )
-        operands += form.operands
+    for run, landmark in zip(runs, map(landmarks.__getitem__, tokens), strict=False):
+        if landmark is None:
+            return None
+        expected = before + run + landmark.constant
+        steps.append((expected, len(expected), landmark))
+        operands += landmark.operands
+        before = landmark.after
     return Track(locals_, steps, before + runs[-1], operands)
 
 
@@ -85,7 +103,7 @@ def follow(
     if data[body:position] != track.locals:
         return None
     operands: list[Operand] = []
-    for run, size, constant, slot_read, shape, has_two in track.steps:
+    for run, size, (constant, slot_read, shape, has_two, _, _) in track.steps:
         if data.startswith(run, position):
             position += size
             if constant:
@@ -99,29 +117,31 @@ def follow(
             if data.startswith(constant, position):
                 position += len(constant)
                 continue
-        if position >= end or data[position] != shape[0]:
-            return None
-        # A function ends with a byte that ends any number: so does the search for one.
-        stop = position + 2
-        while data[stop - 1] > _LAST_OF_NUMBER:
-            stop += 1
-        if has_two and stop < end:
-            stop += 1
-            while data[stop - 1] > _LAST_OF_NUMBER:
-                stop += 1
-        if stop >= end:
-            return None
-        token = data[position:stop]
+        token = _token(data, position, end, shape[0], has_two)
         if constant:
-            if decode_signed(token, 1)[0] != decode_signed(constant, 1)[0]:
+            if not token or decode_signed(token, 1)[0] != decode_signed(constant, 1)[0]:
                 return None
         else:
-            found = reading[token]
-            if found.shape != shape:
+            if not token or (found := reading[token]).shape != shape:
                 return None
             operands += found.operands
-        position = stop
+        position += len(token)
     return operands if data[position:end] == track.last else None
+
+
+def _token(data: bytes, position: int, end: int, opcode: int, has_two: bool) -> bytes:
+    """An opcode and one or two numbers, or nothing when something else is there."""
+    if position >= end or data[position] != opcode:
+        return b""
+    # A function ends with a byte that ends any number: so does the search for one.
+    stop = position + 2
+    while data[stop - 1] > _LAST_OF_NUMBER:
+        stop += 1
+    if has_two and stop < end:
+        stop += 1
+        while data[stop - 1] > _LAST_OF_NUMBER:
+            stop += 1
+    return data[position:stop] if stop < end else b""
 
 
 class SlotConstants(dict[SlotRead, bytes]):

@@ -1,0 +1,152 @@
+"""Following code through the bytes of a blob says the same as comparing it instruction by instruction."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bacpack.proof.relation
+from bacpack.errors import BacpackError
+from bacpack.proof import prove
+from bacpack.proof.code import Codes
+from bacpack.proof.compare import Side, find_difference
+from bacpack.proof.track import SlotConstants, follow
+from bacpack.proof.unit import Unit
+from bacpack.wasm import Module, SectionId, WasmError, writer
+from proof.handmade import Texts
+from proof.test_real import Release, png, rust
+from wasmtools import LINKED, assemble, padded
+
+__all__ = ["png", "rust"]  # fixtures
+
+BLOB, REMAINDER, MODULES = Texts().assembled()
+
+#: A function with every kind of token that a track can have, in a module of its own and in a shared one.
+BLOB_CODE = """(module (memory 1) (table 1 funcref) (global $g (mut i32) (i32.const 0)) (type $v (func))
+  (type $swap (func (param i32 i32) (result i32 i32)))
+  (func $callee) (func (local i32 i64)
+  i32.const 5 i32.const 5000 i32.add local.set 0 i32.const 70000 drop i64.const 123456789012 local.set 1
+  call $callee global.get $g i32.const 16 i32.add global.set $g local.get 0 call_indirect (type $v)
+  local.get 0 local.get 0 block (type $swap) end drop local.get 0 i32.load offset=300 call_indirect (type $v)
+  i64.const 99999 drop drop return_call $callee))"""
+SHARED_CODE = """(module (import "env" "memory" (memory 1)) (import "env" "table" (table 1 funcref))
+  (import "env" "g" (global $g (mut i32))) (type (func (param f64))) (type $v (func))
+  (type $swap (func (param i32 i32) (result i32 i32))) (table $private 2 funcref)
+  (global $one (mut i32) (i32.const 0)) (global $two (mut i64) (i64.const 0))
+  (func (param f64)) (func $callee) (func (local i32 i64)
+  i32.const 5 i32.const 5000 i32.add local.set 0 global.get $one drop global.get $two local.set 1
+  call $callee global.get $g i32.const 16 i32.add global.set $g local.get 0 call_indirect (type $v)
+  local.get 0 local.get 0 block (type $swap) end drop local.get 0 i32.load offset=300 call_indirect (type $v)
+  global.get $two i64.const -123456689013 i64.add drop drop i32.const 1 return_call_indirect $private (type $v)))"""
+SLOTS = {1: 70000, 2: 123456789012}
+SHARED = Codes(Unit.of_shared(assemble(SHARED_CODE), "shared"))
+
+
+def verdicts(blob: bytes, slots: dict[int, int] | None = None) -> tuple[list[object] | None, str | None]:
+    """What following finds in function 1 of a blob, and what differs by instructions."""
+    values = SLOTS if slots is None else slots
+    unit = Unit.of_blob(blob)
+    codes = Codes(unit)
+    track = SHARED.track(2)
+    assert track
+    found = follow(track, blob, unit.span(1), SlotConstants(values.__getitem__), codes.reading)
+    sides = Side(unit, 1, codes.code(1)), Side(SHARED.unit, 2, SHARED.code(2))
+    difference = find_difference(*sides, values.__getitem__)
+    return None if found is None else list(found), difference and difference.what
+
+
+BYTES = assemble(BLOB_CODE)
+OPERANDS = [0, ("global", 0), ("global", 0), ("table", 0), ("table", 0), 0]
+
+
+def test_every_token_is_followed() -> None:
+    assert verdicts(BYTES) == (OPERANDS, None)
+    track = SHARED.track(2)
+    assert track
+    assert track.operands == [1, ("global", 0), ("global", 0), ("table", 0), ("table", 0), ("late", 1, 1)]
+
+
+@pytest.mark.parametrize("kind", sorted(LINKED - {"memarg"}))
+def test_padded_numbers_are_followed(kind: str) -> None:
+    wide = padded(BYTES, {kind}, least=64)
+    assert verdicts(wide) == (OPERANDS, None)
+
+
+@pytest.mark.parametrize("slots", [{**SLOTS, 1: 70001}, {**SLOTS, 2: 5}, {1: 70000 + 2**32 - 1, 2: SLOTS[2]}])
+@pytest.mark.parametrize("blob", [BYTES, padded(BYTES)], ids=["minimal", "padded"])
+def test_a_slot_of_another_value_is_seen(blob: bytes, slots: dict[int, int]) -> None:
+    found, difference = verdicts(blob, slots)
+    assert found is None
+    assert difference
+    assert "the constant" in difference
+
+
+def _with_last_body(code: bytes) -> bytes:
+    """The blob with other code in its last function, which ends the module."""
+    module = Module.parse(BYTES)
+    first = BYTES[module.bodies[0].start : module.bodies[0].end]
+    return writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(first), writer.sized(code)])})
+
+
+BODY = BYTES[Module.parse(BYTES).bodies[1].start : Module.parse(BYTES).bodies[1].end]
+
+
+@pytest.mark.parametrize("size", range(6, len(BODY) - 1))
+def test_code_that_ends_early_is_not_followed(size: int) -> None:
+    try:
+        found, difference = verdicts(_with_last_body(BODY[:size] + b"\x0b"))
+    except WasmError:
+        return  # the cut goes through an instruction: following must not have failed in another way
+    assert found is None
+    assert difference
+
+
+@given(changes=st.lists(st.tuples(st.integers(5, len(BODY) - 2), st.integers(0, 255)), min_size=1, max_size=3))
+def test_what_is_followed_has_no_difference(changes: list[tuple[int, int]]) -> None:
+    changed = bytearray(BODY)
+    for position, value in changes:
+        changed[position] = value
+    try:
+        found, difference = verdicts(_with_last_body(bytes(changed)))
+    except WasmError:
+        return
+    if found is not None:
+        assert difference is None
+
+
+def test_rare_tokens_are_left_to_the_comparison() -> None:
+    text = "(module (memory 1) (func i32.const 1 memory.grow drop) (func i32.const 0 i32.load offset=268435456 drop))"
+    codes = Codes(Unit.of_shared(assemble(text), "shared"))
+    assert codes.track(0) is None
+    assert codes.track(1) is None
+
+
+@pytest.mark.parametrize("kinds", [LINKED, {"memarg"}, {"i32"}, {"func"}, {"alignment"}])
+def test_a_padded_blob_equals_its_split(kinds: set[str]) -> None:
+    prove(padded(BLOB, kinds), REMAINDER, MODULES)
+
+
+def test_both_ways_prove_real_programs(rust: Release, png: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[bool] = []
+
+    def never(*arguments: object) -> None:
+        followed.append(follow(*arguments) is not None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bacpack.proof.relation, "follow", never)
+    for release in (rust, png):
+        name, blob = release.blobs[0]
+        followed.clear()
+        prove(blob, release.remainders[name], release.modules)
+        assert sum(followed) > 0.8 * len(followed) > 100
+
+
+def test_a_difference_is_found_by_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = Texts().changed("shared", "global.get $first i32.add", "i32.const 1025 i32.add").assembled()
+    messages = []
+    for _ in range(2):
+        with pytest.raises(BacpackError) as caught:
+            prove(*changed)
+        messages.append(caught.value.message)
+        monkeypatch.setattr(bacpack.proof.relation, "follow", lambda *arguments: None)
+    assert messages[0] == messages[1]
