@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,9 +49,8 @@ def check(code: bytes, depth: Depth) -> None:
         assert count <= (3 if depth == Depth.COARSE else 1)
 
 
-def check_module(module: bytes) -> None:
-    parsed = Module.parse(module)
-    for body in parsed.bodies:
+def check_module(module: bytes, every: int = 1) -> None:
+    for body in Module.parse(module).bodies[::every]:
         code = module[instructions_start(module, body) : body.end]
         for depth in DEPTHS:
             check(code, depth)
@@ -70,9 +68,9 @@ def test_modules_made_by_chance_are_cut_where_instructions_end(seed: int) -> Non
     check_module(module)
 
 
-@pytest.mark.parametrize("path", [image_blobs()["png-read-image.wasi"], rust_programs()["wordcount"]], ids=str)
-def test_real_programs_are_cut_where_instructions_end(path: Path) -> None:
-    check_module(path.read_bytes())
+@pytest.mark.parametrize("name", ["png-read-image.wasi", "wordcount"])
+def test_real_programs_are_cut_where_instructions_end(name: str) -> None:
+    check_module((image_blobs() | rust_programs())[name].read_bytes(), every=7)
 
 
 @pytest.mark.parametrize("targets", [0, 1, 126, 127, 128, 129, 300, 5000])
