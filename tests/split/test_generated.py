@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 import soak
+from bacpack.proof import Prover
 from bacpack.split.environment import environment
 from bacpack.split.fingerprint import Blob, fingerprint
 from bacpack.split.match import SharedFunction, match
@@ -113,8 +114,10 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> None:
     for output in (*modules, *remainders):
         assert not (reason := invalid_because(output)), reason
     by_cid = {cid_of(output): output for output in (environment(), *modules)}
+    prover = Prover(by_cid)
     whole, split = World(ENGINE, fuel=100_000), World(ENGINE, fuel=10_000_000)
     for program, remainder in zip(programs, remainders, strict=True):
+        prover.prove(program, remainder)
         calls = calls_for(program, random.Random(seed))
         expected = whole.run(program, {}, calls)
         if not any("OUT_OF_FUEL" in outcome for outcome in expected.calls):
