@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -90,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        _exit(EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        _exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone (`bacpack … | head`). Without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,6 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _exit(status: int) -> NoReturn:
+    """End the process, at once if a program that could not be ended still runs in it.
+
+    Tearing the interpreter down would take from under the program what it uses, and print complaints about that.
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
     """Print `error` as the person or program asked for it, and exit with its status."""
     if _is_set("json", arguments):
@@ -124,7 +137,7 @@ def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
         click.echo(f"{title}[{error.code}]: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-    sys.exit(error.exit_status or EXIT_INPUT)
+    _exit(error.exit_status or EXIT_INPUT)
 
 
 def _is_set(flag: str, arguments: Sequence[str]) -> bool:
