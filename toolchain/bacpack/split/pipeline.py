@@ -20,7 +20,7 @@ from bacpack.split.remainder import Shared, write_remainder
 from bacpack.split.resolve import resolve
 from bacpack.split.shared import Provider, export_names, write_shared
 from bacpack.split.workers import in_workers
-from bacpack.wasm import Kind, Module, WasmError
+from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
 
 #: Below this many bytes, starting another process takes longer than it saves.
@@ -86,7 +86,8 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     `InputError` for a blob that is malformed or cannot be split soundly.
     """
     # Equal blobs are one; the order of the rest is that of their hashes, and so nobody's choice.
-    distinct = sorted({sha256(entry.data).digest(): entry for entry in reversed(inputs)}.items())
+    digests = [sha256(entry.data).digest() for entry in inputs]
+    distinct = sorted(dict(reversed([*zip(digests, inputs, strict=True)])).items())
     blobs = _fingerprint_all([entry for _, entry in distinct], show)
     show("comparing programs")
     groups = _groups(blobs)
@@ -106,7 +107,7 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
         data = remainder if shares else entry.data
         imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
         split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports)
-    apps = [replace(split_blobs[sha256(entry.data).digest()], name=entry.name) for entry in inputs]
+    apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
     every = Split(apps, outputs)
     needed = set().union(*(every.closure(app) for app in apps))
     return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed})
@@ -199,4 +200,4 @@ def stripped_size(module: Module) -> int:
 
 
 def _namespaces(data: bytes) -> tuple[str, ...]:
-    return tuple(sorted({entry.module for entry in Module.parse(data).imports if entry.kind in Kind}))
+    return tuple(sorted({entry.module for entry in Module.parse(data).imports}))

@@ -71,19 +71,11 @@ GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD
 
 
 def _alternatives(patterns: dict[tuple[str, ...], bytes], rows: list[Opcode]) -> list[bytes]:
-    """Patterns for `rows`, those with equal immediates and one-byte opcodes as one character class."""
+    """Patterns for instructions of one-byte opcodes, those with equal immediates as one character class."""
     classes: dict[bytes, bytearray] = {}
-    single: list[bytes] = []
     for row in rows:
-        tail = patterns[row.immediates]
-        if row.prefix is None:
-            classes.setdefault(tail, bytearray()).append(row.number)
-        else:
-            single.append(re.escape(row.encoding) + tail)
-    merged = [
-        b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(set_)) + b"]" + tail for tail, set_ in classes.items()
-    ]
-    return merged + single
+        classes.setdefault(patterns[row.immediates], bytearray()).append(row.number)
+    return [b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(set_)) + b"]" + tail for tail, set_ in classes.items()]
 
 
 def _prefixed(rows: list[Opcode], patterns: dict[tuple[str, ...], bytes]) -> list[bytes]:
