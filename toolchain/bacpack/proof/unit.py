@@ -37,6 +37,7 @@ _SIMPLE = {
     0x20: (BY_NUMBER[None, 0x20], decode_unsigned),  # local.get
     0x24: (BY_NUMBER[None, 0x24], decode_unsigned),  # global.set
     0x41: (BY_NUMBER[None, 0x41], decode_signed),  # i32.const
+    0x42: (BY_NUMBER[None, 0x42], decode_signed),  # i64.const
 }
 
 

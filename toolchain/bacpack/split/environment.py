@@ -1,51 +1,80 @@
-"""The environment module: memory, table and stack pointer that the modules of one job share.
+"""The environment module: memory, table and registers that the modules of one job share.
 
 It is the same bytes, and so has the same CID, for every program: memory and table start empty and have no maximum; the
 remainder's start function grows them to what its blob declares.
+
+*Registers* are mutable globals for what the functions of a program hand to each other beside parameters: the stack
+pointer of C, C++ and Rust, the several of Go. Those of a blob get them in the order of their declarations, for each
+type; which one gets which is a guess about sharing, not about meaning: any would behave as before.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
-from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, SectionId, TableType, writer
-from bacpack.wasm.types import FUNCREF, I32, Global, Table
+from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm.types import FUNCREF, I32, I64, Global, Table
 
-MEMORY, TABLE, STACK_POINTER = "memory", "table", "stack_pointer"
+MEMORY, TABLE = "memory", "table"
 #: A function that does nothing. Some hosts load a module only when a function is imported from it.
 LOAD = "load"
 
 _ANY_SIZE = Limits(0)
-_MUTABLE_I32 = GlobalType(I32, mutable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A mutable global that the environment defines."""
+
+    name: str
+    type: GlobalType
+
+
+#: All registers. Linkers put the stack pointer before any other global of the program.
+REGISTERS = tuple(
+    Register(name, GlobalType(type_, mutable=True))
+    for type_, names in (
+        (I32, ("stack_pointer", "i1", "i2", "i3", "i4", "i5", "i6", "i7")),
+        (I64, ("l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7")),
+    )
+    for name in names
+)
 
 
 @cache
 def environment() -> bytes:
     """Return the bytes of the environment module."""
+    zero = {I32: writer.i32_const(0) + writer.END, I64: writer.i64_const(0) + writer.END}
+    exports = [Export(LOAD, Kind.FUNCTION, 0), Export(MEMORY, Kind.MEMORY, 0), Export(TABLE, Kind.TABLE, 0)]
+    exports += [Export(register.name, Kind.GLOBAL, number) for number, register in enumerate(REGISTERS)]
+    globals_ = [writer.global_(Global(register.type, zero[register.type.value])) for register in REGISTERS]
     return writer.module(
         [
             writer.section(SectionId.TYPE, writer.vector([writer.func_type(FuncType((), ()))])),
             writer.section(SectionId.FUNCTION, writer.vector([b"\0"])),
             writer.section(SectionId.TABLE, writer.vector([writer.table(Table(TableType(FUNCREF, _ANY_SIZE)))])),
             writer.section(SectionId.MEMORY, writer.vector([writer.limits(_ANY_SIZE)])),
-            writer.section(
-                SectionId.GLOBAL,
-                writer.vector([writer.global_(Global(_MUTABLE_I32, writer.i32_const(0) + writer.END))]),
-            ),
-            writer.section(
-                SectionId.EXPORT,
-                writer.vector(
-                    [
-                        writer.export(Export(LOAD, Kind.FUNCTION, 0)),
-                        writer.export(Export(MEMORY, Kind.MEMORY, 0)),
-                        writer.export(Export(TABLE, Kind.TABLE, 0)),
-                        writer.export(Export(STACK_POINTER, Kind.GLOBAL, 0)),
-                    ]
-                ),
-            ),
+            writer.section(SectionId.GLOBAL, writer.vector(globals_)),
+            writer.section(SectionId.EXPORT, writer.vector(map(writer.export, exports))),
             writer.section(SectionId.CODE, writer.vector([writer.sized(b"\0" + writer.END)])),
         ]
     )
+
+
+def assign_registers(module: Module) -> dict[int, int]:
+    """Return the number of the register for each global of `module`, by its index, that can live in one."""
+    free = {type_: [n for n, register in enumerate(REGISTERS) if register.type.value == type_] for type_ in (I32, I64)}
+    assigned = {}
+    for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL))):
+        if entry.type.mutable and free.get(entry.type.value):
+            assigned[index] = free[entry.type.value].pop(0)
+    return assigned
+
+
+def registers_in(mask: int) -> list[int]:
+    """The numbers of the registers in a set of bits, in order."""
+    return [number for number in range(len(REGISTERS)) if mask >> number & 1]
 
 
 def import_load(namespace: str, type_index: int) -> Import:
@@ -63,6 +92,6 @@ def import_table(namespace: str) -> Import:
     return Import(namespace, TABLE, Kind.TABLE, TableType(FUNCREF, _ANY_SIZE))
 
 
-def import_stack_pointer(namespace: str) -> Import:
-    """The import of the stack pointer."""
-    return Import(namespace, STACK_POINTER, Kind.GLOBAL, _MUTABLE_I32)
+def import_register(namespace: str, number: int) -> Import:
+    """The import of a register."""
+    return Import(namespace, REGISTERS[number].name, Kind.GLOBAL, REGISTERS[number].type)

@@ -1,7 +1,7 @@
 """First stage: what each function of a blob looks like once everything that differs per blob is taken out of it.
 
 Two functions of equal *shape* are the same code but for their *operands*: constants, addresses of globals, and the
-functions they call. Types count by their structure and the stack pointer by its role, so a shape means the same in
+functions they call. Types count by their structure and globals by the register they get, so a shape means the same in
 every blob. A function that cannot be moved to another module without changing what it does has no shape.
 """
 
@@ -13,18 +13,21 @@ from hashlib import blake2b
 from itertools import chain
 
 from bacpack.split.canonical import cut
+from bacpack.split.environment import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
-from bacpack.wasm.types import FUNCREF, I32
+from bacpack.wasm.types import FUNCREF, I32, I64
 from bacpack.wasm.writer import func_type
 
 #: Kinds of operands, one character each in `Function.kinds`.
-CONST, CALL, REFERENCE = "c", "f", "r"
+CONST, LONG, CALL, REFERENCE = "c", "l", "f", "r"
+#: The type of each kind of constant.
+CONSTANTS = {CONST: I32, LONG: I64}
 
-#: Stands for a constant that is left open. It is no opcode: `i32.const` itself would read as a constant with its bytes
-#: taken from what follows, and two functions that differ could look alike.
-_ANY_CONST = b"\xff"
+#: Stand for a constant that is left open. They begin with no opcode: `i32.const` itself would read as a constant with
+#: its bytes taken from what follows, and two functions that differ could look alike.
+_ANY_CONST, _ANY_LONG = b"\xff\x41", b"\xff\x42"
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
@@ -44,6 +47,8 @@ class Function:
     operands: array[int]
     #: Size of its code in bytes.
     size: int
+    #: The registers that it uses, as a set of bits.
+    registers: int = 0
 
     @property
     def calls(self) -> list[int]:
@@ -64,8 +69,8 @@ class Blob:
     """A linked program, its functions fingerprinted."""
 
     module: Module
-    #: Index of the global that plays the stack pointer, if there is one.
-    stack_pointer: int | None
+    #: The register of each of its globals that can live in one, by index.
+    registers: dict[int, int]
     #: Whether its code names data or element segments, whose numbers must then stay as they are.
     names_segments: bool
     #: The functions that the blob defines; index 0 here is function index `imported_functions`.
@@ -75,17 +80,6 @@ class Blob:
     def imported_functions(self) -> int:
         """How many functions are imported, and so have lower indices."""
         return len(self.module.function_types) - len(self.functions)
-
-
-def find_stack_pointer(module: Module) -> int | None:
-    """Return the index of the first mutable i32 global that the module defines: linkers put the stack pointer there.
-
-    Which one is taken is a guess about sharing, not about meaning: any would behave as before.
-    """
-    for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL))):
-        if entry.type.mutable and entry.type.value == I32:
-            return index
-    return None
 
 
 def has_program_table(module: Module) -> bool:
@@ -98,14 +92,14 @@ def has_program_table(module: Module) -> bool:
 
 def fingerprint(module: Module) -> Blob:
     """Fingerprint every function of `module`; raises `WasmError` when its code is malformed."""
-    stack_pointer = find_stack_pointer(module)
-    shapes = _Shapes(module, stack_pointer)
+    registers = assign_registers(module)
+    shapes = _Shapes(module, registers)
     functions = []
     for type_index, body in zip(module.functions, module.bodies, strict=True):
         locals_, runs, opened = cut(module, body)
         signature = shapes.signature(type_index)
         functions.append(_function(shapes, signature, locals_, runs, opened, body.end - body.start))
-    return Blob(module, stack_pointer, shapes.names_segments, functions)
+    return Blob(module, registers, shapes.names_segments, functions)
 
 
 def _function(
@@ -116,12 +110,14 @@ def _function(
     operands = array("q", [form.value for form in forms if form.kind])
     if signature is None or any(byte in b"\x63\x64" for byte in locals_):
         return Function(None, "its type belongs to its own module", kinds, operands, size)
+    registers = 0
     for form in forms:
         if form.reason:
             return Function(None, form.reason, kinds, operands, size)
+        registers |= form.register
     parts = chain.from_iterable(zip(runs, [form.shape for form in forms], strict=False))
     digest = blake2b(b"".join((signature, locals_, *parts, runs[-1])), digest_size=16)
-    return Function(digest.digest(), None, kinds, operands, size)
+    return Function(digest.digest(), None, kinds, operands, size, registers)
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,15 +128,17 @@ class _Form:
     kind: str = ""
     value: int = 0
     reason: str | None = None
+    #: The register that it names, as a bit.
+    register: int = 0
 
 
 class _Shapes(dict[bytes, _Form]):
     """The form of each open instruction met in one module, worked out once for equal bytes."""
 
-    def __init__(self, module: Module, stack_pointer: int | None) -> None:
+    def __init__(self, module: Module, registers: dict[int, int]) -> None:
         super().__init__()
         self._module = module
-        self._stack_pointer = stack_pointer
+        self._registers = registers
         memories = [*module.imported(Kind.MEMORY), *module.memories]
         self._bounded = any(getattr(memory, "maximum", None) is not None for memory in memories)
         self._has_program_table = has_program_table(module)
@@ -169,6 +167,8 @@ class _Shapes(dict[bytes, _Form]):
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
             return _Form(_ANY_CONST, CONST, decode_signed(instruction, 1)[0])
+        if opcode == scan.I64_CONST:
+            return _Form(_ANY_LONG, LONG, decode_signed(instruction, 1)[0])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:
@@ -179,9 +179,10 @@ class _Shapes(dict[bytes, _Form]):
                 return _Form(reason="calls through a table or type of its own module")
             return _Form(bytes([opcode]) + signature)
         if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
-            if decode_unsigned(instruction, 1)[0] != self._stack_pointer:
+            register = self._registers.get(decode_unsigned(instruction, 1)[0])
+            if register is None:
                 return _Form(reason="uses a global of its own module")
-            return _Form(bytes([opcode]))
+            return _Form(bytes([opcode, register]), register=1 << register)
         if opcode in _BLOCKS:
             signature = self.signature(decode_signed(instruction, 1)[0])
             return _Form(bytes([opcode]) + signature) if signature else _Form(reason="has blocks of its own types")

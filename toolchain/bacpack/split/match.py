@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.fingerprint import CONST, Blob
+from bacpack.split.fingerprint import CONSTANTS, Blob
 from bacpack.wasm import Kind
 
 #: Linkers put static data above this address, so smaller constants are sizes, flags and characters: they tell apart.
@@ -142,5 +142,5 @@ class _Levels:
         return tuple(
             value if below is None or abs(value) < below else None
             for kind, value in zip(function.kinds, function.operands, strict=True)
-            if kind == CONST
+            if kind in CONSTANTS
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bacpack.split import start
@@ -41,15 +41,18 @@ class Types:
 class Numbers:
     """Every index space of a remainder: what the blob imports, what bacpack imports, what the remainder defines."""
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, registers: Sequence[int]) -> None:
+        """`registers` are the indices of the globals that live in the environment, in the order of their imports."""
         self._module = module = blob.module
-        self._stack_pointer = blob.stack_pointer
         self.types = Types(module)
         self.has_table = has_program_table(module)
         self.has_memory = bool(module.memories) and not module.imported(Kind.MEMORY)
         self._next_function = len(module.imported(Kind.FUNCTION))
         self._imported_tables = self._next_table = len(module.imported(Kind.TABLE))
-        self._imported_globals = len(module.imported(Kind.GLOBAL))
+        imported_globals = len(module.imported(Kind.GLOBAL))
+        defined = range(imported_globals, imported_globals + len(module.globals))
+        own = [index for index in defined if index not in registers]
+        self._globals = {index: number for number, index in enumerate([*range(imported_globals), *registers, *own])}
         self._functions = {index: index for index in range(self._next_function)}
         self._referenced_hosts: dict[int, int] = {}
         self._exported: dict[int, int] = {}
@@ -127,10 +130,8 @@ class Numbers:
         return index if index < self._imported_tables else index - self._imported_tables + self._next_table
 
     def global_(self, index: int) -> int:
-        """The number of a global: the stack pointer is imported, the rest follow in order."""
-        if self._stack_pointer is None or index > self._stack_pointer or index < self._imported_globals:
-            return index
-        return self._imported_globals if index == self._stack_pointer else index + 1
+        """The number of a global: those in registers are imported, the rest follow in order."""
+        return self._globals.get(index, index)
 
     def grow_memory(self) -> bytes:
         """`memory.grow`, through a function that knows the maximum where the blob declares one."""
@@ -165,6 +166,8 @@ class Instructions(dict[bytes, bytes]):
         opcode, numbers = instruction[0], self._numbers
         if opcode == scan.I32_CONST:
             return writer.i32_const(decode_signed(instruction, 1)[0])
+        if opcode == scan.I64_CONST:
+            return writer.i64_const(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL, scan.RETURN_CALL):
             return bytes([opcode]) + encode_unsigned(numbers.function(decode_unsigned(instruction, 1)[0]))
         if opcode == scan.REF_FUNC:

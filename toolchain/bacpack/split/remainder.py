@@ -1,7 +1,8 @@
 """Fifth stage, second part: the remainder, what is left of a blob once its shared functions live elsewhere.
 
-It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and stack pointer come from
-the environment; the start function (see `start`) brings everything to the state that the blob declares.
+It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and the globals that shared
+functions use come from the environment; the start function (see `start`) brings everything to the state that the blob
+declares.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from bacpack.split.canonical import cut
 from bacpack.split.data import merged_data
 from bacpack.split.demand import Demand
 from bacpack.split.elements import constant_offset, is_placeable, referenced_function
-from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
+from bacpack.split.environment import import_load, import_memory, import_register, import_table
 from bacpack.split.fingerprint import Blob
 from bacpack.split.numbering import Instructions, Numbers, extended
 from bacpack.split.resolve import Plan, SharedPlan
-from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, slot_setters
+from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, constant, slot_setters
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
@@ -59,7 +60,12 @@ class _RemainderWriter:
         self._blob = blob
         self._demand = demand
         self._shared = shared
-        self._numbers = Numbers(blob)
+        used = 0
+        for index in self._homes:
+            used |= blob.functions[index - blob.imported_functions].registers
+        #: The globals that shared functions use, by index: they live in registers.
+        self._registers = {index: number for index, number in blob.registers.items() if used >> number & 1}
+        self._numbers = Numbers(blob, list(self._registers))
         self._instructions = Instructions(self._numbers)
         self._elements: list[Element] = []
 
@@ -90,7 +96,7 @@ class _RemainderWriter:
         globals_ = [
             writer.global_(Global(entry.type, self._expression(entry.init)))
             for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL)))
-            if index != self._blob.stack_pointer
+            if index not in self._registers
         ]
         tables = [
             writer.table(replace(entry, init=entry.init and self._expression(entry.init)))
@@ -121,8 +127,8 @@ class _RemainderWriter:
             numbers.add_import(import_memory(namespace))
         if numbers.has_table:
             numbers.add_import(import_table(namespace))
-        if self._blob.stack_pointer is not None:
-            numbers.add_import(import_stack_pointer(namespace))
+        for register in self._registers.values():
+            numbers.add_import(import_register(namespace, register))
 
     def _import_shared(self) -> list[bytes]:
         """Import what the shared modules provide; return the calls that set their slots."""
@@ -140,12 +146,13 @@ class _RemainderWriter:
         steps = []
         for number, (plan, provider) in enumerate((entry.plan, entry.provider) for entry in self._shared):
             first = 0
-            for name, type_ in slot_setters(len(plan.slots)):
+            for name, type_ in slot_setters(plan.slots):
                 slots = plan.slots[first : first + len(type_.params)]
                 first += len(type_.params)
-                if any(self._position in slot for slot in slots):
+                if any(self._position in slot.values for slot in slots):
                     setter = numbers.import_function(provider, name, type_)
-                    steps.append(start.set_slots(setter, [slot.get(self._position, 0) for slot in slots]))
+                    values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in slots]
+                    steps.append(start.set_slots(setter, values))
             if any(self._position in entry for entry in plan.late):
                 table_type = TableType(FUNCREF, Limits(len(plan.late), len(plan.late)))
                 self._late_tables[number] = numbers.add_import(
@@ -159,10 +166,10 @@ class _RemainderWriter:
         if numbers.has_table:
             table = module.tables[0]
             out += start.grow_table(table.type, table.init and self._expression(table.init))
-        if (stack_pointer := self._blob.stack_pointer) is not None:
-            imported = len(module.imported(Kind.GLOBAL))
-            init = self._expression(module.globals[stack_pointer - imported].init)
-            out += start.set_global(numbers.global_(stack_pointer), init)
+        imported = len(module.imported(Kind.GLOBAL))
+        for index in self._registers:
+            init = self._expression(module.globals[index - imported].init)
+            out += start.set_global(numbers.global_(index), init)
         return out
 
     def _fill_late_tables(self) -> bytes:

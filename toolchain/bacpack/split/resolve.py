@@ -12,11 +12,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bacpack.split.fingerprint import CALL, Blob
+from bacpack.split.fingerprint import CALL, CONSTANTS, Blob
 from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
+from bacpack.wasm.types import I32, I64
 
-_WORD = 0xFFFF_FFFF
+_LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A global of a shared module that each remainder sets."""
+
+    type: bytes
+    #: Its value by blob, without sign; a blob that is missing never reads it.
+    values: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +70,7 @@ class SharedPlan:
     """A shared module before it is written."""
 
     functions: list[ResolvedFunction]
-    #: For each slot, its value by blob; a blob that is missing never reads it.
-    slots: list[dict[int, int]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
     #: For each entry of the private table, the function index by blob.
     late: list[dict[int, int]] = field(default_factory=list)
 
@@ -75,10 +84,10 @@ class Plan:
     homes: list[dict[int, tuple[int, int]]]
 
 
-def resolve(blobs: Sequence[Blob], groups: Sequence[Group]) -> Plan:
+def resolve(blobs: Sequence[Blob], groups: Sequence[Group[SharedFunction]]) -> Plan:
     """Resolve every operand of every function in `groups`, which come lowest first."""
     homes: list[dict[int, tuple[int, int]]] = [{} for _ in blobs]
-    ordered = [sorted(group.functions, key=lambda function: min(function.members.items())) for group in groups]
+    ordered = [sorted(group.items, key=lambda function: min(function.members.items())) for group in groups]
     for module, functions in enumerate(ordered):
         for position, function in enumerate(functions):
             for blob, index in function.members.items():
@@ -104,16 +113,16 @@ class _Resolver:
         for users, kinds, values in columns:
             for kind, column in zip(kinds, values, strict=True):
                 if kind != CALL:
-                    slots.note(users, column)
+                    slots.note(CONSTANTS[kind], users, column)
         slots.choose()
         resolved = []
         for function, (users, kinds, values) in zip(functions, columns, strict=True):
             operands = [
-                self._call(users, column) if kind == CALL else slots.operand(users, column)
+                self._call(users, column) if kind == CALL else slots.operand(CONSTANTS[kind], users, column)
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
-        return SharedPlan(resolved, slots.values, [dict(callees) for callees in self._late])
+        return SharedPlan(resolved, slots.chosen, [dict(callees) for callees in self._late])
 
     def _resolve_alone(self, functions: Sequence[SharedFunction]) -> SharedPlan:
         """Resolve functions of one blob: every constant is what it is, and only calls matter."""
@@ -154,38 +163,44 @@ class _Resolver:
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
 
 
+#: The type of a constant, who uses it, and how far its value in each user is from that in the first.
+_Class = tuple[bytes, tuple[int, ...], tuple[int, ...]]
+
+
 class _Slots:
     """Gathers the columns of values that differ, finds which move together, and gives each such class a slot."""
 
     def __init__(self) -> None:
-        self._classes: dict[tuple[tuple[int, ...], tuple[int, ...]], Counter[tuple[int, ...]]] = {}
-        self._slot: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, int]] = {}
-        self.values: list[dict[int, int]] = []
+        self._classes: dict[_Class, Counter[tuple[int, ...]]] = {}
+        self._slot: dict[_Class, tuple[int, int]] = {}
+        self.chosen: list[Slot] = []
 
     @staticmethod
     def _differs(column: tuple[int, ...]) -> bool:
         return column.count(column[0]) != len(column)
 
     @staticmethod
-    def _key(users: tuple[int, ...], column: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        first = column[0]
-        return users, tuple([value - first & _WORD for value in column])
+    def _key(type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> _Class:
+        first, largest = column[0], _LARGEST[type_]
+        return type_, users, tuple([value - first & largest for value in column])
 
-    def note(self, users: tuple[int, ...], column: tuple[int, ...]) -> None:
+    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> None:
         """Take a column of values into account."""
         if self._differs(column):
-            self._classes.setdefault(self._key(users, column), Counter())[column] += 1
+            self._classes.setdefault(self._key(type_, users, column), Counter())[column] += 1
 
     def choose(self) -> None:
         """Give each class a slot that holds the column seen most often: reading that one adds nothing."""
         for key, columns in self._classes.items():
+            type_, users, _ = key
             base, _ = max(columns.items(), key=lambda entry: (entry[1], entry[0]))
-            self._slot[key] = len(self.values), base[0]
-            self.values.append({blob: value & _WORD for blob, value in zip(key[0], base, strict=True)})
+            self._slot[key] = len(self.chosen), base[0]
+            values = {blob: value & _LARGEST[type_] for blob, value in zip(users, base, strict=True)}
+            self.chosen.append(Slot(type_, values))
 
-    def operand(self, users: tuple[int, ...], column: tuple[int, ...]) -> Operand:
+    def operand(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> Operand:
         """What stands for a column of values."""
         if not self._differs(column):
             return None
-        slot, base = self._slot[self._key(users, column)]
-        return SlotRead(slot, column[0] - base & _WORD)
+        slot, base = self._slot[self._key(type_, users, column)]
+        return SlotRead(slot, column[0] - base & _LARGEST[type_])

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import chain
 
 from bacpack.split.canonical import cut
-from bacpack.split.environment import import_load, import_memory, import_stack_pointer, import_table
+from bacpack.split.environment import import_load, import_memory, import_register, import_table, registers_in
 from bacpack.split.fingerprint import Blob
-from bacpack.split.resolve import DirectCall, LateCall, Operand, Plan, ResolvedFunction, SlotRead
+from bacpack.split.resolve import DirectCall, LateCall, Operand, Plan, ResolvedFunction, Slot, SlotRead
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
-from bacpack.wasm.types import FUNCREF, I32, Element, Global, Mode, Table
+from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 
 #: Names of a module's own exports; those of its functions are numbers in base 36.
 SET_SLOTS, PLACE, LATE_TABLE = "S", "P", "T"
@@ -24,8 +24,10 @@ PLACE_TYPE = FuncType((I32, I32, I32), ())
 
 _NOTHING = FuncType((), ())
 _CALLS = (scan.CALL, scan.RETURN_CALL)
-_STACK_POINTER_INDEX = 0
 _PROGRAM_TABLE, _LATE_TABLE_INDEX = 0, 1
+#: How a constant of each type is written, and the instruction that adds two.
+_CONSTANT = {I32: writer.i32_const, I64: writer.i64_const}
+_ADD = {I32: b"\x6a", I64: b"\x7c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,17 @@ class Provider:
     exported: dict[int, str]
 
 
-def slot_setters(slots: int) -> list[tuple[str, FuncType]]:
-    """Names and types of the functions that set `slots` slots, each the next ones in order."""
-    sizes = [min(SLOTS_PER_CALL, slots - first) for first in range(0, slots, SLOTS_PER_CALL)]
-    return [(f"{SET_SLOTS}{number}", FuncType((I32,) * size, ())) for number, size in enumerate(sizes)]
+def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, FuncType]]:
+    """Names and types of the functions that set `slots`, each the next ones in order."""
+    parts = [slots[first : first + SLOTS_PER_CALL] for first in range(0, len(slots), SLOTS_PER_CALL)]
+    return [
+        (f"{SET_SLOTS}{number}", FuncType(tuple(slot.type for slot in part), ())) for number, part in enumerate(parts)
+    ]
+
+
+def constant(type_: bytes, value: int) -> bytes:
+    """The instruction that gives a constant."""
+    return _CONSTANT[type_](value)
 
 
 def export_names(wanted: Wanted) -> dict[int, str]:
@@ -101,6 +110,11 @@ class _SharedWriter:
         self._lower = lower
         self._types = Types()
         self._closed: dict[int, _Closed] = {}
+        used = 0
+        for function in self._plan.functions:
+            used |= blobs[function.blob].functions[function.index].registers
+        # Global indices: registers of the environment, then slots.
+        self._registers = {register: number for number, register in enumerate(registers_in(used))}
         called = {
             (operand.module, operand.index)
             for function in self._plan.functions
@@ -116,7 +130,7 @@ class _SharedWriter:
         load = import_load(self._environment, types[_NOTHING])
         imports = [load, *self._function_imports()]
         imports += import_memory(self._environment), import_table(self._environment)
-        imports.append(import_stack_pointer(self._environment))
+        imports += [import_register(self._environment, register) for register in self._registers]
 
         own_types = [types[function_type(self._blobs, function)] for function in plan.functions]
         codes = [self._code(function) for function in plan.functions]
@@ -124,8 +138,8 @@ class _SharedWriter:
             Export(name, Kind.FUNCTION, self._first_own + position)
             for position, name in export_names(self._wanted).items()
         ]
-        next_slot = _STACK_POINTER_INDEX + 1
-        for name, type_ in slot_setters(len(plan.slots)):
+        next_slot = len(self._registers)
+        for name, type_ in slot_setters(plan.slots):
             exports.append(Export(name, Kind.FUNCTION, self._first_own + len(codes)))
             own_types.append(types[type_])
             codes.append(_setter(next_slot, len(type_.params)))
@@ -144,13 +158,16 @@ class _SharedWriter:
         if plan.late:
             exports.append(Export(LATE_TABLE, Kind.TABLE, _LATE_TABLE_INDEX))
             tables.append(Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late)))))
-        slot = writer.global_(Global(GlobalType(I32, mutable=True), writer.i32_const(0) + writer.END))
+        slots = [
+            writer.global_(Global(GlobalType(slot.type, mutable=True), constant(slot.type, 0) + writer.END))
+            for slot in plan.slots
+        ]
         content = {
             SectionId.TYPE: types.section(),
             SectionId.IMPORT: writer.vector(map(writer.import_, imports)),
             SectionId.FUNCTION: writer.vector(map(encode_unsigned, own_types)),
             SectionId.TABLE: writer.vector(map(writer.table, tables)) if tables else b"",
-            SectionId.GLOBAL: writer.vector([slot] * len(plan.slots)) if plan.slots else b"",
+            SectionId.GLOBAL: writer.vector(slots) if slots else b"",
             SectionId.EXPORT: writer.vector(map(writer.export, exports)),
             SectionId.ELEMENT: writer.vector(map(writer.element, elements)) if elements else b"",
             SectionId.CODE: writer.vector(map(writer.sized, codes)),
@@ -167,14 +184,17 @@ class _SharedWriter:
 
     def _code(self, function: ResolvedFunction) -> bytes:
         """The function's code with everything open filled in for this module."""
-        module = self._blobs[function.blob].module
+        blob = self._blobs[function.blob]
+        module = blob.module
         locals_, runs, opened = cut(module, module.bodies[function.index])
-        closed = self._closed.setdefault(function.blob, _Closed(module, self._types))
+        closed = self._closed.get(function.blob)
+        if closed is None:
+            closed = self._closed[function.blob] = _Closed(blob, self._types, self._registers)
         operands = iter(function.operands)
         written: list[bytes] = []
         for instruction in opened:
             opcode = instruction[0]
-            if opcode == scan.I32_CONST:
+            if opcode in (scan.I32_CONST, scan.I64_CONST):
                 operand = next(operands)
                 written.append(closed[instruction] if operand is None else self._read_slot(operand))
             elif opcode in _CALLS:
@@ -197,20 +217,22 @@ class _SharedWriter:
         call = bytes([indirect]) + encode_unsigned(type_) + encode_unsigned(_LATE_TABLE_INDEX)
         return writer.i32_const(operand.entry) + call
 
-    @staticmethod
-    def _read_slot(operand: Operand) -> bytes:
+    def _read_slot(self, operand: Operand) -> bytes:
         assert isinstance(operand, SlotRead)
-        read = b"\x23" + encode_unsigned(_STACK_POINTER_INDEX + 1 + operand.slot)
-        return read + writer.i32_const(operand.add) + b"\x6a" if operand.add else read
+        type_ = self._plan.slots[operand.slot].type
+        read = b"\x23" + encode_unsigned(len(self._registers) + operand.slot)
+        return read + constant(type_, operand.add) + _ADD[type_] if operand.add else read
 
 
 class _Closed(dict[bytes, bytes]):
     """What becomes of the open instructions of one blob that mean the same in all, worked out once for equal bytes."""
 
-    def __init__(self, module: Module, types: Types) -> None:
+    def __init__(self, blob: Blob, types: Types, registers: dict[int, int]) -> None:
         super().__init__()
-        self._module = module
+        self._blob = blob
+        self._module = blob.module
         self._types = types
+        self._registers = registers
 
     def __missing__(self, instruction: bytes) -> bytes:
         written = self[instruction] = self._write(instruction)
@@ -220,11 +242,14 @@ class _Closed(dict[bytes, bytes]):
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
             return writer.i32_const(decode_signed(instruction, 1)[0])
+        if opcode == scan.I64_CONST:
+            return writer.i64_const(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT):
             type_ = self._types[self._module.function_type(decode_unsigned(instruction, 1)[0])]
             return bytes([opcode]) + encode_unsigned(type_) + encode_unsigned(_PROGRAM_TABLE)
         if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
-            return bytes([opcode, _STACK_POINTER_INDEX])
+            register = self._blob.registers[decode_unsigned(instruction, 1)[0]]
+            return bytes([opcode]) + encode_unsigned(self._registers[register])
         if opcode == scan.MEMORY_GROW:
             return instruction
         # What is left in a function that has a shape is a block with a function type.

@@ -35,9 +35,9 @@ def set_global(index: int, init: bytes) -> bytes:
     return init[: -len(END)] + b"\x24" + encode_unsigned(index)
 
 
-def set_slots(setter: int, values: Iterable[int]) -> bytes:
-    """Call a slot setter with `values`."""
-    return b"".join(map(i32_const, values)) + call(setter)
+def set_slots(setter: int, values: Iterable[bytes]) -> bytes:
+    """Call a slot setter with `values`, which are constants."""
+    return b"".join(values) + call(setter)
 
 
 @dataclass(frozen=True, slots=True)

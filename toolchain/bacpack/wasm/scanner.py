@@ -21,7 +21,7 @@ _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 #: Branch tables of up to so many targets are part of the expression; for each one more it takes longer to compile.
 _LONGEST_TABLE = 40
 
-# Immediates that mean the same in any module. An i32 constant of one byte is taken as such too: addresses are larger.
+# Immediates that mean the same in any module. A constant of one byte is taken as such too: addresses are larger.
 # An offset of five bytes is one that a linker padded: an address.
 _CLOSED = {
     "label": _LEB,
@@ -33,7 +33,7 @@ _CLOSED = {
     "types": rb"\x01[\x69-\x74\x7b-\x7f]",
     "memarg": rb"[\x00-\x3f][\x80-\xff]{0,3}+[\x00-\x7f]",
     "i32": rb"[\x00-\x7f]",
-    "i64": _LEB,
+    "i64": rb"[\x00-\x7f]",
     "f32": rb".{4}",
     "f64": rb".{8}",
     "v128": rb".{16}",
@@ -52,6 +52,7 @@ _OPEN = {
     "field": _LEB,
     "count": _LEB,
     "i32": _LONG_LEB,
+    "i64": _LONG_LEB,
     "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
     "block": rb"(?![\x63\x64])" + _LEB,  # not a reference type, whose heap type follows
 }
@@ -67,7 +68,8 @@ _LOCALS = [re.compile(rb".(?:[\x00-\x7f][\x69-\x74\x7b-\x7f]){%d}" % groups, re.
 
 BR_TABLE = 0x0E
 CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
-GLOBAL_GET, GLOBAL_SET, I32_CONST, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0x41, 0xD2, 0x40
+GLOBAL_GET, GLOBAL_SET, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0xD2, 0x40
+I32_CONST, I64_CONST = 0x41, 0x42
 
 
 def _alternatives(patterns: dict[tuple[str, ...], bytes], rows: list[Opcode]) -> list[bytes]:

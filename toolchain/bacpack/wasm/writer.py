@@ -140,6 +140,11 @@ def i32_const(value: int) -> bytes:
     return b"\x41" + encode_signed(value - (1 << 32) if value >= 1 << 31 else value)
 
 
+def i64_const(value: int) -> bytes:
+    """The instruction `i64.const`, likewise."""
+    return b"\x42" + encode_signed(value - (1 << 64) if value >= 1 << 63 else value)
+
+
 def module(sections: Iterable[bytes]) -> bytes:
     """A whole module of encoded sections."""
     return MAGIC + CORE_VERSION + b"".join(sections)
