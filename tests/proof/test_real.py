@@ -155,7 +155,9 @@ def test_no_data_can_be_cut_short(rust: Release) -> None:
         size, _ = decode_signed(code[place - 1], 1)
         longer = [*code]
         longer[place - 1] = writer.i32_const(size + 1)
-        assert "traps when it is instantiated" in rust.refused(NAME, edits.with_code(remainder, position, longer))
+        refused = rust.refused(NAME, edits.with_code(remainder, position, longer))
+        # What is copied beyond one content is the next one's, and after the last nothing.
+        assert ("traps when it is instantiated" if place == copies[-1] else "memory 0 of the blob holds") in refused
         moved = [*code]
         moved[place - 3] = writer.i32_const(decode_signed(code[place - 3], 1)[0] + 1)
         assert "holds at address" in rust.refused(NAME, edits.with_code(remainder, position, moved))

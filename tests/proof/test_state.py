@@ -216,7 +216,7 @@ def test_extended_constants_count_as_what_they_are() -> None:
         ),
         ("i32.const 1 call 0 drop", "the function called has results or locals"),
         ("call 2", "the start function of the remainder does more than can be followed"),
-        ("global.get 0 memory.grow " + GROW_MEMORY.split("grow ")[1], "by a count that is not a constant"),
+        ("global.get 0 memory.grow " + GROW_MEMORY.split("grow ")[1], "on a number that is not a constant"),
         ("i32.const 70000 memory.grow " + GROW_MEMORY.split("grow ")[1], "the memory cannot grow by 70000 pages"),
     ],
 )

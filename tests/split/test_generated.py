@@ -13,8 +13,10 @@ import soak
 from bacpack.proof import Prover
 from bacpack.split.environment import environment
 from bacpack.split.fingerprint import Blob, fingerprint
+from bacpack.split.image import image
 from bacpack.split.match import SharedFunction, match
 from bacpack.split.partition import Group
+from bacpack.split.pieces import share_data
 from bacpack.split.pipeline import link
 from bacpack.wasm import Kind, Module
 from differential.harness import cid_of
@@ -91,15 +93,15 @@ def paired_by_chance(blobs: Sequence[Blob], chance: random.Random) -> list[Share
     return [function for function in shared if function.members]
 
 
-def grouped_by_chance(functions: Sequence[SharedFunction], chance: random.Random) -> list[Group]:
+def grouped_by_chance(functions: Sequence[SharedFunction], chance: random.Random) -> list[Group[SharedFunction]]:
     """Shared functions may go to any modules, or stay where they are."""
-    groups = [Group(0) for _ in range(chance.randint(1, 4))]
+    groups: list[Group[SharedFunction]] = [Group(0) for _ in range(chance.randint(1, 4))]
     for function in functions:
         if chance.random() < 0.9:
             group = chance.choice(groups)
-            group.functions.append(function)
+            group.items.append(function)
             group.users |= function.users
-    return [group for group in groups if group.functions]
+    return [group for group in groups if group.items]
 
 
 def compare(seed: int, host: Path, options: tuple[str, ...]) -> None:
@@ -110,7 +112,9 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> None:
     assert not any(map(invalid_because, programs))
     blobs = [fingerprint(Module.parse(program)) for program in programs]
     shared = match(blobs) if chance.random() < 0.5 else paired_by_chance(blobs, chance)
-    modules, remainders = link(blobs, grouped_by_chance(shared, chance))
+    images = [image(blob) for blob in blobs]
+    linked = link(blobs, grouped_by_chance(shared, chance), images, share_data(images))
+    modules, remainders = [*linked.modules, *linked.data], linked.remainders
     for output in (*modules, *remainders):
         assert not (reason := invalid_because(output)), reason
     by_cid = {cid_of(output): output for output in (environment(), *modules)}

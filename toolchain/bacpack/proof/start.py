@@ -1,7 +1,8 @@
 """Carrying out a remainder's start function up to where it calls the blob's own.
 
 Only straight lines are understood: constants, parameters, globals, growing with a trap on failure, copying and dropping
-segments, and calls of functions that are such lines themselves. Anything else means that the split is not accepted.
+segments, parts that are skipped when a constant is zero, and calls of functions that are such lines themselves or walk
+a chain of words. Anything else means that the split is not accepted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
+from bacpack.proof.chain import Walk, find_walk, walk
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.state import StartTrapError, State, Value, combine, literal
 from bacpack.proof.unit import Instruction, type_bytes
@@ -21,8 +23,9 @@ _CONSTANTS = frozenset(
     ("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "global.get")
 )
 _ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
+_VOID = -64
 #: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
-_TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [-64]), ("unreachable", []), ("end", [])]
+_TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [_VOID]), ("unreachable", []), ("end", [])]
 #: The type of a function without parameters and results.
 _NOTHING = type_bytes(FuncType((), ()))
 #: Far above what a start function does; without limits, calls that double at each level would never end.
@@ -63,6 +66,7 @@ class _Runner:
         self._steps = 0
         self._depth = 0
         self._lines: dict[Address, tuple[Instance, int, list[Instruction]]] = {}
+        self._walks: dict[Address, tuple[Instance, Walk]] = {}
 
     def run(self, instance: Instance, instructions: Sequence[Instruction], parameters: Sequence[Value]) -> None:
         """Carry out a function's instructions; it returns nothing."""
@@ -70,7 +74,7 @@ class _Runner:
         if self._steps > _MOST_STEPS or self._depth > _DEEPEST_CALL:
             raise not_equivalent("the start function of the remainder does more than can be followed")
         stack: list[Value] = []
-        position = 0
+        position = open_ = 0
         while position < len(instructions) - 1:
             instruction = instructions[position]
             position += 1
@@ -85,6 +89,13 @@ class _Runner:
                     _not_understood(instance, instruction, "its failure is not turned into a trap")
                 position += 5
                 self._grow(instance, instruction, stack)
+            elif name == "if" and instruction[1] == [_VOID]:
+                if not _number(_pop(stack)):
+                    position = _after_end(instance, instructions, position)
+                else:
+                    open_ += 1
+            elif name == "end" and open_:
+                open_ -= 1
             elif name in _ARITHMETIC:
                 second, first = _pop(stack), _pop(stack)
                 stack.append(combine(combine(first, second), ((name, 0),)))
@@ -118,6 +129,11 @@ class _Runner:
 
     def _call(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         function = instance.address(Kind.FUNCTION, instruction[1][0])
+        if function in self._walks or self._is_walk(function):
+            owner, how = self._walks[function]
+            distance, at = _number(_pop(stack)), _number(_pop(stack))
+            walk(self._state, owner.address(Kind.MEMORY, 0), at, distance, how)
+            return
         if function not in self._lines:
             self._lines[function] = self._line(instance, instruction, function)
         callee, parameters, instructions = self._lines[function]
@@ -129,6 +145,15 @@ class _Runner:
         self._depth += 1
         self.run(callee, instructions, given)
         self._depth -= 1
+
+    def _is_walk(self, function: Address) -> bool:
+        """Whether a function walks a chain of words; what it does with them is noted."""
+        if function in self._lines or self._world.host(function):
+            return False
+        owner, index = self._world.owner(function)
+        if how := find_walk(owner.unit, index):
+            self._walks[function] = owner, how
+        return how is not None
 
     def _line(
         self, instance: Instance, instruction: Instruction, function: Address
@@ -160,6 +185,17 @@ class _Runner:
         return segment[first : first + count]
 
 
+def _after_end(instance: Instance, instructions: Sequence[Instruction], position: int) -> int:
+    """Where what follows an `if` ends, which stands before `position` and has no `else`."""
+    depth = 1
+    while depth:
+        if position >= len(instructions) - 1 or instructions[position][0].name in ("else", "block", "loop"):
+            _not_understood(instance, instructions[min(position, len(instructions) - 1)], "it is within an `if`")
+        depth += (instructions[position][0].name == "if") - (instructions[position][0].name == "end")
+        position += 1
+    return position
+
+
 def _pop(stack: list[Value]) -> Value:
     if not stack:
         raise not_equivalent("the start function takes a value that is not there")
@@ -169,7 +205,7 @@ def _pop(stack: list[Value]) -> Value:
 def _number(value: Value) -> int:
     number = literal(value)
     if number is None:
-        raise not_equivalent("the start function copies or grows by a count that is not a constant")
+        raise not_equivalent("the start function depends on a number that is not a constant")
     return number
 
 

@@ -67,6 +67,10 @@ class Memory:
                 return chunk * _CHUNK + next(at for at in range(_CHUNK) if ours[at] != theirs[at])
         return None
 
+    def read(self, address: int, size: int) -> bytes:
+        """The bytes at an address, which are all within the memory."""
+        return bytes(self.byte(at) for at in range(address, address + size))
+
     def byte(self, address: int) -> int:
         """The byte at an address."""
         chunk, offset = divmod(address, _CHUNK)

@@ -38,15 +38,15 @@ _WRITTEN_OUT = re.compile(r"(?:^|[\s<])([A-Za-z_]\w*)::")
 _MAIN = re.compile(r"(?:^_R.*4main(?:B\w*_)?$)|(?:^_ZN\d+\w+4main17h)|(?:^\w+::main(?:::h[0-9a-f]{16})?$)")
 
 
-def group_by_name(blob: Blob, names: Mapping[int, str]) -> list[tuple[str, Group]]:
+def group_by_name(blob: Blob, names: Mapping[int, str]) -> list[tuple[str, Group[SharedFunction]]]:
     """Group the functions of `blob` by library, lowest first; `names` are those of functions, by index."""
     own = {library(name) for name in names.values() if _MAIN.match(name)} - {None, *_LAYERS}
-    groups: dict[str, Group] = {}
+    groups: dict[str, Group[SharedFunction]] = {}
     for position, function in enumerate(blob.functions):
         origin = library(names.get(blob.imported_functions + position, ""))
         if function.shape is not None and origin is not None and origin not in own:
             group = groups.setdefault(origin, Group(users=1))
-            group.functions.append(SharedFunction({0: position}))
+            group.items.append(SharedFunction({0: position}))
             group.size += function.size
     large = [(origin, group) for origin, group in groups.items() if group.size >= _LEAST_BYTES]
     return sorted(large, key=lambda entry: (_layer(entry[0]), entry[0]))

@@ -1,43 +1,37 @@
-"""The data segments of a remainder."""
+"""The data that a remainder holds itself: what no data module writes."""
 
 from __future__ import annotations
 
-from bacpack.split.elements import constant_offset
-from bacpack.wasm import Module
-from bacpack.wasm.types import Data, Mode
+import re
+from collections.abc import Iterable, Iterator
 
-#: Size of a memory page.
-PAGE_BYTES = 65_536
-#: Segments with a gap of at most so many bytes are joined: copying another one takes more.
-_LARGEST_GAP = 12
+from bacpack.split.image import Image
+
+#: Bytes that differ, over gaps so small that copying them costs less than another copy.
+_DIFFERENCE = re.compile(rb"[^\0]+(?:\0{1,12}[^\0]+)*")
+#: So many bytes are compared at a time.
+_BLOCK = 1 << 16
 
 
-def merged_data(module: Module, *, keep_numbers: bool) -> list[tuple[Data, bytes]]:
-    """The data segments and their contents, neighbours joined over small gaps unless their numbers must be kept.
+def own_data(image: Image, written: Iterable[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Addresses and bytes that turn a memory of zeros, into which others were `written` in order, into `image`.
 
-    A gap is filled with zeros, which is what a memory holds that nobody wrote to: so a segment is joined only to one
-    that reaches further than all before it, and only where both certainly fit.
+    All that is written lies within the image's memory.
     """
-    joined: list[tuple[Data, bytearray]] = []
-    size = module.memories[0].minimum * PAGE_BYTES if module.memories else 0
-    highest: int | None = 0  # up to where memory may have been written; None once that is not known
-    joinable = False
-    for data in module.data_segments:
-        content = module.data[data.start : data.end]
-        if data.mode == Mode.PASSIVE or data.memory:
-            joined.append((data, bytearray(content)))
-            joinable = False
-            continue
-        offset = constant_offset(data.offset)
-        end = None if offset is None or offset + len(content) > size else offset + len(content)
-        if end is None or offset is None or highest is None:
-            joined.append((data, bytearray(content)))
-            highest, joinable = None, False
-            continue
-        if joinable and 0 <= offset - highest <= _LARGEST_GAP:
-            joined[-1][1].extend(bytes(offset - highest) + content)
-        else:
-            joined.append((data, bytearray(content)))
-        joinable = end >= highest and not keep_numbers
-        highest = max(highest, end)
-    return [(data, bytes(content)) for data, content in joined]
+    places = list(written)
+    start = min([image.start, *(address for address, _ in places)])
+    end = max([image.start + len(image.content), *(address + len(content) for address, content in places)])
+    wanted = bytes(image.start - start) + image.content
+    wanted += bytes(end - start - len(wanted))
+    memory = bytearray(end - start)
+    for address, content in places:
+        memory[address - start : address - start + len(content)] = content
+    difference = b"".join(_differences(wanted, bytes(memory)))
+    return [(start + found.start(), wanted[found.start() : found.end()]) for found in _DIFFERENCE.finditer(difference)]
+
+
+def _differences(content: bytes, other: bytes) -> Iterator[bytes]:
+    """The bytewise difference of two contents of the same size: zero where they are equal."""
+    for first in range(0, len(content), _BLOCK):
+        mine, theirs = content[first : first + _BLOCK], other[first : first + _BLOCK]
+        yield (int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")).to_bytes(len(mine), "little")

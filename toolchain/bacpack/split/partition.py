@@ -1,19 +1,20 @@
-"""Third stage: which shared functions go together into one module.
+"""Third stage: which shared functions, or pieces of data, go together into one module.
 
 The objective, in bytes, is the sum over modules of
 
     size + MODULE_COST + users * IMPORT_COST + FETCH_WEIGHT * users * size
 
-that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Functions
-start grouped by the exact set of blobs that use them, so that nobody fetches a function it lacks; small groups then
-merge where that lowers the sum, or stay behind in the remainders where even that does not pay.
+that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Items start
+grouped by the exact set of blobs that use them, so that nobody fetches what it lacks; small groups then merge where
+that lowers the sum, or stay behind in the remainders where even that does not pay.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from bacpack.split.fingerprint import Blob
 from bacpack.split.match import SharedFunction
@@ -28,40 +29,56 @@ FETCH_WEIGHT = 0.02
 MAX_CODE_BYTES = 960_000
 
 
+class Shareable(Protocol):
+    """A function or a piece of data."""
+
+    @property
+    def users(self) -> int:
+        """The blobs that have it, as a set of bits."""
+
+
+T = TypeVar("T", bound=Shareable)
+
+
 @dataclass(slots=True)
-class Group:
-    """Shared functions that become one module."""
+class Group(Generic[T]):
+    """What becomes one module."""
 
-    #: The blobs that use at least one of them, as a set of bits.
+    #: The blobs that use at least one of its items, as a set of bits.
     users: int
-    #: Size of their code in bytes.
+    #: Size of the items in bytes.
     size: int = 0
-    functions: list[SharedFunction] = field(default_factory=list)
+    items: list[T] = field(default_factory=list)
 
 
-def partition(blobs: Sequence[Blob], shared: Sequence[SharedFunction]) -> list[Group]:
+def partition(blobs: Sequence[Blob], shared: Sequence[SharedFunction]) -> list[Group[SharedFunction]]:
     """Group `shared` into modules, those with most users first; functions in none stay in the remainders."""
-    by_users: dict[int, Group] = {}
-    for function in shared:
-        group = by_users.setdefault(function.users, Group(function.users))
-        group.functions.append(function)
-        group.size += _size(blobs, function)
-    groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
-    groups = [group for group in groups if _gain(group) > 0]
-    groups.sort(key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+    groups = group_by_users((function, _size(blobs, function)) for function in shared)
     return [part for group in groups for part in chunks(blobs, group)]
 
 
-def chunks(blobs: Sequence[Blob], group: Group) -> list[Group]:
+def group_by_users(items: Iterable[tuple[T, int]]) -> list[Group[T]]:
+    """Group items, given with their sizes, as the objective says, those with most users first."""
+    by_users: dict[int, Group[T]] = {}
+    for item, size in items:
+        group = by_users.setdefault(item.users, Group(item.users))
+        group.items.append(item)
+        group.size += size
+    groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
+    groups = [group for group in groups if _gain(group) > 0]
+    return sorted(groups, key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+
+
+def chunks(blobs: Sequence[Blob], group: Group[SharedFunction]) -> list[Group[SharedFunction]]:
     """Cut a group that is too large for one block, callees before callers, so that most calls go to lower parts."""
     if group.size <= MAX_CODE_BYTES:
         return [group]
-    parts = [Group(group.users)]
-    for function in _callees_first(blobs, group.functions):
+    parts: list[Group[SharedFunction]] = [Group(group.users)]
+    for function in _callees_first(blobs, group.items):
         size = _size(blobs, function)
-        if parts[-1].size + size > MAX_CODE_BYTES and parts[-1].functions:
+        if parts[-1].size + size > MAX_CODE_BYTES and parts[-1].items:
             parts.append(Group(group.users))
-        parts[-1].functions.append(function)
+        parts[-1].items.append(function)
         parts[-1].size += size
     return parts
 
@@ -97,18 +114,18 @@ def _cost(users: int, size: int) -> float:
     return size + MODULE_COST + count * IMPORT_COST + FETCH_WEIGHT * count * size
 
 
-def _gain(group: Group) -> float:
-    """What the module saves against a copy of each function in the remainder of each of its users."""
+def _gain(group: Group[T]) -> float:
+    """What the module saves against a copy of each item in the remainder of each of its users."""
     copies: dict[int, int] = defaultdict(int)
-    for function in group.functions:
-        copies[function.users] += 1
-    kept = group.size * sum(users.bit_count() * n for users, n in copies.items()) / len(group.functions)
+    for item in group.items:
+        copies[item.users] += 1
+    kept = group.size * sum(users.bit_count() * n for users, n in copies.items()) / len(group.items)
     return kept - (_cost(group.users, group.size) - FETCH_WEIGHT * group.users.bit_count() * group.size)
 
 
-def _merge(groups: list[Group]) -> list[Group]:
+def _merge(groups: list[Group[T]]) -> list[Group[T]]:
     """Merge each group, smallest first, into the one where the sum falls most, as long as it falls."""
-    merged: list[Group] = []
+    merged: list[Group[T]] = []
     while groups:
         small = groups.pop(0)
         best, saving = None, 0.0
@@ -124,5 +141,5 @@ def _merge(groups: list[Group]) -> list[Group]:
             continue
         best.users |= small.users
         best.size += small.size
-        best.functions += small.functions
+        best.items += small.items
     return merged

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.manifest import ModuleKind
 from bacpack.split.by_name import group_by_name
+from bacpack.split.data_module import write_data_module
 from bacpack.split.demand import demand, wanted
 from bacpack.split.environment import environment
 from bacpack.split.fingerprint import Blob, fingerprint
-from bacpack.split.match import match
+from bacpack.split.image import Image, image
+from bacpack.split.match import SharedFunction, match
 from bacpack.split.partition import Group, chunks, partition
+from bacpack.split.pieces import DataPlan, share_data
 from bacpack.split.refuse import refuse_unsound
-from bacpack.split.remainder import Shared, write_remainder
+from bacpack.split.remainder import Shared, SharedData, write_remainder
 from bacpack.split.resolve import resolve
 from bacpack.split.shared import Provider, export_names, write_shared
 from bacpack.split.workers import in_workers
@@ -92,19 +96,23 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     show("comparing programs")
     groups = _groups(blobs)
     show("writing modules")
-    modules, remainders = link(blobs, groups)
-    if len(distinct) > 1 and _total(modules) + _total(remainders) >= _total([entry.data for _, entry in distinct]):
-        groups, modules = [], []
+    images = [image(blob) for blob in blobs]
+    linked = link(blobs, groups, images, share_data(images) if len(blobs) > 1 else [])
+    if len(distinct) > 1 and linked.size >= sum(len(entry.data) for _, entry in distinct):
+        linked = Linked([], [], [], [False] * len(blobs))
     outputs = {}
-    for data in (environment(), *modules):
-        kind: ModuleKind = "environment" if data == environment() else "shared"
-        cid = str(cid_of_bytes(data))
-        outputs[cid] = OutputModule(cid, data, kind, _namespaces(data))
+    kinds: list[tuple[ModuleKind, list[bytes]]] = [
+        ("environment", [environment()]),
+        ("shared", linked.modules),
+        ("data", linked.data),
+    ]
+    for kind, modules in kinds:
+        for data in modules:
+            cid = str(cid_of_bytes(data))
+            outputs[cid] = OutputModule(cid, data, kind, _namespaces(data))
     split_blobs = {}
-    for (digest, entry), blob, remainder, shares in zip(
-        distinct, blobs, remainders, _sharing(blobs, groups), strict=True
-    ):
-        data = remainder if shares else entry.data
+    for position, ((digest, entry), blob) in enumerate(zip(distinct, blobs, strict=True)):
+        data = linked.remainders[position] if linked.shares[position] else entry.data
         imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
         split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports)
     apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
@@ -113,44 +121,60 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed})
 
 
-def link(blobs: Sequence[Blob], groups: Sequence[Group]) -> tuple[list[bytes], list[bytes]]:
-    """Write the shared modules for `groups`, lowest first, and the remainder of each blob."""
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The bytes of all modules, and for each blob its remainder and whether it shares anything at all."""
+
+    modules: list[bytes]
+    data: list[bytes]
+    remainders: list[bytes]
+    shares: list[bool]
+
+    @property
+    def size(self) -> int:
+        """Of everything together, in bytes."""
+        return sum(map(len, chain(self.modules, self.data, self.remainders)))
+
+
+def link(
+    blobs: Sequence[Blob],
+    groups: Sequence[Group[SharedFunction]],
+    images: Sequence[Image | None],
+    data_plans: Sequence[DataPlan],
+) -> Linked:
+    """Write the shared modules for `groups`, lowest first, the data modules, and the remainder of each blob."""
     plan = resolve(blobs, groups)
     demands = demand(plan, blobs)
     wants = wanted(plan, demands)
     namespace = str(cid_of_bytes(environment()))
-    written: list[bytes] = []
+    modules: list[bytes] = []
     shared: list[Shared] = []
     for number, (module, want) in enumerate(zip(plan.modules, wants, strict=True)):
         data = write_shared(plan, number, want, blobs, namespace, [entry.provider for entry in shared])
         provider = Provider(str(cid_of_bytes(data)), export_names(want))
         placed = {position: place for place, position in enumerate(want.placed)}
         shared.append(Shared(module, provider, placed))
-        written.append(data)
+        modules.append(data)
+    data_modules = [write_data_module(entry, namespace) for entry in data_plans]
+    shared_data = [
+        SharedData(entry, str(cid_of_bytes(data))) for entry, data in zip(data_plans, data_modules, strict=True)
+    ]
     remainders = [
-        write_remainder(plan, position, blob, demands[position], shared, namespace)
+        write_remainder(plan, position, blob, demands[position], shared, namespace, images[position], shared_data)
         for position, blob in enumerate(blobs)
     ]
-    return written, remainders
+    shares = [
+        bool(homes) or any(entry.is_used_by(position) for entry in data_plans)
+        for position, homes in enumerate(plan.homes)
+    ]
+    return Linked(modules, data_modules, remainders, shares)
 
 
-def _groups(blobs: Sequence[Blob]) -> list[Group]:
+def _groups(blobs: Sequence[Blob]) -> list[Group[SharedFunction]]:
     if len(blobs) > 1:
         return partition(blobs, match(blobs))
     _, names = read_names(blobs[0].module)
     return [part for _, group in group_by_name(blobs[0], names) for part in chunks(blobs, group)]
-
-
-def _total(outputs: Sequence[bytes]) -> int:
-    return sum(map(len, outputs))
-
-
-def _sharing(blobs: Sequence[Blob], groups: Sequence[Group]) -> list[bool]:
-    """For each blob, whether it uses a shared module at all."""
-    users = 0
-    for group in groups:
-        users |= group.users
-    return [bool(users >> position & 1) for position in range(len(blobs))]
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:

@@ -13,19 +13,22 @@ from itertools import chain
 
 from bacpack.split import start
 from bacpack.split.canonical import cut
-from bacpack.split.data import merged_data
+from bacpack.split.data import own_data
+from bacpack.split.data_module import LOAD_DATA, load_type
 from bacpack.split.demand import Demand
 from bacpack.split.elements import constant_offset, is_placeable, referenced_function
 from bacpack.split.environment import import_load, import_memory, import_register, import_table
 from bacpack.split.fingerprint import Blob
+from bacpack.split.image import Image
 from bacpack.split.numbering import Instructions, Numbers, extended
+from bacpack.split.pieces import DataPlan
 from bacpack.split.resolve import Plan, SharedPlan
 from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, constant, slot_setters
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import FUNCREF, Element, Global, Mode, Section
+from bacpack.wasm.types import FUNCREF, Data, Element, Global, Mode, Section
 
 _NOTHING = FuncType((), ())
 
@@ -45,11 +48,30 @@ class Shared:
     placed: dict[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class SharedData:
+    """A data module as a remainder sees it."""
+
+    plan: DataPlan
+    namespace: str
+
+
 def write_remainder(
-    plan: Plan, position: int, blob: Blob, demand: Demand, shared: Sequence[Shared], environment: str
+    plan: Plan,
+    position: int,
+    blob: Blob,
+    demand: Demand,
+    shared: Sequence[Shared],
+    environment: str,
+    image: Image | None = None,
+    data: Sequence[SharedData] = (),
 ) -> bytes:
-    """Return the bytes of the remainder of `blob`, the one at `position` in `plan`; `environment` is a namespace."""
-    return _RemainderWriter(plan, position, blob, demand, shared).write(environment)
+    """Return the bytes of the remainder of `blob`, the one at `position` in `plan`; `environment` is a namespace.
+
+    `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules.
+    """
+    used = [entry for entry in data if entry.plan.is_used_by(position)]
+    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, image, used)
 
 
 class _RemainderWriter:
@@ -69,10 +91,11 @@ class _RemainderWriter:
         self._instructions = Instructions(self._numbers)
         self._elements: list[Element] = []
 
-    def write(self, environment: str) -> bytes:
+    def write(self, environment: str, image: Image | None, shared_data: Sequence[SharedData]) -> bytes:
         module, numbers = self._module, self._numbers
         self._import_environment(environment)
         init = self._import_shared()
+        load_steps = [self._load_data(entry) for entry in shared_data]
         for index in self._demand.kept:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
@@ -82,8 +105,12 @@ class _RemainderWriter:
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
         steps = [self._grow(), *init, self._fill_late_tables(), self._fill_table()]
-        data, data_steps = self._data()
-        steps.append(data_steps)
+        if image is None:
+            data, data_steps = self._data()
+        else:
+            written = chain.from_iterable(entry.plan.written(self._position) for entry in shared_data)
+            data, data_steps = self._own_data(own_data(image, written))
+        steps += [*load_steps, data_steps]
         if module.start is not None:
             steps.append(start.call(numbers.function(module.start)))
         first_function = numbers.add_function(numbers.types[_NOTHING], b"\0" + b"".join(steps) + writer.END)
@@ -234,12 +261,32 @@ class _RemainderWriter:
             for run in start.runs(places):
                 yield start.table_init(run, segment, 0) if number is None else start.place(run, self._place[number])
 
+    def _load_data(self, shared: SharedData) -> bytes:
+        """Import what a data module exports; return the call that loads its pieces."""
+        load = self._numbers.add_import(
+            Import(shared.namespace, LOAD_DATA, Kind.FUNCTION, self._numbers.types[load_type(shared.plan)])
+        )
+        return b"".join(map(writer.i32_const, shared.plan.arguments(self._position))) + start.call(load)
+
+    def _own_data(self, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
+        """One segment with all contents, and the instructions that copy each to its address."""
+        if not places:
+            return [], b""
+        steps: list[bytes] = []
+        first = 0
+        for address, content in places:
+            steps.append(start.memory_init(start.Run(address, first, len(content)), 0))
+            first += len(content)
+        everything = b"".join(content for _, content in places)
+        return [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), everything)], b"".join(steps)
+
     def _data(self) -> tuple[list[bytes], bytes]:
-        """The data segments, and the instructions that copy the active ones to the memory of the environment."""
+        """The blob's own segments, and the instructions that copy the active ones to the environment's memory."""
         module = self._module
         segments: list[bytes] = []
         steps: list[bytes] = []
-        for data, content in merged_data(module, keep_numbers=self._blob.names_segments):
+        for data in module.data_segments:
+            content = module.data[data.start : data.end]
             number = len(segments)
             if data.mode == Mode.PASSIVE or data.memory or not self._numbers.has_memory:
                 offset = data.offset and self._expression(data.offset)

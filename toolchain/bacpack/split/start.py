@@ -66,6 +66,11 @@ def table_init(run: Run, segment: int, table: int) -> bytes:
     return _bounds(run) + b"\xfc\x0c" + encode_unsigned(segment) + encode_unsigned(table)
 
 
+def memory_init(run: Run, segment: int) -> bytes:
+    """Copy a run of a data segment into memory 0."""
+    return _bounds(run) + b"\xfc\x08" + encode_unsigned(segment) + b"\0"
+
+
 def place(run: Run, function: int) -> bytes:
     """Have a shared module copy a run of its own functions into the program's table."""
     return _bounds(run) + call(function)
