@@ -1,0 +1,87 @@
+"""Pairs of small programs of several toolchains, whole and split; `tests/data/toolchains/README.md` says how built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from differential.conftest import Comparison, split_once
+from differential.harness import Case, Host, Outcome, call
+
+DATA = Path(__file__).parents[1] / "data" / "toolchains"
+NUMBERS = b"12 7 7 0 12 99 7"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Give a text to a library byte by byte, then call its `run` with each number."""
+
+    text: bytes
+    numbers: Sequence[int]
+
+    def __call__(self, store: wasmtime.Store, instance: wasmtime.Instance) -> object:
+        for byte in self.text:
+            call(store, instance, "give", byte)
+        return [call(store, instance, "run", number) for number in self.numbers]
+
+
+def drive(text: bytes, *numbers: int) -> Case:
+    return Case(drive=Calls(text, numbers))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two programs, what they are given, and how much of their size a split may keep at most."""
+
+    folder: str
+    cases: dict[str, list[Case]]
+    at_most: float
+
+
+C = Pair(
+    "c",
+    {
+        "words": [Case(["2"], b"a b A c"), Case(stdin=b""), Case(["0"], b"a"), Case(stdin=b"word " * 3000)],
+        "sums": [Case(stdin=b"x 5\ny 0x10\nx -2\n"), Case(stdin=b"x"), Case(), Case(["--abort"], b"x 1")],
+    },
+    0.90,
+)
+CPP = Pair(
+    "cpp",
+    {
+        "shapes": [Case(stdin=b"circle 2\nbox 2 3\nbox 9 9\n"), Case(stdin=b"circle\n"), Case()],
+        "graph": [Case(stdin=b"a b c\nb c\nc d e f\n"), Case(stdin=b"a a\n"), Case()],
+    },
+    0.90,
+)
+RUST_CASES = {
+    "one": [drive(NUMBERS, 3, 5, 0), drive("grün ÄÖ grün".encode(), 9), drive(b"", 1)],
+    "two": [drive(NUMBERS, 3, 5, 0), drive(b"12 a", 1), drive(b"99999999999999999999", 1), drive(b"", 7)],
+}
+ASSEMBLYSCRIPT = Pair(
+    "assemblyscript",
+    {"count": [drive(b"", 1, 200, 12), drive(b"", 13)], "sums": [drive(b"", 1, 100, 0)]},
+    # Its libraries keep their state in more globals than there are registers: so little is shared that it may not pay.
+    1.0,
+)
+PAIRS = [C, CPP, Pair("rust", RUST_CASES, 0.75), Pair("rust/lto", RUST_CASES, 0.95), ASSEMBLYSCRIPT]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.folder)
+def test_a_pair_is_split_and_behaves_as_before(host: Host, shared_folder: Path, pair: Pair) -> None:
+    blobs = {name: DATA / pair.folder / f"{name}.wasm" for name in pair.cases}
+    split = split_once(blobs.values(), shared_folder / f"toolchain-{pair.folder.replace('/', '-')}")
+    totals = split.report["totals"]
+    assert totals["split_bytes"] <= pair.at_most * totals["blob_bytes"]
+    comparison = Comparison(host, blobs, split)
+    outcomes: list[Outcome] = []
+    for name, cases in pair.cases.items():
+        outcomes += (comparison.run(name, case) for case in cases)
+    ends = {(outcome.exit_code, outcome.trap is None) for outcome in outcomes}
+    assert len(ends) > 1, "two runs that all end alike prove little"
+    given = [(outcome.stdout, outcome.returned) for outcome in outcomes if outcome.exit_code == 0]
+    assert any(stdout or returned for stdout, returned in given)
