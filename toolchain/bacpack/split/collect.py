@@ -124,11 +124,24 @@ class _Collector:
         for position, symbol in enumerate(known.linking.symbols):
             if symbol.is_kept:
                 self._reach_symbol(known, position)
+        for address in self._exported_constants():
+            for position, (symbol, start) in enumerate(zip(known.linking.symbols, known.addresses, strict=True)):
+                if start is not None and start <= address < start + max(symbol.size, 1):
+                    self._reach_symbol(known, position)
         for info, segment in zip(known.linking.segments, self._module.data_segments, strict=True):
             if info.flags & (SegmentFlags.RETAIN | SegmentFlags.TLS):
                 start = constant_offset(segment.offset) or 0
                 self._waiting_data.append((start, start + segment.end - segment.start))
         self._waiting_data += self._without_symbol(known)
+
+    def _exported_constants(self) -> Iterator[int]:
+        """Values of exported globals: `--export` of data gives one that holds the address, and marks no symbol."""
+        imported = len(self._module.imported(Kind.GLOBAL))
+        for entry in self._module.exports:
+            if entry.kind == Kind.GLOBAL and imported <= entry.index < imported + len(self._module.globals):
+                value = constant_offset(self._module.globals[entry.index - imported].init)
+                if value is not None:
+                    yield value
 
     def _without_symbol(self, known: Exact) -> Iterator[tuple[int, int]]:
         """Data outside all symbols that is more than zeros between two of them."""
