@@ -49,6 +49,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     import time
 
     from bacpack.files import read_file
+    from bacpack.split.component import pack_again, take_apart
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
     from bacpack.split.prove import prove_split
@@ -59,14 +60,17 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     _refuse_equal_names(blobs)
     _refuse_to_replace(blobs, folder)
     with output.progress("splitting") as show:
-        result = split(inputs, show)
+        programs = [take_apart(entry) for entry in inputs]
+        parts = [part for program in programs for part in program.parts.values()]
+        split_parts = split(parts, show)
+        result = pack_again(split_parts, programs)
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
         outputs = {app.name: app.data for app in result.apps}
         outputs |= {cid: module.data for cid, module in result.modules.items()}
         check_valid({entry.path: entry.data for entry in inputs}, outputs, show)
-        if len(inputs) > 1:
-            prove_split(result, show)
+        if len(parts) > 1:
+            prove_split(split_parts, show)
         checked = time.monotonic()
         write_split(folder, result, manifest)
     seconds = time.monotonic() - started - (checked - checking)
