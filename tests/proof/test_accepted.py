@@ -35,6 +35,17 @@ ACCEPTED: dict[str, list[Change]] = {
         ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
          "i32.const 1999 i32.const 0 i32.const 6 memory.init $words"),
     ],
+    "data stored as numbers": [
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const 0x04030201 i32.store"),
+    ],
+    "data stored in parts, at offsets, over other bytes": [
+        ("remainder", "i32.const 1024 i32.const 0 i32.const 5 memory.init $hello",
+         "i32.const 1000 i32.const 0x6f i32.store8 offset=28 i32.const 1020 i64.const 0x6c6c656800000000 i64.store"),
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const -1 i32.store i32.const 2002 i32.const 0xff0403 i32.store16 align=1 "
+         "i32.const 2000 i32.const 0x0201 i32.store16"),
+    ],
     "the table filled one by one": [
         ("remainder", "i32.const 2 i32.const 0 i32.const 2 table.init 0 $own",
          "i32.const 3 i32.const 1 i32.const 1 table.init 0 $own i32.const 2 i32.const 0 i32.const 1 table.init 0 $own"),

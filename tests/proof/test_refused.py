@@ -54,6 +54,31 @@ STATE: dict[str, tuple[Change, str]] = {
         ("remainder", "i32.const 0 i32.const 5 memory.init $hello", "i32.const 0 i32.const 4 memory.init $hello"),
         r"memory 0 of the blob holds at address 1028 the byte 0x6f and became 0x00",
     ),
+    "another number stored": (
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const 0x04030301 i32.store"),
+        r"memory 0 of the blob holds at address 2001 the byte 0x02 and became 0x03",
+    ),
+    "a number stored elsewhere": (
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const 0x04030201 i32.store offset=1"),
+        r"memory 0 of the blob holds at address 2000 the byte 0x01 and became 0x00",
+    ),
+    "a number stored with fewer bytes": (
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const 0x04030201 i32.store16"),
+        r"memory 0 of the blob holds at address 2002 the byte 0x03 and became 0x00",
+    ),
+    "a number stored with more bytes": (
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i64.const 0x0504030201 i64.store"),
+        r"memory 0 of the blob holds at address 2004 the byte 0x00 and became 0x05",
+    ),
+    "a number stored beyond the memory": (
+        ("remainder", "i32.const 2000 i32.const 0 i32.const 4 memory.init $words",
+         "i32.const 2000 i32.const 0x04030201 i32.store i32.const -1 i32.const 0 i32.store8 offset=1"),
+        r"the remainder, unlike the blob, traps when it is instantiated: .* do not fit at address 4294967296",
+    ),
     "data beyond its segment": (
         ("remainder", "i32.const 0 i32.const 5 memory.init $hello", "i32.const 0 i32.const 6 memory.init $hello"),
         r"the remainder, unlike the blob, traps when it is instantiated: .*6 that are copied from 0",

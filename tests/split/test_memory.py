@@ -61,6 +61,22 @@ def test_data_segments_are_copied_in_order(compare: Comparer, segments: str, exp
         assert read(entry) == expected
 
 
+def test_a_few_bytes_here_and_there(compare: Comparer) -> None:
+    """Pieces of every small size, with high and low bits set, others in each blob, up to the memory's last byte."""
+
+    def scattered(first: int) -> str:
+        pieces = {
+            64 + 40 * size: bytes((first * size + 37 * n) % 255 + 1 for n in range(size)) for size in range(1, 20)
+        }
+        pieces |= {2000: bytes([first] * 4), 2040: bytes([255] * 8), 2080: bytes([128] * 2), 65535: bytes([first])}
+        escaped = {address: "".join(f"\\{byte:02x}" for byte in content) for address, content in pieces.items()}
+        return " ".join(f'(data (i32.const {address}) "{text}")' for address, text in escaped.items())
+
+    blobs = [f'(module (memory (export "memory") 1) {scattered(first)} {SHARED})' for first in (3, 254)]
+    first, second = compare(blobs, ("f", 1), *at(65535, 65536), shared=["f", "at"])
+    assert (first.calls[1:], second.calls[1:]) == ([[3], "MEMORY_OUT_OF_BOUNDS"], [[254], "MEMORY_OUT_OF_BOUNDS"])
+
+
 @pytest.mark.parametrize(
     ("text", "is_instantiated"),
     [

@@ -1,8 +1,8 @@
 """Carrying out a remainder's start function up to where it calls the blob's own.
 
-Only straight lines are understood: constants, parameters, globals, growing with a trap on failure, copying and dropping
-segments, parts that are skipped when a constant is zero, and calls of functions that are such lines themselves or walk
-a chain of words. Anything else means that the split is not accepted.
+Only straight lines are understood: constants, parameters, globals, growing with a trap on failure, storing numbers,
+copying and dropping segments, parts that are skipped when a constant is zero, and calls of functions that are such
+lines themselves or walk a chain of words. Anything else means that the split is not accepted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _CONSTANTS = frozenset(
     ("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "global.get")
 )
 _ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
+#: How many bytes they store.
+_STORES = {"i32.store8": 1, "i32.store16": 2, "i32.store": 4, "i64.store": 8}
 _VOID = -64
 #: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
 _TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [_VOID]), ("unreachable", []), ("end", [])]
@@ -112,6 +114,8 @@ class _Runner:
             if address not in state.globals:
                 _not_understood(instance, instruction, "it sets a global of the host")
             state.globals[address] = _pop(stack)
+        elif row.name in _STORES:
+            self._store(instance, instruction, stack)
         elif row.name == "call":
             self._call(instance, instruction, stack)
         elif row.name == "memory.init":
@@ -175,6 +179,16 @@ class _Runner:
             self._state.grow_memory(instance.address(Kind.MEMORY, values[0]), count)
         else:
             self._state.grow_table(instance.address(Kind.TABLE, values[0]), _pop(stack), count)
+
+    def _store(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
+        row, values, _ = instruction
+        _, memory, offset = values
+        number, at, size = _number(_pop(stack)), _number(_pop(stack)), _STORES[row.name]
+        address = instance.address(Kind.MEMORY, memory)
+        if address not in self._state.memories:
+            _not_understood(instance, instruction, "it writes to a memory of the host")
+        content = (number & (1 << 8 * size) - 1).to_bytes(size, "little")
+        self._state.fill_memory(address, (("i64", at + offset),), content)
 
     @staticmethod
     def _part(stack: list[Value], segment: T) -> T:

@@ -269,16 +269,18 @@ class _RemainderWriter:
         return b"".join(map(writer.i32_const, shared.plan.arguments(self._position))) + start.call(load)
 
     def _own_data(self, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
-        """One segment with all contents, and the instructions that copy each to its address."""
-        if not places:
-            return [], b""
+        """One segment with all longer contents, and the instructions that bring each content to its address."""
         steps: list[bytes] = []
-        first = 0
+        everything = bytearray()
         for address, content in places:
-            steps.append(start.memory_init(start.Run(address, first, len(content)), 0))
-            first += len(content)
-        everything = b"".join(content for _, content in places)
-        return [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), everything)], b"".join(steps)
+            if len(content) in start.STORES:
+                steps.append(start.store(address, content))
+            else:
+                steps.append(start.memory_init(start.Run(address, len(everything), len(content)), 0))
+                everything += content
+        if not everything:
+            return [], b"".join(steps)
+        return [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), bytes(everything))], b"".join(steps)
 
     def _data(self) -> tuple[list[bytes], bytes]:
         """The blob's own segments, and the instructions that copy the active ones to the environment's memory."""

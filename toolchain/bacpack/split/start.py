@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from bacpack.wasm import Limits, TableType
 from bacpack.wasm.leb import encode_signed, encode_unsigned
 from bacpack.wasm.types import FUNCREF
-from bacpack.wasm.writer import END, i32_const
+from bacpack.wasm.writer import END, i32_const, i64_const
+
+#: The instruction that stores so many bytes: it takes less than to copy them from a segment.
+STORES = {1: 0x3A, 2: 0x3B, 4: 0x36, 8: 0x37}
 
 _TRAP_IF_MINUS_ONE = b"\x41\x7f\x46\x04\x40\x00\x0b"  # i32.const -1; i32.eq; if; unreachable; end
 _REF_NULL_FUNC = b"\xd0" + FUNCREF
@@ -69,6 +72,13 @@ def table_init(run: Run, segment: int, table: int) -> bytes:
 def memory_init(run: Run, segment: int) -> bytes:
     """Copy a run of a data segment into memory 0."""
     return _bounds(run) + b"\xfc\x08" + encode_unsigned(segment) + b"\0"
+
+
+def store(address: int, content: bytes) -> bytes:
+    """Write a few bytes to memory 0, as many as one of `STORES` stores."""
+    value = int.from_bytes(content, "little")
+    number = i64_const(value) if len(content) == 8 else i32_const(value)
+    return i32_const(address) + number + bytes([STORES[len(content)], 0, 0])
 
 
 def place(run: Run, function: int) -> bytes:
