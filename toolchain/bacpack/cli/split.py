@@ -53,7 +53,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
     from bacpack.split.prove import prove_split
-    from bacpack.split.validate import check_valid
+    from bacpack.split.validate import check_valid, told_apart
 
     started = time.monotonic()
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
@@ -62,7 +62,10 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     with output.progress("splitting") as show:
         programs = [take_apart(entry) for entry in inputs]
         parts = [part for program in programs for part in program.parts.values()]
-        split_parts = split(parts, show)
+        try:
+            split_parts = split(parts, show)
+        except InputError as error:
+            raise told_apart(error, {part.path: part.data for part in parts}) from error
         result = pack_again(split_parts, programs)
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()

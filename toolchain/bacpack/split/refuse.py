@@ -9,22 +9,28 @@ from bacpack.errors import InputError
 from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
 from bacpack.wasm.reader import Reader
 
+#: By this name object files import the memory that a linker gives them.
+_OBJECT_MEMORY = "__linear_memory"
+
 
 def refuse_unsound(name: str, module: Module) -> None:
     """Raise `InputError` (`cannot-split`) when the memory of `module` cannot be the environment's."""
     imported = module.imported(Kind.MEMORY)
     if any(_is_cid(entry.module) for entry in module.imports):
         raise _refusal(name, "it was split before: it imports modules by CID", "split the blob that it came from")
+    # Both of these import their memory as well.
+    if module.custom_sections("dylink.0") or module.custom_sections("dylink"):
+        raise _refusal(
+            name, "it is a dynamic library, whose addresses its loader decides", "link it as a program, without -shared"
+        )
+    if any(entry.name == _OBJECT_MEMORY for entry in imported):
+        raise _refusal(name, "it is an object file, not linked yet", "link it with wasm-ld, and split the program")
     if imported:
         entry = imported[0]
         raise _refusal(
             name,
             f"it imports its memory (`{entry.module}` `{entry.name}`), which a shared module could not reach",
             "link it so that it defines its memory: without --import-memory",
-        )
-    if module.custom_sections("dylink.0") or module.custom_sections("dylink"):
-        raise _refusal(
-            name, "it is a dynamic library, whose addresses its loader decides", "link it as a program, without -shared"
         )
     for memory in module.memories[:1]:
         _refuse_memory(name, memory)

@@ -36,8 +36,29 @@ def check_valid(blobs: Mapping[str, bytes], outputs: Mapping[str, bytes], show: 
             )
 
 
-def _validate(module: bytes) -> str:
-    done = subprocess.run([_wasm_tools(), "validate", "-"], input=module, capture_output=True, check=False)
+def told_apart(error: InputError, blobs: Mapping[str, bytes]) -> InputError:
+    """What to raise for `error`: another one when the blob is not malformed but uses a feature that bacpack lacks.
+
+    Only the reader of a new feature can tell, so `wasm-tools` is asked with all its features on.
+    """
+    blob = blobs.get(str(error.details.get("blob")))
+    if error.code != "wasm-malformed" or blob is None or _validate(blob, "all"):
+        return error
+    return InputError(
+        "wasm-unsupported",
+        f"{error.message}: it uses a feature beyond WebAssembly 3.0",
+        hint="build it without that feature; `wasm-tools validate --features=wasm3` names it",
+        details=error.details,
+    )
+
+
+#: Of what is valid by default, and what browsers have run for years, nothing is refused as invalid.
+_FEATURES = "legacy-exceptions"
+
+
+def _validate(module: bytes, features: str = _FEATURES) -> str:
+    command = [_wasm_tools(), "validate", f"--features={features}", "-"]
+    done = subprocess.run(command, input=module, capture_output=True, check=False)
     lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
 
