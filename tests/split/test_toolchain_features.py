@@ -39,8 +39,10 @@ def run_split(folder: Path, text: str) -> tuple[int, dict[str, Any]]:
          ' (import "env" "__memory_base" (global i32))', "dynamic library", "-shared"),
         ('(import "primary" "memory" (memory 1)) (import "primary" "table" (table 1 funcref))',
          "imports its memory (`primary` `memory`)", "defines its memory"),
+        ('(import "env" "memory" (memory 1 9 shared)) (import "wasi" "thread-spawn" (func (param i32) (result i32)))',
+         "shared between threads", "without threads"),
     ],
-    ids=["object file", "dynamic library", "secondary part of wasm-split"],
+    ids=["object file", "dynamic library", "secondary part of wasm-split", "threads of WASI"],
 )  # fmt: skip
 def test_what_is_no_whole_program_is_refused_by_what_it_is(text: str, reason: str, hint: str) -> None:
     blobs = [assemble(f"(module {text} {FILLER})"), assemble(f"(module {FILLER})")]

@@ -27,6 +27,8 @@ def refuse_unsound(name: str, module: Module) -> None:
         raise _refusal(name, "it is an object file, not linked yet", "link it with wasm-ld, and split the program")
     if imported:
         entry = imported[0]
+        if isinstance(entry.type, Limits) and entry.type.shared:
+            _refuse_memory(name, entry.type)
         raise _refusal(
             name,
             f"it imports its memory (`{entry.module}` `{entry.name}`), which a shared module could not reach",
