@@ -87,6 +87,18 @@ def test_a_collected_program_in_c_behaves_as_before(zig: Toolchain, tmp_path: Pa
         assert differences(outcome, host.run(after, case)) == []
 
 
+def test_collected_code_that_could_be_in_a_library_behaves_as_before(zig: Toolchain, tmp_path: Path) -> None:
+    objects = [zig.compile(PROGRAM, "-Os", "-fPIC", name="pic")]
+    out, _ = collected(zig.link(objects, "--emit-relocs", "--no-gc-sections"))
+    assert names_in(out) == names_in(zig.link(objects))
+    target = tmp_path / "after.wasm"
+    target.write_bytes(out)
+    for arguments, says, exit_code in RUNS:
+        outcome = Host().run(target, Case(arguments))
+        assert outcome.exit_code == exit_code
+        assert says in outcome.stdout
+
+
 def test_what_is_kept_is_what_the_linker_would_keep(zig: Toolchain) -> None:
     objects = [zig.compile(PROGRAM)]
     whole = zig.link(objects, "--emit-relocs", "--no-gc-sections")

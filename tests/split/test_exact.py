@@ -140,6 +140,20 @@ def test_other_ways_to_link_agree_as_well(zig: Toolchain, options: tuple[str, ..
     known(zig.link([zig.compile(PROGRAM)], "--emit-relocs", *options))
 
 
+def test_code_that_could_be_in_a_library_is_understood(zig: Toolchain) -> None:
+    """It adds a global to constants, and reads addresses and places in the table from others."""
+    data = zig.link([zig.compile(PROGRAM, "-Os", "-fPIC", name="pic")], "--emit-relocs", "--strip-debug")
+    found, module = known(data), Module.parse(data)
+    kinds = {entry.kind for entry in read_relocations(module, SectionId.CODE)}
+    assert {RelocationKind.MEMORY_ADDR_REL_SLEB, RelocationKind.TABLE_INDEX_REL_SLEB} <= kinds
+    main = next(code for code in found.functions if code.through_globals)
+    meant = {
+        found.linking.symbols[entry.symbol].name: entry.meaning for code in found.functions for entry in code.operands
+    }
+    assert (meant["compare"], meant["first"]) == (Meaning.TABLE_INDEX, Meaning.ADDRESS)
+    assert main.through_globals
+
+
 def test_short_numbers_with_long_offsets_are_not_believed(zig: Toolchain) -> None:
     data = zig.link([zig.compile(PROGRAM)], "--emit-relocs", "--compress-relocations", "--strip-all")
     assert "relocation" in reason(data)

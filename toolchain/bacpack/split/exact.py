@@ -43,7 +43,7 @@ _CALLS = (scan.CALL, scan.RETURN_CALL)
 
 #: What may stand right after a one-byte opcode.
 _AFTER_OPCODE: dict[int, tuple[RelocationKind, ...]] = {
-    scan.I32_CONST: (R.MEMORY_ADDR_SLEB, R.TABLE_INDEX_SLEB),
+    scan.I32_CONST: (R.MEMORY_ADDR_SLEB, R.TABLE_INDEX_SLEB, R.MEMORY_ADDR_REL_SLEB, R.TABLE_INDEX_REL_SLEB),
     **dict.fromkeys((*_CALLS, scan.REF_FUNC), (R.FUNCTION_INDEX_LEB,)),
     **dict.fromkeys((scan.GLOBAL_GET, scan.GLOBAL_SET), (R.GLOBAL_INDEX_LEB,)),
     **dict.fromkeys((scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT, 0x02, 0x03, 0x04, 0x06), (R.TYPE_INDEX_LEB,)),
@@ -69,6 +69,10 @@ _INDEXED = {
     R.TAG_INDEX_LEB: SymbolKind.TAG,
     R.TABLE_NUMBER_LEB: SymbolKind.TABLE,
 }
+_ADDRESSES = (R.MEMORY_ADDR_LEB, R.MEMORY_ADDR_SLEB, R.MEMORY_ADDR_I32, R.MEMORY_ADDR_REL_SLEB)
+_TABLE_INDICES = (R.TABLE_INDEX_SLEB, R.TABLE_INDEX_I32, R.TABLE_INDEX_REL_SLEB)
+#: Symbols from which addresses and places count; each is read from a global.
+_BASES = {R.MEMORY_ADDR_REL_SLEB: "__memory_base", R.TABLE_INDEX_REL_SLEB: "__table_base"}
 
 
 class Meaning(Enum):
@@ -184,6 +188,9 @@ class _Checker:
         self._linking = linking
         self._addresses = [self._address(symbol) for symbol in linking.symbols]
         self._table = table_entries(module)
+        self._absolute = {
+            symbol.name: symbol.offset for symbol in linking.symbols if symbol.flags & SymbolFlags.ABSOLUTE
+        }
         self._imported_globals = len(module.imported(Kind.GLOBAL))
 
     def _address(self, symbol: Symbol) -> int | None:
@@ -267,8 +274,8 @@ class _Checker:
             self._same(relocation, position, decode_unsigned(padded)[0], relocation.index)
             return
         symbol = self._symbol(relocation, position)
-        if kind in (R.MEMORY_ADDR_SLEB, R.TABLE_INDEX_SLEB):
-            value = decode_signed(padded)[0] & _U32
+        if instruction[0] == scan.I32_CONST:
+            value = decode_signed(padded)[0] + self._base(kind) & _U32
         else:
             value = decode_unsigned(padded)[0]
         if kind == R.GLOBAL_INDEX_LEB and symbol.kind in (SymbolKind.DATA, SymbolKind.FUNCTION):
@@ -280,7 +287,7 @@ class _Checker:
     def _add(self, operands: list[Operand], relocation: Relocation, position: int, value: int) -> None:
         """Check the value of an operand, and note it when it is an address or a table index."""
         symbol = self._symbol(relocation, position)
-        if relocation.kind in (R.MEMORY_ADDR_LEB, R.MEMORY_ADDR_SLEB, R.MEMORY_ADDR_I32):
+        if relocation.kind in _ADDRESSES:
             address = self._addresses[relocation.index]
             if address is None:
                 raise self._wrong(relocation, position, "names no data")
@@ -288,7 +295,7 @@ class _Checker:
                 address += relocation.addend
                 operands.append(Operand(position, Meaning.ADDRESS, relocation.index, relocation.addend))
             self._same(relocation, position, value, address & _U32)
-        elif relocation.kind in (R.TABLE_INDEX_SLEB, R.TABLE_INDEX_I32):
+        elif relocation.kind in _TABLE_INDICES:
             if symbol.kind != SymbolKind.FUNCTION:
                 raise self._wrong(relocation, position, "names no function")
             if value:  # a weak function that nobody defined has no place in the table: its address is 0
@@ -298,6 +305,15 @@ class _Checker:
             raise self._wrong(relocation, position, "names a symbol of another kind")
         else:
             self._same(relocation, position, value, symbol.index)
+
+    def _base(self, kind: RelocationKind) -> int:
+        """From what a constant of this kind counts: code that could be in a library adds it at run time."""
+        name = _BASES.get(kind)
+        if name is None:
+            return 0
+        if name not in self._absolute:
+            raise _DisagreementError(f"a relocation {kind.name} counts from {name}, which is not known")
+        return self._absolute[name]
 
     def _check_global(self, relocation: Relocation, position: int, index: int) -> None:
         """Check a global that holds an address or a table index, as code reads it that could be in a library."""
