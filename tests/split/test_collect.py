@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bacpack.split.collect import Live, collect
 from bacpack.split.collected import write_collected
 from bacpack.split.exact import Exact, Inexact, exact, table_entries
-from bacpack.wasm import Kind, Module, SectionId, writer
+from bacpack.wasm import Kind, Module, SectionId, WasmError, writer
 from bacpack.wasm.names import read_names
 from corpus import PREBUILT, image_blobs, rust_programs
 from differential.harness import Case, Host, differences
@@ -199,6 +201,30 @@ def test_without_relocations_only_what_nothing_names_is_dropped() -> None:
     module = Module.parse(out)
     assert [entry.name for entry in module.imported(Kind.FUNCTION)] == ["uncalled", "called"]
     assert b"text" in out
+
+
+@given(st.data())
+def test_a_blob_with_other_bytes_is_collected_or_refused(broken: bytes, data: st.DataObject) -> None:
+    changed = bytearray(broken)
+    sections = [section for section in Module.parse(broken).sections if section.id != SectionId.CODE]
+    for _ in range(data.draw(st.integers(1, 3))):
+        section = data.draw(st.sampled_from(sections))
+        changed[data.draw(st.integers(section.start, section.end - 1))] = data.draw(st.integers(0, 255))
+    try:
+        module = Module.parse(bytes(changed))
+        known = exact(module)
+        live = collect(module, known)
+        write_collected(module, live)
+        write_collected(module, live, known if isinstance(known, Exact) else None)
+    except WasmError as error:
+        assert 0 <= error.offset <= len(broken)
+
+
+@pytest.fixture(scope="module")
+def broken(zig: Toolchain) -> bytes:
+    """A blob to break: small, so that most bytes say something."""
+    text = 'extern int puts(const char *); int main(void) { return puts("hello"); }\n'
+    return zig.link([zig.compile(text, name="small")], "--emit-relocs", "--strip-debug")
 
 
 def test_segments_that_code_names_stay_as_they_are() -> None:

@@ -7,6 +7,9 @@ table: then all data and all of the table is live, and only functions that nothi
 
 A host can call any entry of a table that is exported: then all are live. It can read all memory that is exported too;
 but as for linkers, of data only exported symbols are live for that.
+
+So a collected blob behaves as before unless the program reads beyond its own data, or calls through a pointer that it
+made up: what it finds there is what a linker may change as well. Without relocations there is no such exception.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 
 from bacpack.split.elements import constant_offset, element_functions, is_placeable, referenced_functions
 from bacpack.split.exact import Code, Exact, Inexact, Meaning, table_entries, uses_tables_or_segments
-from bacpack.wasm import Kind, Module
+from bacpack.wasm import Kind, Module, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_unsigned
 from bacpack.wasm.relocations import SegmentFlags, Symbol, SymbolFlags, SymbolKind
@@ -115,6 +118,8 @@ class _Collector:
 
     def _reach(self, functions: Iterable[int]) -> None:
         for index in functions:
+            if index >= self._imported + len(self._codes):
+                raise WasmError("wasm-malformed", f"function {index} does not exist", 0)
             if index not in self._functions:
                 self._functions.add(index)
                 self._waiting.append(index)
@@ -168,8 +173,8 @@ class _Collector:
                 self._follow_code(self._waiting.pop() - self._imported)
 
     def _follow_code(self, position: int) -> None:
-        if not 0 <= position < len(self._codes):
-            return
+        if position < 0:
+            return  # imported
         code = self._codes[position]
         self._reach(code.callees)
         if self._known is None:

@@ -69,8 +69,7 @@ class _Writer:
         self._live = live
         self._known = known
         self._imported = len(module.imported(Kind.FUNCTION))
-        count = len(module.function_types)
-        self._numbers = {old: new for new, old in enumerate(sorted(live.functions)) if old < count}
+        self._numbers = {old: new for new, old in enumerate(sorted(live.functions))}
         #: Where each live function's code begins and ends in the blob, and by how much it moves within the section.
         self._moved: list[tuple[Body, int]] = []
         self._pieces: list[_Piece] = []
