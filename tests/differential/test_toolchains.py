@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +88,47 @@ def test_a_pair_is_split_and_behaves_as_before(host: Host, shared_folder: Path, 
     assert len(ends) > 1, "two runs that all end alike prove little"
     given = [(outcome.stdout, outcome.returned) for outcome in outcomes if outcome.exit_code == 0]
     assert any(stdout or returned for stdout, returned in given)
+
+
+#: What zig's clang uses; an older wasm-opt wants to be told, and writes an older form of the newest.
+_FEATURES = [
+    f"--enable-{feature}"
+    for feature in ("bulk-memory", "sign-ext", "nontrapping-float-to-int", "mutable-globals", "multivalue",
+                    "reference-types")
+]  # fmt: skip
+
+
+def _clang() -> str | None:
+    """A clang that has the C library of WASI."""
+    for name in ("clang", *(f"clang-{version}" for version in range(24, 13, -1))):
+        if shutil.which(name):
+            probe = [name, "--target=wasm32-wasi", "-x", "c", "-", "-o", os.devnull]
+            if (
+                subprocess.run(probe, input=b"int main(void){return 0;}", capture_output=True, check=False).returncode
+                == 0
+            ):
+                return name
+    return None
+
+
+@pytest.mark.parametrize("way", ["clang -Os", "clang -O2 -flto", "emcc", "wasm-opt"])
+def test_compilers_of_this_machine(host: Host, tmp_path: Path, way: str) -> None:
+    name, *options = way.split()
+    tool = _clang() if name == "clang" else shutil.which(name)
+    if tool is None:
+        pytest.skip(f"needs {name}, able to build for WASI")
+    blobs = {program: tmp_path / f"{program}.wasm" for program in C.cases}
+    for program, path in blobs.items():
+        sources = [DATA / "c" / "lib.c", DATA / "c" / f"{program}.c"]
+        given: dict[str, list[str | Path]] = {
+            "clang": ["--target=wasm32-wasi", "-Wl,-s", *options, *sources],
+            "emcc": ["-Os", "-sSTANDALONE_WASM", *sources],
+            "wasm-opt": [*_FEATURES, "-O3", DATA / "c" / path.name],
+        }
+        subprocess.run([tool, *given[name], "-o", path], check=True)
+    split = split_once(blobs.values(), tmp_path / "split")
+    assert split.report["totals"]["split_bytes"] <= 0.95 * split.report["totals"]["blob_bytes"]
+    comparison = Comparison(host, blobs, split)
+    for program, cases in C.cases.items():
+        ends = {comparison.run(program, case).exit_code for case in cases}
+        assert len(ends) > 1
