@@ -13,6 +13,7 @@ Source: WebAssembly tool conventions, "Linking" (version 2 of the `linking` sect
   nothing.
 - Functions that the linker wrote itself, `__wasm_call_ctors` for one, have no relocations, and nothing else has outside
   code and data: elements, exports and globals do not.
+- `--strip-all` leaves both, without names and debug information. Those have relocations too, which are not read here.
 - `--compress-relocations` writes short LEBs and leaves the offsets as they would be without; tools that run later copy
   the sections as they are. So nothing here is to be trusted before it was compared with the code.
 """
