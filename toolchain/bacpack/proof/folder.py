@@ -10,6 +10,7 @@ from bacpack.errors import CheckFailedError
 from bacpack.files import read_file
 from bacpack.manifest import load_manifest
 from bacpack.proof.check import Prover
+from bacpack.proof.component import prove_program
 from bacpack.proof.failure import not_equivalent
 
 
@@ -31,7 +32,7 @@ def prove_folder(folder: Path, blobs: Sequence[Path], show: Callable[[str], None
             raise not_equivalent(f"no program in `{folder}` was split from `{path}`", path=str(path), cid=cid)
         for app in apps:
             try:
-                prover.prove(blob, read_file(folder / app.path))
+                prove_program(prover, blob, read_file(folder / app.path))
             except CheckFailedError as error:
                 message = f"`{app.name}` in `{folder}` is not `{path}`: {error.message}"
                 details = {"app": app.name, **error.details}

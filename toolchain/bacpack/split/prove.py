@@ -15,6 +15,7 @@ def prove_split(split: Split, show: Callable[[str], None]) -> None:
     A program that stays as it is needs no proof.
     """
     from bacpack.proof import Prover
+    from bacpack.proof.component import prove_program
 
     prover = Prover({cid: module.data for cid, module in split.modules.items()})
     changed = [app for app in split.apps if app.data is not app.blob]
@@ -22,7 +23,7 @@ def prove_split(split: Split, show: Callable[[str], None]) -> None:
     def prove(position: int) -> None:
         app = changed[position]
         try:
-            prover.prove(app.blob, app.data)
+            prove_program(prover, app.blob, app.data)
         except CheckFailedError as error:
             raise CheckFailedError(
                 error.code,
