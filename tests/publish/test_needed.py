@@ -35,6 +35,18 @@ def runs(bacpack: Bacpack, ref: object) -> bool:
     return bacpack.run("run", "--offline", ref, "--invoke", "six").stdout == "6\n"
 
 
+def test_core_modules_that_a_component_imports_come_along(bacpack: Bacpack, tmp_path: Path) -> None:
+    import_middle = f'(import "{MIDDLE_CID}" (core module $m (import "{LEAF_CID}" "six" (func (result i32)))))'
+    component = assemble(f'(component (import "host" (func)) (import "{LEAF_CID}" (core module)) {import_middle})')
+    program = write_release(tmp_path / "out", component, LEAF, MIDDLE, b"of another program")
+    published = bacpack.ok("publish", program)
+    assert files_in(bacpack, published["root"]) == {
+        "app.wasm", f"modules/{LEAF_CID}.wasm", f"modules/{MIDDLE_CID}.wasm",
+    }  # fmt: skip
+    (tmp_path / "out" / "modules" / f"{LEAF_CID}.wasm").unlink()
+    Bacpack(tmp_path / "elsewhere").fails(1, "missing-module", "publish", program)
+
+
 def test_modules_beside_a_program_come_along(bacpack: Bacpack, tmp_path: Path) -> None:
     program = write_release(tmp_path / "out", PROGRAM, LEAF, MIDDLE, b"of another program")
     published = bacpack.ok("publish", program, "--car", tmp_path / "app.car")

@@ -13,17 +13,12 @@ from dataclasses import dataclass, field
 from bacpack.proof.check import Prover
 from bacpack.proof.failure import not_equivalent
 from bacpack.wasm import limits
-from bacpack.wasm.component import COMPONENT_HEADER, Component
+from bacpack.wasm.component import Component, is_component, module_imports
 from bacpack.wasm.reader import Reader
 
 _CUSTOM, _CORE_MODULE, _CORE_INSTANCE, _CORE_TYPE, _ALIAS, _IMPORT = 0, 1, 2, 3, 6, 10
 _CORE, _MODULE, _INSTANCE = 0, 0x11, 0x12
 _OF_CORE_INSTANCE, _OUTER = 1, 2
-
-
-def is_component(data: bytes) -> bool:
-    """Whether these bytes begin as a component does."""
-    return data[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
 
 
 def prove_program(prover: Prover, blob: bytes, split: bytes) -> None:
@@ -97,7 +92,7 @@ def _read(data: bytes) -> _Reading:
             reading.rest.append((section_id, list(_instances(reading, reader))))
         elif section_id == _ALIAS:
             reading.rest.append((section_id, list(_aliases(reading, reader))))
-        elif section_id == _IMPORT and (names := _module_imports(content)):
+        elif section_id == _IMPORT and (names := module_imports(content)):
             for name in names:
                 reading.imported[len(reading.held) + len(reading.imported)] = name
         elif section_id == _CUSTOM and reader.name("a custom section's name") == "component-name":
@@ -108,19 +103,6 @@ def _read(data: bytes) -> _Reading:
         if isinstance(instance, _Added) and instance.family is None:
             raise not_equivalent(f"no core module has the instance of `{instance.cid}`")
     return reading
-
-
-def _module_imports(content: bytes) -> list[str]:
-    """The names of an import section that imports core modules, or nothing."""
-    reader = Reader(content)
-    names = []
-    for _ in range(reader.count("imports", limits.MAX_IMPORTS)):
-        reader.byte()
-        names.append(reader.name("an import's name"))
-        if reader.byte() != _CORE or reader.byte() != _MODULE:
-            return []
-        reader.u32("a type")
-    return names
 
 
 def _instances(reading: _Reading, reader: Reader) -> Iterator[object]:

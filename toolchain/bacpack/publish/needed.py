@@ -15,6 +15,7 @@ from bacpack.content.unixfs import read_bytes, resolve
 from bacpack.content.unixfs_build import Built
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.wasm import Module, WasmError
+from bacpack.wasm.component import Component, is_component
 
 #: Where the modules of a program are, beside it and in a release.
 MODULES = "modules"
@@ -62,9 +63,12 @@ def add_needed(program: Path, root: Cid, here: set[Cid], dag: FileDag, store: Bl
 
 
 def _imported(data: bytes) -> Iterator[CidRef]:
-    """Yield what a module imports by CID; nothing for a file that is no module, which is published as it is."""
+    """Yield what a module or component imports by CID; nothing for another file, which is published as it is."""
     try:
-        namespaces = dict.fromkeys(entry.module for entry in Module.parse(data).imports)
+        if is_component(data):
+            namespaces = dict.fromkeys(Component.parse(data).imported_modules)
+        else:
+            namespaces = dict.fromkeys(entry.module for entry in Module.parse(data).imports)
     except WasmError:
         return
     for namespace in namespaces:

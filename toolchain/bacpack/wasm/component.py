@@ -69,6 +69,12 @@ class Component:
         """The core modules that it holds, in order; not those of components within it."""
         return [content for section_id, content in self.sections if section_id == _CORE_MODULE]
 
+    @property
+    def imported_modules(self) -> list[str]:
+        """The names of the core modules that it imports by sections of their own, as what was split does."""
+        contents = [content for section_id, content in self.sections if section_id == _IMPORT]
+        return [name for content in contents for name in module_imports(content)]
+
     def exchange(self, exchanged: Mapping[int, Exchange]) -> bytes:
         """Return the component with some of its core modules, by position in `modules`, exchanged.
 
@@ -76,6 +82,24 @@ class Component:
         numbers that change are those of core instances. Raises `WasmError` (`wasm-unsupported`) when others would.
         """
         return COMPONENT_HEADER + b"".join(_Exchanger(self, exchanged).sections())
+
+
+def module_imports(content: bytes) -> list[str]:
+    """The names in an import section that imports core modules and nothing else; of any other section none."""
+    reader = Reader(content)
+    names = []
+    for _ in range(reader.count("imports", limits.MAX_IMPORTS)):
+        reader.byte()
+        names.append(reader.name("an import's name"))
+        if reader.byte() != _CORE or reader.byte() != _MODULE_SORT:
+            return []
+        reader.u32("a type")
+    return names
+
+
+def is_component(data: bytes) -> bool:
+    """Whether these bytes begin as a component of the known version does."""
+    return data[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
 
 
 class _Exchanger:
