@@ -73,7 +73,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
         outputs |= {cid: module.data for cid, module in result.modules.items()}
         check_valid({entry.path: entry.data for entry in inputs}, outputs, show)
         if len(parts) > 1:
-            prove_split(split_parts, show)
+            prove_split(result, show)
         checked = time.monotonic()
         write_split(folder, result, manifest)
     seconds = time.monotonic() - started - (checked - checking)

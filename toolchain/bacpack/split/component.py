@@ -95,8 +95,8 @@ def _packed(
     }
     if not exchanged:
         return whole
-    _refuse_stated_sizes(entry, component, exchanged)
     try:
+        _refuse_stated_sizes(entry, component, exchanged)
         data = component.exchange(exchanged)
     except WasmError as error:
         raise InputError(error.code, f"`{entry.path}`: {error.message}", hint=error.hint) from error
