@@ -76,10 +76,11 @@ def test_the_result_is_what_outside_scripts_rely_on(split: Command, tmp_path: Pa
         assert module["reused"] is False
     assert [module["kind"] for module in modules.values()].count("environment") == 1
     files = contents(out)
-    assert set(files) == {f"{blob.stem}.wasm" for blob in FIVE} | {f"modules/{cid}.wasm" for cid in modules} | {
-        "bacpack.json"
-    }
-    stored = sum(len(data) for name, data in files.items() if name != "bacpack.json")
+    catalog = {name for name in files if name.startswith("catalog/")}
+    assert catalog == {entry["path"] for entry in result["catalog"]} >= {"catalog/catalog.json", "catalog/modules"}
+    named_files = {f"{blob.stem}.wasm" for blob in FIVE} | {f"modules/{cid}.wasm" for cid in modules}
+    assert set(files) - catalog == named_files | {"bacpack.json"}
+    stored = sum(len(files[name]) for name in named_files)
     assert result["totals"] == {"blob_bytes": sum(blob.stat().st_size for blob in FIVE), "split_bytes": stored}
 
 
@@ -101,7 +102,7 @@ def test_equal_programs_under_two_names_are_one(split: Command, tmp_path: Path) 
     first, _, second = result["apps"]
     assert first["cid"] == second["cid"]
     assert result["totals"]["split_bytes"] == len(
-        b"".join({data for name, data in contents(tmp_path / "out").items() if name != "bacpack.json"})
+        b"".join({data for name, data in contents(tmp_path / "out").items() if name.endswith(".wasm")})
     )
 
 

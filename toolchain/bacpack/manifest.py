@@ -54,6 +54,14 @@ class SharedModule(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
+class CatalogFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the catalog, by which later splits find the modules."""
+
+    path: str
+    cid: str
+    bytes: int
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the release, in bytes: `split_bytes` counts every file once."""
 
@@ -67,6 +75,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = 1
     apps: list[App]
     modules: list[SharedModule]
+    #: Files of the catalog, sorted by path.
+    catalog: list[CatalogFile] = []
     totals: Totals
 
 

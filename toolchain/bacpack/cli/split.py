@@ -38,8 +38,12 @@ Exit status:
     "-o", "--output", "folder", metavar="DIR", default="split", show_default=True,
     type=click.Path(path_type=Path), help="Folder to write to.",
 )  # fmt: skip
+@click.option(
+    "--catalog", "catalogs", metavar="REF", multiple=True,
+    help="Use the modules of an earlier split where they fit: its folder. May be repeated.",
+)  # fmt: skip
 @common_options
-def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
+def command(output: Output, *, blobs: tuple[Path, ...], folder: Path, catalogs: tuple[str, ...]) -> None:
     """Split linked programs into a remainder each and modules they share, named by CID.
 
     Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest. Before that, every
@@ -49,6 +53,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     import time
 
     from bacpack.files import read_file
+    from bacpack.split.catalog import Catalog, folder_reader
     from bacpack.split.component import pack_again, take_apart
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
@@ -59,11 +64,12 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
     _refuse_equal_names(blobs)
     _refuse_to_replace(blobs, folder)
+    opened = [Catalog.open(ref, folder_reader(Path(ref))) for ref in catalogs]
     with output.progress("splitting") as show:
         programs = [take_apart(entry) for entry in inputs]
         parts = [part for program in programs for part in program.parts.values()]
         try:
-            split_parts = split(parts, show)
+            split_parts = split(parts, show, opened)
         except InputError as error:
             raise told_apart(error, {part.path: part.data for part in parts}) from error
         result = pack_again(split_parts, programs)
@@ -72,7 +78,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path) -> None:
         outputs = {app.name: app.data for app in result.apps}
         outputs |= {cid: module.data for cid, module in result.modules.items()}
         check_valid({entry.path: entry.data for entry in inputs}, outputs, show)
-        if len(parts) > 1:
+        if len(parts) > 1 or catalogs:
             prove_split(result, show)
         checked = time.monotonic()
         write_split(folder, result, manifest)

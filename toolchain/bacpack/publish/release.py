@@ -19,7 +19,7 @@ from bacpack.content.unixfs_build import Built
 from bacpack.content.walk import read_dag
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
-from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, load_manifest
+from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, SharedModule, load_manifest
 from bacpack.publish.needed import MODULES, add_needed
 
 #: What a directory will hold: each name's file on disk, or what is in the directory of that name.
@@ -116,11 +116,11 @@ def _tree_of(folder: Path, prefix: str, manifests: dict[str, Manifest], left_out
     return tree
 
 
-def _items(manifest: Manifest) -> list[App | SharedModule]:
-    return [*manifest.apps, *manifest.modules]
+def _items(manifest: Manifest) -> list[App | SharedModule | CatalogFile]:
+    return [*manifest.apps, *manifest.modules, *manifest.catalog]
 
 
-def _place(tree: Tree, item: App | SharedModule, folder: Path) -> None:
+def _place(tree: Tree, item: App | SharedModule | CatalogFile, folder: Path) -> None:
     path = PurePosixPath(item.path)
     if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != item.path:
         raise _bad_manifest(folder, f"`{item.path}` is no plain path inside the folder", "split the programs again")

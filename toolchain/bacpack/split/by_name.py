@@ -7,7 +7,7 @@ belongs to the program's own crate, or to none, stays in the remainder.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -38,12 +38,18 @@ _WRITTEN_OUT = re.compile(r"(?:^|[\s<])([A-Za-z_]\w*)::")
 _MAIN = re.compile(r"(?:^_R.*4main(?:B\w*_)?$)|(?:^_ZN\d+\w+4main17h)|(?:^\w+::main(?:::h[0-9a-f]{16})?$)")
 
 
-def group_by_name(blob: Blob, names: Mapping[int, str]) -> list[tuple[str, Group[SharedFunction]]]:
-    """Group the functions of `blob` by library, lowest first; `names` are those of functions, by index."""
+def group_by_name(
+    blob: Blob, names: Mapping[int, str], placed: Container[int] = ()
+) -> list[tuple[str, Group[SharedFunction]]]:
+    """Group the functions of `blob` by library, lowest first; `names` are those of functions, by index.
+
+    Functions that are `placed` already, by index, are left out.
+    """
     own = {library(name) for name in names.values() if _MAIN.match(name)} - {None, *_LAYERS}
     groups: dict[str, Group[SharedFunction]] = {}
     for position, function in enumerate(blob.functions):
-        origin = library(names.get(blob.imported_functions + position, ""))
+        index = blob.imported_functions + position
+        origin = None if index in placed else library(names.get(index, ""))
         if function.shape is not None and origin is not None and origin not in own:
             group = groups.setdefault(origin, Group(users=1))
             group.items.append(SharedFunction({0: position}))

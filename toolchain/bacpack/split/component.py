@@ -80,7 +80,8 @@ def pack_again(split: Split, programs: Sequence[Program]) -> Split:
         else:
             apps.append(_packed(split, program.entry, program.component, parts, parsed))
     needed = set().union(*(split.closure(app) for app in apps))
-    return Split(apps, {cid: module for cid, module in split.modules.items() if cid in needed})
+    modules = {cid: module for cid, module in split.modules.items() if cid in needed}
+    return Split(apps, modules, split.features)
 
 
 def _packed(

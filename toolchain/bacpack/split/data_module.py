@@ -23,7 +23,7 @@ _WORD_BYTES = 4
 _NOTHING = FuncType((), ())
 _WALK_TYPE = FuncType((I32, I32), ())
 # Function indices: the environment's `load`, then the module's own.
-_WALK, _LOAD_DATA_INDEX = 1, 2
+WALK, _LOAD_DATA_INDEX = 1, 2
 _GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
 _ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
 _LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
@@ -48,7 +48,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         start += len(content)
     types = [_NOTHING, _WALK_TYPE, load_type(plan)]
     imports = [import_load(environment, 0), import_memory(environment)]
-    codes = [_walk(value_bits), b"\0" + b"".join(code) + writer.END]
+    codes = [walk(value_bits), b"\0" + b"".join(code) + writer.END]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
     return writer.module(
         [
@@ -96,11 +96,11 @@ def _load_piece(parameter: int, start: int, size: int, heads: list[tuple[int, in
     yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
     for at, class_ in heads:
         yield get + (writer.i32_const(at) + _ADD if at else b"")
-        yield _GET + encode_unsigned(class_) + b"\x10" + encode_unsigned(_WALK)
+        yield _GET + encode_unsigned(class_) + b"\x10" + encode_unsigned(WALK)
     yield writer.END
 
 
-def _walk(value_bits: int) -> bytes:
+def walk(value_bits: int) -> bytes:
     """The code of a function (address, distance) that adds the distance to each word of the chain from the address."""
     address, distance, word = (_GET + encode_unsigned(number) for number in range(3))
     further = word + writer.i32_const(value_bits) + _SHIFT_RIGHT

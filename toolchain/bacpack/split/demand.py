@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from bacpack.split.elements import element_functions, is_placeable, placeable, referenced_functions
 from bacpack.split.fingerprint import Blob
-from bacpack.split.resolve import DirectCall, Plan
-from bacpack.split.shared import Wanted
+from bacpack.split.resolve import Plan
 from bacpack.wasm import Kind, Module
 
 #: A function that calls nothing and is no larger is cheaper copied than imported: an import takes about 66 bytes.
@@ -29,8 +28,8 @@ class Demand:
     #: taken, because a host serves the module that calls it, and shared functions that the blob exports.
     forwarded_hosts: list[int]
     forwarded_exports: list[int]
-    #: Shared functions that their modules place into the program's table.
-    placed: list[Home]
+    #: Shared functions that their modules place into the program's table, by index.
+    placed: dict[int, Home]
 
 
 def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
@@ -38,21 +37,13 @@ def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
     return [_demand(plan, position, blob) for position, blob in enumerate(blobs)]
 
 
-def wanted(plan: Plan, demands: Sequence[Demand]) -> list[Wanted]:
-    """Return what is asked of each shared module by remainders and by higher modules."""
-    exported: list[set[int]] = [set() for _ in plan.modules]
-    placed: list[dict[int, None]] = [{} for _ in plan.modules]
+def placed(plan: Plan, demands: Sequence[Demand]) -> list[dict[int, int]]:
+    """For each shared module the functions that it places in tables, and the place of each in its segment."""
+    places: list[dict[int, int]] = [dict(module.existing.placed) if module.existing else {} for module in plan.modules]
     for demand_ in demands:
-        for module, position in demand_.imported.values():
-            exported[module].add(position)
-        for module, position in demand_.placed:
-            placed[module].setdefault(position)
-    for number, shared in enumerate(plan.modules):
-        for function in shared.functions:
-            for operand in function.operands:
-                if isinstance(operand, DirectCall) and operand.module != number:
-                    exported[operand.module].add(operand.index)
-    return [Wanted(sorted(names), list(places)) for names, places in zip(exported, placed, strict=True)]
+        for module, position in demand_.placed.values():
+            places[module].setdefault(position, len(places[module]))
+    return places
 
 
 def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
@@ -66,8 +57,14 @@ def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     needed = {index for index in called | referenced | exported if index in homes}
     if module.start is not None and module.start in homes:
         needed.add(module.start)
+    placed: dict[int, Home] = {}
+    for element in module.elements:
+        for index in placeable(module, element):
+            if index in homes and _places(plan, homes[index]):
+                placed[index] = homes[index]
+            elif index in homes:
+                needed.add(index)
     copied = {index for index in needed if _is_cheaper_copied(blob, index)}
-    placed = [homes[index] for element in module.elements for index in placeable(module, element) if index in homes]
     host = {index for index in referenced if index < first}
     host |= {index for element in module.elements for index in element_functions(element) if index < first}
     return Demand(
@@ -77,6 +74,12 @@ def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
         forwarded_exports=sorted(index for index in exported - copied if index in homes),
         placed=placed,
     )
+
+
+def _places(plan: Plan, home: Home) -> bool:
+    """Whether a module can place a function: a new one any, an existing one those in its segment."""
+    existing = plan.modules[home[0]].existing
+    return existing is None or home[1] in existing.placed
 
 
 def _is_cheaper_copied(blob: Blob, index: int) -> bool:

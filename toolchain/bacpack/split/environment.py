@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.types import FUNCREF, I32, I64, Global, Table
 
@@ -60,6 +61,12 @@ def environment() -> bytes:
             writer.section(SectionId.CODE, writer.vector([writer.sized(b"\0" + writer.END)])),
         ]
     )
+
+
+@cache
+def environment_cid() -> str:
+    """The CID of the environment module."""
+    return str(cid_of_bytes(environment()))
 
 
 def assign_registers(module: Module) -> dict[int, int]:

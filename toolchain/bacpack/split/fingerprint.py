@@ -8,6 +8,7 @@ every blob. A function that cannot be moved to another module without changing w
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -27,7 +28,7 @@ CONSTANTS = {CONST: I32, LONG: I64}
 
 #: Stand for a constant that is left open. They begin with no opcode: `i32.const` itself would read as a constant with
 #: its bytes taken from what follows, and two functions that differ could look alike.
-_ANY_CONST, _ANY_LONG = b"\xff\x41", b"\xff\x42"
+ANY_CONST, ANY_LONG = b"\xff\x41", b"\xff\x42"
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
@@ -115,9 +116,14 @@ def _function(
         if form.reason:
             return Function(None, form.reason, kinds, operands, size)
         registers |= form.register
-    parts = chain.from_iterable(zip(runs, [form.shape for form in forms], strict=False))
-    digest = blake2b(b"".join((signature, locals_, *parts, runs[-1])), digest_size=16)
-    return Function(digest.digest(), None, kinds, operands, size, registers)
+    shape = digest(signature, locals_, runs, [form.shape for form in forms])
+    return Function(shape, None, kinds, operands, size, registers)
+
+
+def digest(signature: bytes, locals_: bytes, runs: Sequence[bytes], shapes: Sequence[bytes]) -> bytes:
+    """The shape of a function: its type, its locals, and its code cut into runs and the shapes of open instructions."""
+    parts = chain.from_iterable(zip(runs, shapes, strict=False))
+    return blake2b(b"".join((signature, locals_, *parts, runs[-1])), digest_size=16).digest()
 
 
 @dataclass(slots=True, frozen=True)
@@ -166,9 +172,9 @@ class _Shapes(dict[bytes, _Form]):
     def _form(self, instruction: bytes) -> _Form:
         opcode = instruction[0]
         if opcode == scan.I32_CONST:
-            return _Form(_ANY_CONST, CONST, decode_signed(instruction, 1)[0])
+            return _Form(ANY_CONST, CONST, decode_signed(instruction, 1)[0])
         if opcode == scan.I64_CONST:
-            return _Form(_ANY_LONG, LONG, decode_signed(instruction, 1)[0])
+            return _Form(ANY_LONG, LONG, decode_signed(instruction, 1)[0])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:

@@ -8,7 +8,7 @@ functions of one blob with one shape are told apart by their constants, by what 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bacpack.split.fingerprint import CONSTANTS, Blob
@@ -33,12 +33,15 @@ class SharedFunction:
         return sum(1 << blob for blob in self.members)
 
 
-def match(blobs: Sequence[Blob]) -> list[SharedFunction]:
-    """Pair the functions of `blobs`; return those found in two blobs or more, in a stable order."""
+def match(blobs: Sequence[Blob], placed: Sequence[Container[int]] = ()) -> list[SharedFunction]:
+    """Pair the functions of `blobs`; return those found in two blobs or more, in a stable order.
+
+    Functions that are `placed` already, given by index for each blob, are left out.
+    """
     classes: dict[bytes, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, blob in enumerate(blobs):
         for index, function in enumerate(blob.functions):
-            if function.shape is not None:
+            if function.shape is not None and not (placed and blob.imported_functions + index in placed[position]):
                 classes[function.shape][position].append(index)
     levels = _Levels(blobs)
     shared = []

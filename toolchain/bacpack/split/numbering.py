@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from bacpack.split import start
 from bacpack.split.fingerprint import Blob, has_program_table
-from bacpack.split.shared import Provider
 from bacpack.wasm import Export, FuncType, Import, Kind, Module, SectionId, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
@@ -74,9 +73,9 @@ class Numbers:
             return self._next_table - 1
         return 0
 
-    def import_function(self, provider: Provider, name: str, type_: FuncType) -> int:
+    def import_function(self, namespace: str, name: str, type_: FuncType) -> int:
         """Import a function of a shared module."""
-        return self.add_import(Import(provider.namespace, name, Kind.FUNCTION, self.types[type_]))
+        return self.add_import(Import(namespace, name, Kind.FUNCTION, self.types[type_]))
 
     def provide(self, index: int, number: int) -> None:
         """Say which import provides a function of the blob."""

@@ -10,7 +10,17 @@ from pathlib import Path
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error, sync_folder
-from bacpack.manifest import MANIFEST_NAME, App, Manifest, SharedModule, Totals, encode_manifest, load_manifest
+from bacpack.manifest import (
+    MANIFEST_NAME,
+    App,
+    CatalogFile,
+    Manifest,
+    SharedModule,
+    Totals,
+    encode_manifest,
+    load_manifest,
+)
+from bacpack.split.catalog import CATALOG_FOLDER
 from bacpack.split.pipeline import Split
 
 MODULES_FOLDER = "modules"
@@ -46,22 +56,29 @@ def make_manifest(split: Split, blob_names: dict[str, str]) -> Manifest:
             bytes=len(module.data),
             kind=module.kind,
             users=sorted(users[cid]),
+            reused=module.reused,
         )
         for cid, module in sorted(split.modules.items())
     ]
     stored = {app.cid: app.bytes for app in apps} | {module.cid: module.bytes for module in modules}
     totals = Totals(blob_bytes=sum(app.blob_bytes for app in apps), split_bytes=sum(stored.values()))
-    return Manifest(apps=sorted(apps, key=lambda app: app.name), modules=modules, totals=totals)
+    catalog = [
+        CatalogFile(path=path, cid=str(cid_of_bytes(data)), bytes=len(data))
+        for path, data in sorted(split.catalog().items())
+    ]
+    apps.sort(key=lambda app: app.name)
+    return Manifest(apps=apps, modules=modules, catalog=catalog, totals=totals)
 
 
 def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
-    """Write remainders, modules and manifest to `folder`; files of an earlier split there that this one lacks go away.
+    """Write remainders, modules, catalog and manifest to `folder`; of an earlier split, what this one lacks goes away.
 
     Everything is written to a folder aside and moved into place at the end, the manifest last. Raises `InputError` when
     it cannot be written; then nothing has changed.
     """
     contents = {app.name + _SUFFIX: app.data for app in split.apps}
     contents |= {module.path: split.modules[module.cid].data for module in manifest.modules}
+    contents |= split.catalog()
     contents[MANIFEST_NAME] = encode_manifest(manifest)
     earlier = _files_of_earlier_split(folder)
     try:
@@ -69,10 +86,12 @@ def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".bacpack-", dir=folder))
         try:
-            (aside / MODULES_FOLDER).mkdir()
+            for subfolder in (MODULES_FOLDER, CATALOG_FOLDER):
+                (aside / subfolder).mkdir()
             for path, data in contents.items():
                 _write_durably(aside / path, data)
-            (folder / MODULES_FOLDER).mkdir(exist_ok=True)
+            for subfolder in (MODULES_FOLDER, CATALOG_FOLDER):
+                (folder / subfolder).mkdir(exist_ok=True)
             for path in contents:
                 (aside / path).replace(folder / path)
             for path in earlier - contents.keys():
@@ -83,7 +102,8 @@ def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
             raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        sync_folder(folder / MODULES_FOLDER)
+        for subfolder in (MODULES_FOLDER, CATALOG_FOLDER):
+            sync_folder(folder / subfolder)
         sync_folder(folder)
     except OSError as error:
         raise explain_os_error(error, f"write to `{folder}`") from error
@@ -103,5 +123,6 @@ def _files_of_earlier_split(folder: Path) -> set[str]:
         manifest = load_manifest(folder)
     except InputError:
         return set()  # not ours to judge here: it is replaced
-    paths = {app.path for app in manifest.apps} | {module.path for module in manifest.modules}
+    entries: list[App | SharedModule | CatalogFile] = [*manifest.apps, *manifest.modules, *manifest.catalog]
+    paths = {entry.path for entry in entries}
     return {path for path in paths if not Path(path).is_absolute() and ".." not in Path(path).parts}

@@ -20,11 +20,11 @@ from bacpack.split.runs import Run, Sources
 _LEAST_BYTES = 24
 #: Engines take at most 1,000 parameters: addresses of pieces and distances of classes.
 _MOST_PARAMETERS = 1000
-_WORD_BYTES = 4
+WORD_BYTES = 4
 #: So many zeros are not worth storing.
 _ZEROS = re.compile(rb"\0{64,}")
 #: No word above this is taken for an address: chains keep their own marks in the bits above.
-_HIGHEST_ADDRESS = 1 << 27
+HIGHEST_ADDRESS = 1 << 27
 
 
 @dataclass(slots=True)
@@ -68,9 +68,9 @@ class DataPlan:
             if blob in piece.addresses:
                 content = bytearray(piece.content)
                 for at, class_ in words.items():
-                    value = int.from_bytes(content[at : at + _WORD_BYTES], "little")
+                    value = int.from_bytes(content[at : at + WORD_BYTES], "little")
                     moved = value + self.classes[class_].get(blob, 0) & 0xFFFF_FFFF
-                    content[at : at + _WORD_BYTES] = moved.to_bytes(_WORD_BYTES, "little")
+                    content[at : at + WORD_BYTES] = moved.to_bytes(WORD_BYTES, "little")
                 yield piece.addresses[blob], bytes(content)
 
     def arguments(self, blob: int) -> list[int]:
@@ -161,7 +161,7 @@ def _pieces(images: Sequence[Image | None]) -> Iterator[Piece]:
                 assert other is not None
                 piece.addresses[user] = other.start + part.start + displacement
                 for at, delta in words.items():
-                    if part.start <= at and at + _WORD_BYTES <= part.end:
+                    if part.start <= at and at + WORD_BYTES <= part.end:
                         piece.words.setdefault(at - part.start, {})[user] = delta
             for distance in piece.words.values():
                 for user in piece.addresses:
@@ -189,7 +189,7 @@ def _copies(images: Sequence[Image | None]) -> list[list[_Copy]]:
     for blob, image in enumerate(images):
         if image is None:
             continue
-        runs = sources.find(image.content, min(image.size, _HIGHEST_ADDRESS))
+        runs = sources.find(image.content, min(image.size, HIGHEST_ADDRESS))
         end = 0
         own: list[tuple[int, int]] = []
         for run in [*runs, Run(len(image.content), 0, 0, 0, [])]:
@@ -204,7 +204,7 @@ def _copies(images: Sequence[Image | None]) -> list[list[_Copy]]:
                 start, displacement = origin.start - origin.displacement, origin.displacement
                 words = {at - displacement: delta for at, delta in origin.words.items()}
                 copies[origin.blob].append(_Copy(start, origin.end - displacement, blob, displacement, words))
-        sources.add(image.content, min(image.size, _HIGHEST_ADDRESS), own)
+        sources.add(image.content, min(image.size, HIGHEST_ADDRESS), own)
         numbers.append(blob)
     return copies
 
@@ -228,10 +228,10 @@ def _resolve(run: Run, origins: Sequence[_Origin]) -> Iterator[_Origin]:
         start, end = max(origin.start, run.origin), min(origin.end, run.origin + run.size)
         if start >= end:
             continue
-        words = {at + shift: delta for at, delta in origin.words.items() if start <= at and at + _WORD_BYTES <= end}
+        words = {at + shift: delta for at, delta in origin.words.items() if start <= at and at + WORD_BYTES <= end}
         for word in run.words:
             at = run.at + word.at
-            if start <= at - shift and at - shift + _WORD_BYTES <= end:
+            if start <= at - shift and at - shift + WORD_BYTES <= end:
                 words[at] = words.get(at, 0) + word.delta
         yield _Origin(
             start + shift,
@@ -287,7 +287,7 @@ def _without_zeros(content: bytes, parts: Sequence[_Part]) -> Iterator[_Part]:
     for part in parts:
         start = part.start
         for zeros in _ZEROS.finditer(content, part.start, part.end):
-            yield _Part(start, zeros.start() + _WORD_BYTES - 1, part.copies)  # they may begin within a word
+            yield _Part(start, zeros.start() + WORD_BYTES - 1, part.copies)  # they may begin within a word
             start = zeros.end()
         yield _Part(start, part.end, part.copies)
 

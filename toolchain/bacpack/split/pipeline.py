@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain
 
@@ -11,18 +11,21 @@ from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.manifest import ModuleKind
 from bacpack.split.by_name import group_by_name
+from bacpack.split.catalog import Catalog, data_features, index, shape_features
 from bacpack.split.data_module import write_data_module
-from bacpack.split.demand import demand, wanted
-from bacpack.split.environment import environment
+from bacpack.split.demand import demand, placed
+from bacpack.split.environment import environment, environment_cid
 from bacpack.split.fingerprint import Blob, fingerprint
 from bacpack.split.image import Image, image
 from bacpack.split.match import SharedFunction, match
 from bacpack.split.partition import Group, chunks, partition
 from bacpack.split.pieces import DataPlan, share_data
 from bacpack.split.refuse import refuse_unsound
-from bacpack.split.remainder import Shared, SharedData, write_remainder
-from bacpack.split.resolve import resolve
-from bacpack.split.shared import Provider, export_names, write_shared
+from bacpack.split.remainder import SharedData, write_remainder
+from bacpack.split.resolve import SharedPlan, resolve
+from bacpack.split.reuse import Fit
+from bacpack.split.shared import Shared, write_shared
+from bacpack.split.shelf import Shelf, take
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
@@ -50,6 +53,8 @@ class OutputModule:
     kind: ModuleKind
     #: CIDs of the modules it imports.
     imports: tuple[str, ...]
+    #: Whether it came from a catalog.
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,13 @@ class Split:
 
     apps: list[OutputApp]
     modules: dict[str, OutputModule]
+    #: By CID, what the catalog is to know modules by.
+    features: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def catalog(self) -> dict[str, bytes]:
+        """The files of the catalog of the modules, by path."""
+        features = {cid: self.features[cid] for cid in self.modules if cid in self.features}
+        return index(features) if features else {}
 
     def closure(self, app: OutputApp) -> set[str]:
         """CIDs of all modules that `app` needs, directly or through others."""
@@ -83,8 +95,10 @@ class Split:
         return seen
 
 
-def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: None) -> Split:
-    """Split blobs into remainders and modules they share.
+def split(
+    inputs: Sequence[Input], show: Callable[[str], None] = lambda state: None, catalogs: Sequence[Catalog] = ()
+) -> Split:
+    """Split blobs into remainders and modules they share, first those of `catalogs`.
 
     The same blobs give the same modules in whatever order they come. `show` is told how far the work is. Raises
     `InputError` for a blob that is malformed or cannot be split soundly.
@@ -94,22 +108,26 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     distinct = sorted(dict(reversed([*zip(digests, inputs, strict=True)])).items())
     blobs = _fingerprint_all([entry for _, entry in distinct], show)
     show("comparing programs")
-    groups = _groups(blobs)
-    show("writing modules")
     images = [image(blob) for blob in blobs]
-    linked = link(blobs, groups, images, share_data(images) if len(blobs) > 1 else [])
-    if len(distinct) > 1 and linked.size >= sum(len(entry.data) for _, entry in distinct):
-        linked = Linked([], [], [], [False] * len(blobs))
+    shelf = take(catalogs, blobs, images)
+    groups = _groups(blobs, shelf.fits)
+    data_plans = share_data(shelf.images) if len(blobs) > 1 else []
+    show("writing modules")
+    linked = link(blobs, groups, images, data_plans, shelf)
+    if len(distinct) > 1 and linked.new_bytes >= sum(len(entry.data) for _, entry in distinct):
+        linked = Linked([], [], [], [False] * len(blobs), {})
     outputs = {}
-    kinds: list[tuple[ModuleKind, list[bytes]]] = [
-        ("environment", [environment()]),
-        ("shared", linked.modules),
-        ("data", linked.data),
+    kinds: list[tuple[ModuleKind, list[bytes], bool]] = [
+        ("environment", [environment()], False),
+        ("shared", linked.modules, False),
+        ("data", linked.data, False),
+        ("shared", [shelf.contents[cid] for cid in shelf.code], True),
+        ("data", [shelf.contents[cid] for cid in shelf.data], True),
     ]
-    for kind, modules in kinds:
+    for kind, modules, reused in kinds:
         for data in modules:
             cid = str(cid_of_bytes(data))
-            outputs[cid] = OutputModule(cid, data, kind, _namespaces(data))
+            outputs[cid] = OutputModule(cid, data, kind, _namespaces(data), reused)
     split_blobs = {}
     for position, ((digest, entry), blob) in enumerate(zip(distinct, blobs, strict=True)):
         data = linked.remainders[position] if linked.shares[position] else entry.data
@@ -118,21 +136,23 @@ def split(inputs: Sequence[Input], show: Callable[[str], None] = lambda state: N
     apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
     every = Split(apps, outputs)
     needed = set().union(*(every.closure(app) for app in apps))
-    return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed})
+    return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed}, linked.features)
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The bytes of all modules, and for each blob its remainder and whether it shares anything at all."""
+    """The bytes of all new modules, and for each blob its remainder and whether it shares anything at all."""
 
     modules: list[bytes]
     data: list[bytes]
     remainders: list[bytes]
     shares: list[bool]
+    #: By CID, what the catalog knows modules by, new ones and existing ones.
+    features: dict[str, list[bytes]]
 
     @property
-    def size(self) -> int:
-        """Of everything together, in bytes."""
+    def new_bytes(self) -> int:
+        """The size of everything together."""
         return sum(map(len, chain(self.modules, self.data, self.remainders)))
 
 
@@ -141,40 +161,57 @@ def link(
     groups: Sequence[Group[SharedFunction]],
     images: Sequence[Image | None],
     data_plans: Sequence[DataPlan],
+    shelf: Shelf | None = None,
 ) -> Linked:
     """Write the shared modules for `groups`, lowest first, the data modules, and the remainder of each blob."""
-    plan = resolve(blobs, groups)
+    shelf = shelf or Shelf(fits=[Fit() for _ in blobs])
+    plan = resolve(blobs, groups, list(shelf.code.values()), shelf.fits)
     demands = demand(plan, blobs)
-    wants = wanted(plan, demands)
-    namespace = str(cid_of_bytes(environment()))
+    namespace = environment_cid()
     modules: list[bytes] = []
     shared: list[Shared] = []
-    for number, (module, want) in enumerate(zip(plan.modules, wants, strict=True)):
-        data = write_shared(plan, number, want, blobs, namespace, [entry.provider for entry in shared])
-        provider = Provider(str(cid_of_bytes(data)), export_names(want))
-        placed = {position: place for place, position in enumerate(want.placed)}
-        shared.append(Shared(module, provider, placed))
-        modules.append(data)
+    features: dict[str, list[bytes]] = {}
+    for number, (module, places) in enumerate(zip(plan.modules, placed(plan, demands), strict=True)):
+        if module.existing:
+            cid = module.existing.cid
+            features[cid] = shape_features(function.shape for function in module.existing.functions)
+        else:
+            data = write_shared(plan, number, list(places), blobs, namespace, shared)
+            cid = str(cid_of_bytes(data))
+            features[cid] = shape_features(_shapes(blobs, module))
+            modules.append(data)
+        shared.append(Shared(module, cid, places))
     data_modules = [write_data_module(entry, namespace) for entry in data_plans]
     shared_data = [
         SharedData(entry, str(cid_of_bytes(data))) for entry, data in zip(data_plans, data_modules, strict=True)
     ]
+    shared_data += [SharedData(entry, cid) for cid, entry in shelf.data.items()]
+    for entry in shared_data:
+        features[entry.namespace] = data_features(piece.content for piece in entry.plan.pieces)
     remainders = [
         write_remainder(plan, position, blob, demands[position], shared, namespace, images[position], shared_data)
         for position, blob in enumerate(blobs)
     ]
     shares = [
-        bool(homes) or any(entry.is_used_by(position) for entry in data_plans)
+        bool(homes) or any(entry.plan.is_used_by(position) for entry in shared_data)
         for position, homes in enumerate(plan.homes)
     ]
-    return Linked(modules, data_modules, remainders, shares)
+    return Linked(modules, data_modules, remainders, shares, features)
 
 
-def _groups(blobs: Sequence[Blob]) -> list[Group[SharedFunction]]:
+def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:
+    for function in module.functions.values():
+        shape = blobs[function.blob].functions[function.index].shape
+        assert shape is not None
+        yield shape
+
+
+def _groups(blobs: Sequence[Blob], fits: Sequence[Fit]) -> list[Group[SharedFunction]]:
     if len(blobs) > 1:
-        return partition(blobs, match(blobs))
+        return partition(blobs, match(blobs, [fit.places for fit in fits]))
     _, names = read_names(blobs[0].module)
-    return [part for _, group in group_by_name(blobs[0], names) for part in chunks(blobs, group)]
+    groups = group_by_name(blobs[0], names, fits[0].places)
+    return [part for _, group in groups for part in chunks(blobs, group)]
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:

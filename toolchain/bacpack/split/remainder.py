@@ -19,11 +19,12 @@ from bacpack.split.demand import Demand
 from bacpack.split.elements import constant_offset, is_placeable, referenced_function
 from bacpack.split.environment import import_load, import_memory, import_register, import_table
 from bacpack.split.fingerprint import Blob
+from bacpack.split.form import LATE_TABLE, PLACE, PLACE_TYPE
 from bacpack.split.image import Image
 from bacpack.split.numbering import Instructions, Numbers, extended
 from bacpack.split.pieces import DataPlan
-from bacpack.split.resolve import Plan, SharedPlan
-from bacpack.split.shared import LATE_TABLE, PLACE, PLACE_TYPE, Provider, constant, slot_setters
+from bacpack.split.resolve import Plan
+from bacpack.split.shared import Shared, constant, slot_setters
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
@@ -36,16 +37,6 @@ _NOTHING = FuncType((), ())
 #: Sections that name code by offsets or numbers, which splitting changes: whole names, and how others begin.
 _DROPPED = frozenset((NAME_SECTION, "linking", "sourceMappingURL", "external_debug_info"))
 _DROPPED_KINDS = (".debug_", "reloc.", "metadata.code.")
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A shared module as a remainder sees it."""
-
-    plan: SharedPlan
-    provider: Provider
-    #: For each function that the module can place in the program's table, its place in the module's segment.
-    placed: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +68,12 @@ def write_remainder(
 class _RemainderWriter:
     def __init__(self, plan: Plan, position: int, blob: Blob, demand: Demand, shared: Sequence[Shared]) -> None:
         self._position = position
-        self._homes = plan.homes[position]
         self._module = blob.module
         self._blob = blob
         self._demand = demand
         self._shared = shared
         used = 0
-        for index in self._homes:
+        for index in plan.homes[position]:
             used |= blob.functions[index - blob.imported_functions].registers
         #: The globals that shared functions use, by index: they live in registers.
         self._registers = {index: number for index, number in blob.registers.items() if used >> number & 1}
@@ -161,23 +151,24 @@ class _RemainderWriter:
         """Import what the shared modules provide; return the calls that set their slots."""
         module, numbers = self._module, self._numbers
         for index, (number, position) in self._demand.imported.items():
-            provider = self._shared[number].provider
+            provider = self._shared[number]
             type_ = module.function_type(module.function_types[index])
-            numbers.provide(index, numbers.import_function(provider, provider.exported[position], type_))
-        placing = {number for number, _ in self._demand.placed}
+            numbers.provide(index, numbers.import_function(provider.namespace, provider.export_name(position), type_))
+        placing = {number for number, _ in self._demand.placed.values()}
         self._place = {
-            number: numbers.import_function(self._shared[number].provider, PLACE, PLACE_TYPE)
+            number: numbers.import_function(self._shared[number].namespace, PLACE, PLACE_TYPE)
             for number in sorted(placing)
         }
         self._late_tables: dict[int, int] = {}
         steps = []
-        for number, (plan, provider) in enumerate((entry.plan, entry.provider) for entry in self._shared):
+        for number, provider in enumerate(self._shared):
+            plan = provider.plan
             first = 0
             for name, type_ in slot_setters(plan.slots):
                 slots = plan.slots[first : first + len(type_.params)]
                 first += len(type_.params)
                 if any(self._position in slot.values for slot in slots):
-                    setter = numbers.import_function(provider, name, type_)
+                    setter = numbers.import_function(provider.namespace, name, type_)
                     values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in slots]
                     steps.append(start.set_slots(setter, values))
             if any(self._position in entry for entry in plan.late):
@@ -220,9 +211,9 @@ class _RemainderWriter:
         functions, expressions = element.functions, element.expressions
         if is_placeable(self._module, element):
             if functions is not None:
-                functions = [index for index in functions if index not in self._homes]
+                functions = [index for index in functions if index not in self._demand.placed]
             if expressions is not None:
-                expressions = [entry for entry in expressions if referenced_function(entry) not in self._homes]
+                expressions = [entry for entry in expressions if referenced_function(entry) not in self._demand.placed]
         return replace(
             element,
             mode=Mode.PASSIVE if fills else element.mode,
@@ -254,7 +245,7 @@ class _RemainderWriter:
             entries = [referenced_function(entry) for entry in element.expressions]
         by_source: dict[int | None, list[tuple[int, int]]] = {}
         for position, index in enumerate(entries, to):
-            home = self._homes.get(index) if index is not None else None
+            home = self._demand.placed.get(index) if index is not None else None
             places = by_source.setdefault(home and home[0], [])
             places.append((position, self._shared[home[0]].placed[home[1]] if home else len(places)))
         for number, places in by_source.items():

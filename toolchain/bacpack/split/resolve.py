@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bacpack.split.existing import Existing
 from bacpack.split.fingerprint import CALL, CONSTANTS, Blob
+from bacpack.split.form import DirectCall, LateCall, SlotRead
 from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
+from bacpack.split.reuse import Fit
 from bacpack.wasm.types import I32, I64
 
 _LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
@@ -27,29 +30,6 @@ class Slot:
     type: bytes
     #: Its value by blob, without sign; a blob that is missing never reads it.
     values: dict[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRead:
-    """The value of a slot plus a constant."""
-
-    slot: int
-    add: int
-
-
-@dataclass(frozen=True, slots=True)
-class DirectCall:
-    """A call of a shared function in this module or a lower one."""
-
-    module: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class LateCall:
-    """A call through an entry of the module's private table."""
-
-    entry: int
 
 
 #: None is a constant that is the same in every member: it stays as it is.
@@ -69,10 +49,13 @@ class ResolvedFunction:
 class SharedPlan:
     """A shared module before it is written."""
 
-    functions: list[ResolvedFunction]
+    #: By position in the module: all of a new module, those of an existing one that some blob uses.
+    functions: dict[int, ResolvedFunction]
     slots: list[Slot] = field(default_factory=list)
     #: For each entry of the private table, the function index by blob.
     late: list[dict[int, int]] = field(default_factory=list)
+    #: The module itself, if it exists already.
+    existing: Existing | None = None
 
 
 @dataclass(slots=True)
@@ -84,15 +67,46 @@ class Plan:
     homes: list[dict[int, tuple[int, int]]]
 
 
-def resolve(blobs: Sequence[Blob], groups: Sequence[Group[SharedFunction]]) -> Plan:
-    """Resolve every operand of every function in `groups`, which come lowest first."""
+def resolve(
+    blobs: Sequence[Blob],
+    groups: Sequence[Group[SharedFunction]],
+    existing: Sequence[Existing] = (),
+    fits: Sequence[Fit] = (),
+) -> Plan:
+    """Resolve every operand of every function in `groups`, which come lowest first.
+
+    Below them lie the `existing` modules, to which each blob fits as `fits` says.
+    """
     homes: list[dict[int, tuple[int, int]]] = [{} for _ in blobs]
+    numbers = {module.cid: number for number, module in enumerate(existing)}
+    for blob, fit in enumerate(fits):
+        homes[blob] = {index: (numbers[cid], position) for index, (cid, position) in fit.places.items()}
+    modules = [_existing_plan(module, blobs, fits) for module in existing]
     ordered = [sorted(group.items, key=lambda function: min(function.members.items())) for group in groups]
-    for module, functions in enumerate(ordered):
+    for module, functions in enumerate(ordered, len(modules)):
         for position, function in enumerate(functions):
             for blob, index in function.members.items():
                 homes[blob][blobs[blob].imported_functions + index] = (module, position)
-    return Plan([_Resolver(blobs, homes, module).resolve(functions) for module, functions in enumerate(ordered)], homes)
+    modules += [
+        _Resolver(blobs, homes, module).resolve(functions) for module, functions in enumerate(ordered, len(modules))
+    ]
+    return Plan(modules, homes)
+
+
+def _existing_plan(module: Existing, blobs: Sequence[Blob], fits: Sequence[Fit]) -> SharedPlan:
+    """An existing module with what each blob sets in it."""
+    slots = [Slot(type_, {}) for type_ in module.slots]
+    late: list[dict[int, int]] = [{} for _ in range(module.late)]
+    functions: dict[int, ResolvedFunction] = {}
+    for number, (blob, fit) in enumerate(zip(blobs, fits, strict=True)):
+        for index, (cid, position) in fit.places.items():
+            if cid == module.cid:
+                functions.setdefault(position, ResolvedFunction(number, index - blob.imported_functions, []))
+        for slot, value in fit.slots(module.cid).items():
+            slots[slot].values[number] = value
+        for entry, function in fit.late(module.cid).items():
+            late[entry][number] = function
+    return SharedPlan(functions, slots, late, module)
 
 
 class _Resolver:
@@ -122,7 +136,7 @@ class _Resolver:
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
-        return SharedPlan(resolved, slots.chosen, [dict(callees) for callees in self._late])
+        return SharedPlan(dict(enumerate(resolved)), slots.chosen, [dict(callees) for callees in self._late])
 
     def _resolve_alone(self, functions: Sequence[SharedFunction]) -> SharedPlan:
         """Resolve functions of one blob: every constant is what it is, and only calls matter."""
@@ -136,7 +150,7 @@ class _Resolver:
                 for kind, value in zip(source.kinds, source.operands, strict=True)
             ]
             resolved.append(ResolvedFunction(blob, index, operands))
-        return SharedPlan(resolved, [], [dict(callees) for callees in self._late])
+        return SharedPlan(dict(enumerate(resolved)), [], [dict(callees) for callees in self._late])
 
     def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
         """The users of a function, the kinds of its operands, and for each operand its value in each user."""

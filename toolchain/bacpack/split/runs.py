@@ -57,12 +57,10 @@ class Sources:
         number = len(self._contents)
         self._contents.append((content, limit))
         for start, end in parts:
-            for found in _ANCHOR.finditer(content, start, end):
-                window = found[1]
-                if window.count(0) <= _MOST_ZEROS:
-                    places = self._windows.setdefault(window, [])
-                    if len(places) < _MOST_PLACES:
-                        places.append((number, found.start()))
+            for at, window in windows(content, start, end):
+                places = self._windows.setdefault(window, [])
+                if len(places) < _MOST_PLACES:
+                    places.append((number, at))
 
     def find(self, content: bytes, limit: int) -> list[Run]:
         """Runs of `content` that are found in the sources: in order, none over another."""
@@ -84,6 +82,13 @@ class Sources:
                 seen[best.source].update(word.delta for word in best.words)
                 end = best.at + best.size
         return runs
+
+
+def windows(content: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """The places from which runs are looked for, with the bytes there: the same for equal contents."""
+    for found in _ANCHOR.finditer(content, start, len(content) if end is None else end):
+        if found[1].count(0) <= _MOST_ZEROS:
+            yield found.start(), found[1]
 
 
 class _Pair(NamedTuple):
@@ -177,13 +182,13 @@ def _equal_after(content: bytes, at: int, other: bytes, origin: int, most: int) 
     """How many bytes are equal from two places on."""
     done, block = 0, _BLOCK
     while done < most:
+        block = min(block, most - done)
         mine, theirs = content[at + done : at + done + block], other[origin + done : origin + done + block]
-        if mine == theirs:
-            done += block
-            block = min(2 * block, 1 << 16)
-            continue
-        difference = int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")
-        return min(most, done + ((difference & -difference).bit_length() - 1 >> 3))
+        if mine != theirs:
+            difference = int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")
+            return done + ((difference & -difference).bit_length() - 1 >> 3)
+        done += block
+        block *= 2
     return most
 
 
@@ -193,9 +198,8 @@ def _equal_before(content: bytes, at: int, other: bytes, origin: int, most: int)
     while done < most:
         block = min(_BLOCK, most - done)
         mine, theirs = content[at - done - block : at - done], other[origin - done - block : origin - done]
-        if mine == theirs:
-            done += block
-            continue
-        difference = int.from_bytes(mine, "big") ^ int.from_bytes(theirs, "big")
-        return min(most, done + ((difference & -difference).bit_length() - 1 >> 3))
+        if mine != theirs:
+            difference = int.from_bytes(mine, "big") ^ int.from_bytes(theirs, "big")
+            return done + ((difference & -difference).bit_length() - 1 >> 3)
+        done += block
     return most

@@ -9,41 +9,43 @@ from itertools import chain
 from bacpack.split.canonical import cut
 from bacpack.split.environment import import_load, import_memory, import_register, import_table, registers_in
 from bacpack.split.fingerprint import Blob
-from bacpack.split.resolve import DirectCall, LateCall, Operand, Plan, ResolvedFunction, Slot, SlotRead
+from bacpack.split.form import (
+    ADD,
+    LATE_TABLE,
+    PLACE,
+    PLACE_TYPE,
+    SET_SLOTS,
+    SLOTS_PER_CALL,
+    DirectCall,
+    LateCall,
+    SlotRead,
+    export_name,
+)
+from bacpack.split.resolve import Operand, Plan, ResolvedFunction, SharedPlan, Slot
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
 from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 
-#: Names of a module's own exports; those of its functions are numbers in base 36.
-SET_SLOTS, PLACE, LATE_TABLE = "S", "P", "T"
-#: Sets slots: engines take at most this many parameters.
-SLOTS_PER_CALL = 1000
-#: `PLACE` copies functions of the module to the program's table: (to, from, count).
-PLACE_TYPE = FuncType((I32, I32, I32), ())
-
 _NOTHING = FuncType((), ())
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _PROGRAM_TABLE, _LATE_TABLE_INDEX = 0, 1
-#: How a constant of each type is written, and the instruction that adds two.
+#: How a constant of each type is written.
 _CONSTANT = {I32: writer.i32_const, I64: writer.i64_const}
-_ADD = {I32: b"\x6a", I64: b"\x7c"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What others want of a shared module: which of its functions, by position, are imported and put into tables."""
+class Shared:
+    """A shared module as others see it."""
 
-    exported: list[int]
-    placed: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A shared module that is already written."""
-
+    plan: SharedPlan
     namespace: str
-    exported: dict[int, str]
+    #: For each function that the module can place in the program's table, its place in the module's segment.
+    placed: dict[int, int]
+
+    def export_name(self, position: int) -> str:
+        """The name of a function."""
+        return self.plan.existing.exported[position] if self.plan.existing else export_name(position)
 
 
 def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, FuncType]]:
@@ -59,16 +61,14 @@ def constant(type_: bytes, value: int) -> bytes:
     return _CONSTANT[type_](value)
 
 
-def export_names(wanted: Wanted) -> dict[int, str]:
-    """The name of each exported function, by position in the module."""
-    return {position: _base36(number) for number, position in enumerate(wanted.exported)}
-
-
 def write_shared(
-    plan: Plan, module: int, wanted: Wanted, blobs: Sequence[Blob], environment: str, lower: Sequence[Provider]
+    plan: Plan, module: int, placed: Sequence[int], blobs: Sequence[Blob], environment: str, lower: Sequence[Shared]
 ) -> bytes:
-    """Return the bytes of a module of `plan`; `environment` is a namespace, `lower` the modules before it."""
-    return _SharedWriter(plan, module, wanted, blobs, environment, lower).write()
+    """Return the bytes of a module of `plan` that can place the functions at `placed` in the program's table.
+
+    `environment` is a namespace, `lower` are the modules before it.
+    """
+    return _SharedWriter(plan, module, placed, blobs, environment, lower).write()
 
 
 def function_type(blobs: Sequence[Blob], function: ResolvedFunction) -> FuncType:
@@ -96,28 +96,28 @@ class _SharedWriter:
         self,
         plan: Plan,
         module: int,
-        wanted: Wanted,
+        placed: Sequence[int],
         blobs: Sequence[Blob],
         environment: str,
-        lower: Sequence[Provider],
+        lower: Sequence[Shared],
     ) -> None:
         self._all = plan.modules
         self._plan = plan.modules[module]
         self._module = module
-        self._wanted = wanted
+        self._placed = placed
         self._blobs = blobs
         self._environment = environment
         self._lower = lower
         self._types = Types()
         self._closed: dict[int, _Closed] = {}
         used = 0
-        for function in self._plan.functions:
+        for function in self._plan.functions.values():
             used |= blobs[function.blob].functions[function.index].registers
         # Global indices: registers of the environment, then slots.
         self._registers = {register: number for number, register in enumerate(registers_in(used))}
         called = {
             (operand.module, operand.index)
-            for function in self._plan.functions
+            for function in self._plan.functions.values()
             for operand in function.operands
             if isinstance(operand, DirectCall) and operand.module != module
         }
@@ -132,11 +132,10 @@ class _SharedWriter:
         imports += import_memory(self._environment), import_table(self._environment)
         imports += [import_register(self._environment, register) for register in self._registers]
 
-        own_types = [types[function_type(self._blobs, function)] for function in plan.functions]
-        codes = [self._code(function) for function in plan.functions]
+        own_types = [types[function_type(self._blobs, function)] for function in plan.functions.values()]
+        codes = [self._code(function) for function in plan.functions.values()]
         exports = [
-            Export(name, Kind.FUNCTION, self._first_own + position)
-            for position, name in export_names(self._wanted).items()
+            Export(export_name(position), Kind.FUNCTION, self._first_own + position) for position in plan.functions
         ]
         next_slot = len(self._registers)
         for name, type_ in slot_setters(plan.slots):
@@ -145,14 +144,14 @@ class _SharedWriter:
             codes.append(_setter(next_slot, len(type_.params)))
             next_slot += len(type_.params)
         elements = []
-        if self._wanted.placed:
+        if self._placed:
             exports.append(Export(PLACE, Kind.FUNCTION, self._first_own + len(codes)))
             own_types.append(types[PLACE_TYPE])
             # table.init of segment 0 into the program's table
             codes.append(
                 b"\0" + b"".join(b"\x20" + encode_unsigned(n) for n in range(3)) + b"\xfc\x0c\0\0" + writer.END
             )
-            placed = [self._first_own + position for position in self._wanted.placed]
+            placed = [self._first_own + position for position in self._placed]
             elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, placed, None))
         tables = []
         if plan.late:
@@ -179,7 +178,8 @@ class _SharedWriter:
         for module, position in self._imported:
             type_ = function_type(self._blobs, self._all[module].functions[position])
             provider = self._lower[module]
-            imports.append(Import(provider.namespace, provider.exported[position], Kind.FUNCTION, self._types[type_]))
+            name = provider.export_name(position)
+            imports.append(Import(provider.namespace, name, Kind.FUNCTION, self._types[type_]))
         return imports
 
     def _code(self, function: ResolvedFunction) -> bytes:
@@ -221,7 +221,7 @@ class _SharedWriter:
         assert isinstance(operand, SlotRead)
         type_ = self._plan.slots[operand.slot].type
         read = b"\x23" + encode_unsigned(len(self._registers) + operand.slot)
-        return read + constant(type_, operand.add) + _ADD[type_] if operand.add else read
+        return read + constant(type_, operand.add) + ADD[type_] if operand.add else read
 
 
 class _Closed(dict[bytes, bytes]):
@@ -262,11 +262,3 @@ def _setter(first: int, count: int) -> bytes:
     """The code of a function that sets `count` globals from its parameters."""
     sets = (b"\x20" + encode_unsigned(n) + b"\x24" + encode_unsigned(first + n) for n in range(count))
     return b"\0" + b"".join(sets) + writer.END
-
-
-def _base36(number: int) -> str:
-    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-    text = digits[number % 36]
-    while number := number // 36:
-        text = digits[number % 36] + text
-    return text

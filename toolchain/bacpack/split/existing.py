@@ -1,0 +1,241 @@
+"""Reading back a shared module: what `shared` wrote, as a plan that other blobs can be fitted to.
+
+A module says all that is needed itself, so a catalog needs no record of its own that could be wrong about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bacpack.split.environment import REGISTERS, environment_cid
+from bacpack.split.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
+from bacpack.split.form import ADD, LATE_TABLE, PLACE, SET_SLOTS, LateCall, SlotRead
+from bacpack.wasm import Import, Kind, Module, WasmError
+from bacpack.wasm import scanner as scan
+from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.types import I32, I64, Body
+from bacpack.wasm.writer import func_type
+
+_CALLS = (scan.CALL, scan.RETURN_CALL)
+_DIRECT = {scan.CALL_INDIRECT: scan.CALL, scan.RETURN_CALL_INDIRECT: scan.RETURN_CALL}
+_BLOCKS = (0x02, 0x03, 0x04, 0x06)
+_CONSTANTS = {scan.I32_CONST: (ANY_CONST, CONST, ADD[I32]), scan.I64_CONST: (ANY_LONG, LONG, ADD[I64])}
+_OWN_TABLE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant that is the same in every program."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCall:
+    """A call of an exported function of a lower module, or, with no CID, of one of this module by position."""
+
+    cid: str | None
+    function: str | int
+
+
+ExistingOperand = Literal | SlotRead | ModuleCall | LateCall
+
+
+@dataclass(slots=True)
+class ExistingFunction:
+    """A function of a shared module."""
+
+    shape: bytes
+    kinds: str
+    operands: list[ExistingOperand]
+    #: Size of its code in bytes.
+    size: int
+
+
+@dataclass(slots=True)
+class Existing:
+    """A shared module that was written before."""
+
+    cid: str
+    data: bytes
+    functions: list[ExistingFunction]
+    #: Name of each function, by position.
+    exported: dict[int, str]
+    #: For each function that the module can place in the program's table, its place in the module's segment.
+    placed: dict[int, int]
+    #: The type of each slot.
+    slots: list[bytes]
+    #: How many entries its private table has.
+    late: int
+
+    @property
+    def lower(self) -> set[str]:
+        """CIDs of the shared modules that its functions call."""
+        operands = (operand for function in self.functions for operand in function.operands)
+        return {operand.cid for operand in operands if isinstance(operand, ModuleCall) and operand.cid is not None}
+
+
+class _UnknownFormError(Exception):
+    """A module is not in the form that `shared` writes."""
+
+
+def read_existing(cid: str, data: bytes) -> Existing | None:
+    """Read a shared module, or return None for bytes that are no module of this form."""
+    try:
+        return _Reader(cid, data).read()
+    except (WasmError, _UnknownFormError, IndexError, KeyError):
+        return None
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A function's code as it was in the blobs it came from."""
+
+    runs: list[bytes]
+    shapes: list[bytes]
+    kinds: str
+    operands: list[ExistingOperand]
+
+    def add(self, shape: bytes, kind: str, operand: ExistingOperand) -> None:
+        """Add an open instruction with an operand."""
+        self.shapes.append(shape)
+        self.kinds += kind
+        self.operands.append(operand)
+
+    def take_constant(self) -> int:
+        """Take back the `i32.const` that comes last, and return its value. One of one byte is part of a run."""
+        if self.runs[-1]:
+            last = self.runs[-1][-2:]
+            if last[0] != scan.I32_CONST:
+                raise _UnknownFormError
+            self.runs[-1] = self.runs[-1][:-2]
+            return decode_signed(last, 1)[0]
+        operand = self.operands.pop()
+        if not isinstance(operand, Literal) or self.kinds[-1] != CONST:
+            raise _UnknownFormError
+        self.kinds = self.kinds[:-1]
+        self.shapes.pop()
+        self.runs.pop()
+        return operand.value
+
+
+class _Reader:
+    def __init__(self, cid: str, data: bytes) -> None:
+        self._cid = cid
+        self._data = data
+        self._module = module = Module.parse(data)
+        self._imported = module.imported(Kind.FUNCTION)
+        self._registers = [self._register(entry) for entry in module.imported(Kind.GLOBAL)]
+        own = {(entry.kind, entry.name): entry.index for entry in module.exports}
+        helpers = [
+            index
+            for (kind, name), index in own.items()
+            if kind == Kind.FUNCTION and (name == PLACE or name.startswith(SET_SLOTS))
+        ]
+        self._functions = min(helpers, default=len(module.function_types)) - len(self._imported)
+        names = [(index - len(self._imported), name) for (kind, name), index in own.items() if kind == Kind.FUNCTION]
+        self._exported = {position: name for position, name in sorted(names) if 0 <= position < self._functions}
+        self._has_late_table = (Kind.TABLE, LATE_TABLE) in own
+
+    def read(self) -> Existing:
+        module = self._module
+        foreign = {entry.module for entry in module.imports if entry.kind != Kind.FUNCTION}
+        if module.start is not None or foreign - {environment_cid()} or len(self._exported) != self._functions:
+            raise _UnknownFormError
+        functions = [
+            self._function(type_index, body)
+            for type_index, body in zip(
+                module.functions[: self._functions], module.bodies[: self._functions], strict=True
+            )
+        ]
+        placed = module.elements[0].functions or [] if module.elements else []
+        late = module.tables[0].type.limits.minimum if self._has_late_table else 0
+        return Existing(
+            self._cid,
+            self._data,
+            functions,
+            self._exported,
+            {index - len(self._imported): place for place, index in enumerate(placed)},
+            [entry.type.value for entry in module.globals],
+            late,
+        )
+
+    @staticmethod
+    def _register(entry: Import) -> int:
+        return next(number for number, register in enumerate(REGISTERS) if register.name == entry.name)
+
+    def _function(self, type_index: int, body: Body) -> ExistingFunction:
+        start = scan.code_start(self._data, body.start, body.end)
+        runs, opened = scan.scan(self._data, start, body.end)
+        out = _Cut([runs[0]], [], "", [])
+        skip = False
+        for number, instruction in enumerate(opened):
+            after = runs[number + 1]
+            if skip:  # a constant that is added to a slot
+                out.runs.append(after[1:])
+                skip = False
+                continue
+            opcode = instruction[0]
+            slot = self._slot(instruction)
+            if slot is not None:
+                constant, shape, kind, add = self._slot_form(slot)
+                value = 0
+                if after[:1] == constant and after[2:3] == add:
+                    value, after = decode_signed(after, 1)[0], after[3:]
+                elif not after and number + 1 < len(opened) and opened[number + 1][:1] == constant:
+                    skip = runs[number + 2].startswith(add)
+                    value = decode_signed(opened[number + 1], 1)[0] if skip else 0
+                out.add(shape, kind, SlotRead(slot, value))
+                if skip:
+                    continue
+            elif opcode in _DIRECT and self._is_late(instruction):
+                signature = self._signature(decode_unsigned(instruction, 1)[0])
+                out.add(bytes([_DIRECT[opcode]]) + signature, CALL, LateCall(out.take_constant()))
+            elif opcode in _CONSTANTS:
+                shape, kind, _ = _CONSTANTS[opcode]
+                out.add(shape, kind, Literal(decode_signed(instruction, 1)[0]))
+            elif opcode in _CALLS:
+                callee = decode_unsigned(instruction, 1)[0]
+                signature = self._signature(self._module.function_types[callee])
+                out.add(bytes([opcode]) + signature, CALL, self._callee(callee))
+            else:
+                out.shapes.append(self._closed(opcode, instruction))
+            out.runs.append(after)
+        shape = digest(self._signature(type_index), self._data[body.start : start], out.runs, out.shapes)
+        return ExistingFunction(shape, out.kinds, out.operands, body.end - body.start)
+
+    def _slot(self, instruction: bytes) -> int | None:
+        """The slot that an instruction reads, if it does."""
+        if instruction[0] != scan.GLOBAL_GET:
+            return None
+        slot = decode_unsigned(instruction, 1)[0] - len(self._registers)
+        return slot if slot >= 0 else None
+
+    def _slot_form(self, slot: int) -> tuple[bytes, bytes, str, bytes]:
+        opcode = scan.I32_CONST if self._module.globals[slot].type.value == I32 else scan.I64_CONST
+        return (bytes([opcode]), *_CONSTANTS[opcode])
+
+    def _is_late(self, instruction: bytes) -> bool:
+        _, position = decode_unsigned(instruction, 1)
+        return self._has_late_table and decode_unsigned(instruction, position)[0] == _OWN_TABLE
+
+    def _callee(self, index: int) -> ModuleCall:
+        if index < len(self._imported):
+            entry = self._imported[index]
+            return ModuleCall(entry.module, entry.name)
+        return ModuleCall(None, index - len(self._imported))
+
+    def _signature(self, type_index: int) -> bytes:
+        return func_type(self._module.function_type(type_index))
+
+    def _closed(self, opcode: int, instruction: bytes) -> bytes:
+        """The shape of an instruction that holds nothing of one program."""
+        if opcode in _DIRECT and not self._is_late(instruction):
+            return bytes([opcode]) + self._signature(decode_unsigned(instruction, 1)[0])
+        if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
+            return bytes([opcode, self._registers[decode_unsigned(instruction, 1)[0]]])
+        if opcode in _BLOCKS:
+            return bytes([opcode]) + self._signature(decode_signed(instruction, 1)[0])
+        if opcode == scan.MEMORY_GROW:
+            return instruction
+        raise _UnknownFormError

@@ -1,0 +1,248 @@
+"""Fitting a blob to shared modules that exist already: which of its functions they hold, and with which slots.
+
+A function fits a place in a module when both have one shape and equal constants, its differing constants give each slot
+one value, and its calls go to functions that fit the places called. What does not fit any longer once all of this is
+required together stays with the blob, so the choice is made in rounds: first everything that could fit, then less.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bacpack.split.existing import Existing, ExistingFunction, Literal, ModuleCall
+from bacpack.split.fingerprint import Blob, Function
+from bacpack.split.form import LateCall, SlotRead
+from bacpack.split.partition import FETCH_WEIGHT, IMPORT_COST
+
+#: A module and a place in it.
+Place = tuple[str, int]
+#: A slot or an entry of a private table: (module, kind, number).
+Setting = tuple[str, str, int]
+_WORDS = {"c": 0xFFFF_FFFF, "l": 0xFFFF_FFFF_FFFF_FFFF}
+_SLOT, _LATE = "slot", "late"
+
+
+@dataclass(slots=True)
+class Fit:
+    """How a blob fits existing modules."""
+
+    #: Function index in the blob -> the place that holds it.
+    places: dict[int, Place] = field(default_factory=dict)
+    #: The value of each slot, without sign, and the function index of each entry of a private table.
+    settings: dict[Setting, int] = field(default_factory=dict)
+
+    def slots(self, cid: str) -> dict[int, int]:
+        """The values of the slots of a module."""
+        return {
+            number: value for (module, kind, number), value in self.settings.items() if (module, kind) == (cid, _SLOT)
+        }
+
+    def late(self, cid: str) -> dict[int, int]:
+        """The functions in the private table of a module."""
+        return {
+            number: value for (module, kind, number), value in self.settings.items() if (module, kind) == (cid, _LATE)
+        }
+
+
+def fit(blob: Blob, modules: Mapping[str, Existing]) -> Fit:
+    """Fit `blob` to those of `modules`, by CID, that are worth their bytes."""
+    candidates = _Candidates(blob, modules)
+    chosen = _choose(blob, modules, candidates)
+    while True:
+        found = _Fitting(blob, candidates.within(chosen)).solve()
+        used: Counter[str] = Counter()
+        for index, (cid, _) in found.places.items():
+            used[cid] += blob.functions[index - blob.imported_functions].size
+        needed = _with_lower(modules, {cid for cid in chosen if used[cid] > _price(modules[cid])})
+        if needed >= chosen:
+            return found
+        chosen &= needed
+
+
+def _price(module: Existing) -> float:
+    """What using a module costs in bytes: see `partition`."""
+    return IMPORT_COST + FETCH_WEIGHT * len(module.data)
+
+
+def _with_lower(modules: Mapping[str, Existing], chosen: Iterable[str]) -> set[str]:
+    """Modules and all those that they import."""
+    out: set[str] = set()
+    pending = list(chosen)
+    while pending:
+        cid = pending.pop()
+        if cid not in out:
+            out.add(cid)
+            pending += [lower for lower in modules[cid].lower if lower in modules]
+    return out
+
+
+def _choose(blob: Blob, modules: Mapping[str, Existing], candidates: _Candidates) -> set[str]:
+    """Modules that together hold most of the blob, each for functions that those before it lack."""
+    missing = set(candidates.by_function)
+    chosen: set[str] = set()
+    holds: dict[str, set[int]] = defaultdict(set)
+    for position, places in candidates.by_function.items():
+        for cid, _ in places:
+            holds[cid].add(position)
+    while holds:
+        worth = {
+            cid: sum(blob.functions[position].size for position in positions & missing) - _price(modules[cid])
+            for cid, positions in holds.items()
+        }
+        best = max(worth, key=lambda cid: (worth[cid], cid))
+        if worth[best] <= 0:
+            break
+        chosen.add(best)
+        missing -= holds.pop(best)
+    return _with_lower(modules, chosen)
+
+
+class _Candidates:
+    """For each function of a blob, by position, the places that hold one of its shape and constants."""
+
+    def __init__(self, blob: Blob, modules: Mapping[str, Existing]) -> None:
+        by_shape: dict[bytes, list[tuple[Place, ExistingFunction]]] = defaultdict(list)
+        for cid, module in sorted(modules.items()):
+            for position, existing in enumerate(module.functions):
+                by_shape[existing.shape].append(((cid, position), existing))
+        self.exports = {
+            (cid, name): (cid, position)
+            for cid, module in modules.items()
+            for position, name in module.exported.items()
+        }
+        self.functions = dict(entry for entries in by_shape.values() for entry in entries)
+        self.by_function: dict[int, list[Place]] = {}
+        for position, function in enumerate(blob.functions):
+            if function.shape is None:
+                continue
+            places = [place for place, other in by_shape.get(function.shape, ()) if _has_literals(function, other)]
+            if places:
+                self.by_function[position] = places
+
+    def within(self, chosen: set[str]) -> _Candidates:
+        """The same for some of the modules."""
+        out = object.__new__(_Candidates)
+        out.exports, out.functions = self.exports, self.functions
+        out.by_function = {}
+        for position, places in self.by_function.items():
+            if kept := [place for place in places if place[0] in chosen]:
+                out.by_function[position] = kept
+        return out
+
+
+def _has_literals(function: Function, other: ExistingFunction) -> bool:
+    return all(
+        operand.value == value
+        for value, operand in zip(function.operands, other.operands, strict=True)
+        if isinstance(operand, Literal)
+    )
+
+
+class _Fitting:
+    """Finds places for functions such that all of them agree."""
+
+    def __init__(self, blob: Blob, candidates: _Candidates) -> None:
+        self._blob = blob
+        self._first = blob.imported_functions
+        self._candidates = candidates
+        #: What each function at each place asks for: settings, and places of the functions that it calls.
+        self._asks: dict[tuple[int, Place], tuple[list[tuple[Setting, int]], list[tuple[int, Place | None]]]] = {}
+
+    def solve(self) -> Fit:
+        by_function = self._candidates.by_function
+        places = {position: choices[0] for position, choices in by_function.items() if len(choices) == 1}
+        ambiguous = [position for position, choices in by_function.items() if len(choices) > 1]
+        for _ in range(3):
+            settings, called = self._votes(places)
+            for position in ambiguous:
+                places[position] = max(
+                    by_function[position], key=lambda place: self._agreement(position, place, settings, called, places)
+                )
+        return self._agreed(places)
+
+    def _ask(self, position: int, place: Place) -> tuple[list[tuple[Setting, int]], list[tuple[int, Place | None]]]:
+        known = self._asks.get((position, place))
+        if known is None:
+            known = self._asks[position, place] = self._work_out(position, place)
+        return known
+
+    def _work_out(
+        self, position: int, place: Place
+    ) -> tuple[list[tuple[Setting, int]], list[tuple[int, Place | None]]]:
+        settings: list[tuple[Setting, int]] = []
+        calls: list[tuple[int, Place | None]] = []
+        function, cid = self._blob.functions[position], place[0]
+        operands = self._candidates.functions[place].operands
+        for kind, value, operand in zip(function.kinds, function.operands, operands, strict=True):
+            if isinstance(operand, SlotRead):
+                settings.append(((cid, _SLOT, operand.slot), value - operand.add & _WORDS[kind]))
+            elif isinstance(operand, LateCall):
+                settings.append(((cid, _LATE, operand.entry), value))
+            elif isinstance(operand, ModuleCall):
+                if operand.cid is None:
+                    calls.append((value - self._first, (cid, int(operand.function))))
+                else:
+                    calls.append(
+                        (value - self._first, self._candidates.exports.get((operand.cid, str(operand.function))))
+                    )
+        return settings, calls
+
+    def _votes(self, places: Mapping[int, Place]) -> tuple[dict[Setting, int], dict[int, Counter[Place | None]]]:
+        """What most functions ask for."""
+        votes: dict[Setting, Counter[int]] = defaultdict(Counter)
+        called: dict[int, Counter[Place | None]] = defaultdict(Counter)
+        for position, place in places.items():
+            settings, calls = self._ask(position, place)
+            for setting, value in settings:
+                votes[setting][value] += 1
+            for callee, wanted in calls:
+                called[callee][wanted] += 1
+        return {
+            setting: max(values, key=lambda value: (values[value], -value)) for setting, values in votes.items()
+        }, called
+
+    def _agreement(
+        self,
+        position: int,
+        place: Place,
+        settings: Mapping[Setting, int],
+        called: Mapping[int, Counter[Place | None]],
+        places: Mapping[int, Place],
+    ) -> tuple[int, Place]:
+        """How well a place goes with what others ask for, and the place itself to tell equals apart."""
+        asked, calls = self._ask(position, place)
+        score = 4 * called[position][place] if position in called else 0
+        for setting, value in asked:
+            if setting in settings:
+                score += 1 if settings[setting] == value else -4
+        for callee, wanted in calls:
+            if callee in places:
+                score += 1 if places[callee] == wanted else -4
+        return score, place
+
+    def _agreed(self, places: dict[int, Place]) -> Fit:
+        """Leave out what disagrees with the rest, and what calls it, until all agree."""
+        while True:
+            settings, _ = self._votes(places)
+            wrong = [
+                position
+                for position, place in places.items()
+                if not self._agrees(self._ask(position, place), settings, places)
+            ]
+            if not wrong:
+                return Fit({self._first + position: place for position, place in sorted(places.items())}, settings)
+            for position in wrong:
+                del places[position]
+
+    @staticmethod
+    def _agrees(
+        asks: tuple[Sequence[tuple[Setting, int]], Sequence[tuple[int, Place | None]]],
+        settings: Mapping[Setting, int],
+        places: Mapping[int, Place],
+    ) -> bool:
+        asked, calls = asks
+        return all(settings[setting] == value for setting, value in asked) and all(
+            wanted is not None and places.get(callee) == wanted for callee, wanted in calls
+        )
