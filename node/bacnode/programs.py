@@ -32,6 +32,8 @@ class Folder:
     list_programs: Callable[[], list[str]]
     #: Reads a file in it; raises `BacpackError`.
     read: Callable[[str], Fetched]
+    #: None for one on this machine.
+    cid: Cid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ def _folder_by_cid(cid: Cid, sources: Sources, limits: LoadLimits) -> Folder:
             entry.name for entry in list_directory(sources.get, cid) if entry.name.endswith(_SUFFIX)
         ),
         read=lambda name: sources.fetch(CidRef(cid, (name,)), limits.module_bytes),
+        cid=cid,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.sources import source_options
 from bacpack.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ Examples:
   bacpack split app.wasm
   bacpack split *.wasm -o out
   bacpack split app.wasm tool.wasm -o out --json
+  bacpack split next.wasm --catalog out -o next
+  bacpack split next.wasm --catalog bafybei… --peer http://node.example:4817 -o next
 
 \b
 Several programs are compared with each other: code they have in common moves to shared modules. One program alone
@@ -40,10 +44,20 @@ Exit status:
 )  # fmt: skip
 @click.option(
     "--catalog", "catalogs", metavar="REF", multiple=True,
-    help="Use the modules of an earlier split where they fit: its folder. May be repeated.",
+    help="Use the modules of an earlier split where they fit: a folder, a CAR file or a CID. May be repeated.",
 )  # fmt: skip
+@source_options
 @common_options
-def command(output: Output, *, blobs: tuple[Path, ...], folder: Path, catalogs: tuple[str, ...]) -> None:
+def command(
+    output: Output,
+    *,
+    blobs: tuple[Path, ...],
+    folder: Path,
+    catalogs: tuple[str, ...],
+    peer: Sequence[str],
+    offline: bool,
+    allow_private: bool,
+) -> None:
     """Split linked programs into a remainder each and modules they share, named by CID.
 
     Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest. Before that, every
@@ -52,8 +66,8 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path, catalogs: 
     """
     import time
 
+    from bacpack.cli.catalogs import open_catalogs
     from bacpack.files import read_file
-    from bacpack.split.catalog import Catalog, folder_reader
     from bacpack.split.component import pack_again, take_apart
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
@@ -64,7 +78,7 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path, catalogs: 
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
     _refuse_equal_names(blobs)
     _refuse_to_replace(blobs, folder)
-    opened = [Catalog.open(ref, folder_reader(Path(ref))) for ref in catalogs]
+    opened = open_catalogs(catalogs, peer, offline=offline, allow_private=allow_private)
     with output.progress("splitting") as show:
         programs = [take_apart(entry) for entry in inputs]
         parts = [part for program in programs for part in program.parts.values()]
@@ -76,16 +90,17 @@ def command(output: Output, *, blobs: tuple[Path, ...], folder: Path, catalogs: 
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
         outputs = {app.name: app.data for app in result.apps}
-        outputs |= {cid: module.data for cid, module in result.modules.items()}
-        check_valid({entry.path: entry.data for entry in inputs}, outputs, show)
+        outputs |= {cid: module.data for cid, module in result.modules.items() if not module.reused}
+        reused = {cid: module.data for cid, module in result.modules.items() if module.reused}
+        check_valid({entry.path: entry.data for entry in inputs}, outputs, show, reused)
         if len(parts) > 1 or catalogs:
-            prove_split(result, show)
+            prove_split(result, show, catalogs)
         checked = time.monotonic()
         write_split(folder, result, manifest)
     seconds = time.monotonic() - started - (checked - checking)
     if not manifest.modules:
         output.note(_nothing_shared(len(blobs)))
-    elif len(blobs) == 1:
+    elif len(blobs) == 1 and not any(module.reused for module in manifest.modules):
         output.note("one program alone gains nothing yet: its modules pay once another program uses them too")
     output.result(_as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder))
 
@@ -154,12 +169,16 @@ def _as_text(manifest: Manifest, folder: Path) -> str:
     totals = manifest.totals
     share = 100 * totals.split_bytes / totals.blob_bytes if totals.blob_bytes else 100.0
     shared = sum(module.bytes for module in manifest.modules)
-    return "\n".join(
-        [
-            table(rows, right=frozenset((1, 2, 3))),
-            "",
-            f"{len(manifest.modules)} modules, {human_bytes(shared)}; everything stored once: "
-            f"{human_bytes(totals.split_bytes)} for {human_bytes(totals.blob_bytes)} of programs ({share:.0f} %)",
-            f"written to {folder}; next: bacpack publish {shlex.quote(str(folder))}",
-        ]
-    )
+    lines = [
+        table(rows, right=frozenset((1, 2, 3))),
+        "",
+        f"{len(manifest.modules)} modules, {human_bytes(shared)}; everything stored once: "
+        f"{human_bytes(totals.split_bytes)} for {human_bytes(totals.blob_bytes)} of programs ({share:.0f} %)",
+    ]
+    reused = [module.bytes for module in manifest.modules if module.reused]
+    if reused:
+        lines.append(
+            f"{len(reused)} of the modules, {human_bytes(sum(reused))}, are reused; "
+            f"new: {human_bytes(totals.split_bytes - sum(reused))}"
+        )
+    return "\n".join([*lines, f"written to {folder}; next: bacpack publish {shlex.quote(str(folder))}"])

@@ -14,22 +14,22 @@ them small, so a look-up reads one small file however large the catalog is. What
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
-from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.content.unixfs_build import cid_of_bytes
-from bacpack.errors import InputError
-from bacpack.files import read_file
+from bacpack.errors import BacpackError, InputError
 from bacpack.split.environment import environment_cid
 from bacpack.split.fingerprint import Blob
 from bacpack.split.image import Image
 from bacpack.split.partition import IMPORT_COST
+from bacpack.split.release_files import ReadFile
 from bacpack.split.runs import windows
 
 CATALOG_FOLDER = "catalog"
@@ -48,23 +48,11 @@ _WORTH_OF_WINDOW = 256
 #: A feature of more modules than this tells little; so many are looked at.
 _MOST_MODULES = 64
 
-#: Reads a file of a release by its path; None when there is none.
-ReadFile = Callable[[str], bytes | None]
-
-
-def folder_reader(folder: Path) -> ReadFile:
-    """Read the files of a release that lies in a folder."""
-
-    def read(path: str) -> bytes | None:
-        return read_file(folder / path) if (folder / path).is_file() else None
-
-    return read
-
 
 class _Meta(msgspec.Struct, frozen=True, kw_only=True):
-    schema: int = 1
+    schema: Literal[1] = 1
     environment: str
-    digits: int
+    digits: Annotated[int, msgspec.Meta(ge=0, le=2 * _FEATURE_BYTES)]
 
 
 def shape_features(shapes: Iterable[bytes]) -> list[bytes]:
@@ -121,7 +109,9 @@ class Catalog:
         meta, cids = read(_META), read(_MODULES)
         try:
             if meta is None or cids is None:
-                raise msgspec.DecodeError("it is missing")
+                raise msgspec.DecodeError(f"there is no `{_MODULES if meta else _META}`")
+            if len(cids) % _CID_BYTES:
+                raise msgspec.DecodeError(f"`{_MODULES}` is cut short")
             described = msgspec.json.decode(meta, type=_Meta)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise InputError(
@@ -154,7 +144,7 @@ class Catalog:
             what = "is missing" if data is None else "has other bytes than its name says"
             raise InputError(
                 "no-catalog",
-                f"module {cid} of the catalog in `{self.name}` {what}",
+                f"module {cid} of the catalog of `{self.name}` {what}",
                 hint="fetch the release again",
                 details={"ref": self.name, "cid": cid},
             )
@@ -177,8 +167,23 @@ class Catalog:
             return str(Cid.from_bytes(binary))
         except BadCidError as error:
             raise InputError(
-                "no-catalog", f"the catalog in `{self.name}` is damaged", hint="fetch the release again"
+                "no-catalog",
+                f"the catalog of `{self.name}` is damaged: it names a module that it does not list",
+                hint="fetch the release again",
+                details={"ref": self.name},
             ) from error
+
+
+def find_module(catalogs: Sequence[Catalog], cid: str) -> bytes:
+    """The bytes of a module, from the first catalog that has it; raises what the last has to say when none has."""
+    failure: BacpackError | None = None
+    for catalog in catalogs:
+        try:
+            return catalog.module(cid)
+        except BacpackError as error:
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 def candidates(catalogs: Sequence[Catalog], blob: Blob, image: Image | None) -> dict[str, bytes]:
@@ -189,12 +194,10 @@ def candidates(catalogs: Sequence[Catalog], blob: Blob, image: Image | None) -> 
             worth[function.shape[:_FEATURE_BYTES]] += function.size
     for feature in _sampled(image.content) if image else ():
         worth[feature] += _WORTH_OF_WINDOW
-    origin: dict[str, Catalog] = {}
-    features: dict[str, set[bytes]] = {}
+    features: dict[str, set[bytes]] = defaultdict(set)
     for catalog in catalogs:
         for cid, has in catalog.modules_with(worth).items():
-            origin.setdefault(cid, catalog)
-            features.setdefault(cid, has)
+            features[cid] |= has
     chosen: dict[str, bytes] = {}
     missing = set(worth)
     # What a module is worth only falls, so the one on top is the best if its worth is still right.
@@ -206,6 +209,6 @@ def candidates(catalogs: Sequence[Catalog], blob: Blob, image: Image | None) -> 
         if value < -known:
             heappush(heap, (-value, cid))
         elif value > IMPORT_COST:
-            chosen[cid] = origin[cid].module(cid)
+            chosen[cid] = find_module(catalogs, cid)
             missing -= features[cid]
     return chosen

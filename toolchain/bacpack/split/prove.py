@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bacpack.errors import CheckFailedError
-from bacpack.split.pipeline import Split
+from bacpack.split.pipeline import OutputApp, Split
 from bacpack.split.workers import in_workers
 
 
-def prove_split(split: Split, show: Callable[[str], None]) -> None:
+def prove_split(split: Split, show: Callable[[str], None], catalogs: Sequence[str] = ()) -> None:
     """Link the split again and compare it with its blobs; raise `CheckFailedError` naming the function that differs.
 
-    A program that stays as it is needs no proof.
+    A program that stays as it is needs no proof. `catalogs` are those that modules may come from.
     """
     from bacpack.proof import Prover
     from bacpack.proof.component import prove_program
@@ -28,8 +28,19 @@ def prove_split(split: Split, show: Callable[[str], None]) -> None:
             raise CheckFailedError(
                 error.code,
                 f"the split of `{app.name}` is not its blob, so nothing was written: {error.message}",
-                hint="this is a fault in bacpack: please report it with the programs",
+                hint=_hint(split, app, catalogs),
                 details={"app": app.name, **error.details},
             ) from error
 
     in_workers(prove, [len(app.blob) for app in changed], show, "programs proved")
+
+
+def _hint(split: Split, app: OutputApp, catalogs: Sequence[str]) -> str:
+    """Whom to blame: modules from elsewhere come before us."""
+    if not any(split.modules[cid].reused for cid in split.closure(app)):
+        return "this is a fault in bacpack: please report it with the programs"
+    named = " or ".join(f"`{name}`" for name in catalogs)
+    return (
+        f"it uses modules of {named}, and one of them may not do what it seems to: split without that catalog; "
+        "if bacpack wrote it, please report this with the programs"
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bacpack.errors import InputError
-from bacpack.split.catalog import Catalog, candidates
+from bacpack.split.catalog import Catalog, candidates, find_module
 from bacpack.split.existing import Existing, read_existing
 from bacpack.split.existing_data import fit_data, read_existing_data
 from bacpack.split.fingerprint import Blob
@@ -82,19 +81,8 @@ def _with_lower(shelf: Shelf, cids: Sequence[str]) -> list[str]:
         elif cid not in entered:
             entered.add(cid)
             if cid not in shelf.contents:
-                _read(shelf, cid, _module(shelf.catalogs, cid))
+                _read(shelf, cid, find_module(shelf.catalogs, cid))
             if cid in shelf.code:
                 pending.append((cid, True))
                 pending += [(lower, False) for lower in sorted(shelf.code[cid].lower)]
     return list(done)
-
-
-def _module(catalogs: Sequence[Catalog], cid: str) -> bytes:
-    error: InputError | None = None
-    for catalog in catalogs:
-        try:
-            return catalog.module(cid)
-        except InputError as missing:
-            error = missing
-    assert error is not None
-    raise error

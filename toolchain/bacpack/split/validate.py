@@ -12,28 +12,54 @@ from bacpack.errors import BacpackError, InputError
 from bacpack.split.workers import processors
 
 
-def check_valid(blobs: Mapping[str, bytes], outputs: Mapping[str, bytes], show: Callable[[str], None]) -> None:
-    """Raise when a blob is invalid: `InputError` (`invalid-blob`), or an output, which is our own fault."""
-    modules = [*blobs.items(), *outputs.items()]
+def check_valid(
+    blobs: Mapping[str, bytes],
+    outputs: Mapping[str, bytes],
+    show: Callable[[str], None],
+    reused: Mapping[str, bytes] | None = None,
+) -> None:
+    """Raise when something is invalid.
+
+    A blob: `InputError` (`invalid-blob`); a module of a catalog: `InputError` (`no-catalog`); an output, which is our
+    own fault: `BacpackError` (`invalid-output`).
+    """
+    named: list[tuple[str, bytes, Callable[[str, str], BacpackError]]]
+    named = [(name, data, _of_blob) for name, data in blobs.items()]
+    named += [(name, data, _of_catalog) for name, data in (reused or {}).items()]
+    named += [(name, data, _of_output) for name, data in outputs.items()]
     with ThreadPoolExecutor(processors()) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(_validate, [data for _, data in modules]), 1):
+        for done, verdict in enumerate(pool.map(_validate, [data for _, data, _ in named]), 1):
             verdicts.append(verdict)
-            show(f"{done} of {len(modules)} modules validated")
-    for (name, _), reason in zip(modules[: len(blobs)], verdicts, strict=False):
+            show(f"{done} of {len(named)} modules validated")
+    for (name, _, error), reason in zip(named, verdicts, strict=True):
         if reason:
-            raise InputError(
-                "invalid-blob",
-                f"`{name}` is not valid WebAssembly: {reason}",
-                hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
-            )
-    for (name, _), reason in zip(modules[len(blobs) :], verdicts[len(blobs) :], strict=True):
-        if reason:
-            raise BacpackError(
-                "invalid-output",
-                f"the split of `{name}` came out invalid, so nothing was written: {reason}",
-                hint="this is a fault in bacpack: please report it with the program",
-            )
+            raise error(name, reason)
+
+
+def _of_blob(name: str, reason: str) -> BacpackError:
+    return InputError(
+        "invalid-blob",
+        f"`{name}` is not valid WebAssembly: {reason}",
+        hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
+    )
+
+
+def _of_catalog(cid: str, reason: str) -> BacpackError:
+    return InputError(
+        "no-catalog",
+        f"module {cid} of a catalog is not valid WebAssembly: {reason}",
+        hint="bacpack did not write it: split without the catalog that has it",
+        details={"cid": cid},
+    )
+
+
+def _of_output(name: str, reason: str) -> BacpackError:
+    return BacpackError(
+        "invalid-output",
+        f"the split of `{name}` came out invalid, so nothing was written: {reason}",
+        hint="this is a fault in bacpack: please report it with the program",
+    )
 
 
 def told_apart(error: InputError, blobs: Mapping[str, bytes]) -> InputError:

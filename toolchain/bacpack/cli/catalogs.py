@@ -1,0 +1,55 @@
+"""Opening the catalogs that `--catalog` names: each in a folder, in a CAR file, or by CID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bacpack.errors import InputError
+
+if TYPE_CHECKING:
+    from bacpack.split.catalog import Catalog
+    from bacpack.split.release_files import ReadFile
+
+
+def open_catalogs(refs: Sequence[str], peer: Sequence[str], *, offline: bool, allow_private: bool) -> list[Catalog]:
+    """Open the catalogs of some releases.
+
+    Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
+    """
+    from bacpack.split.catalog import Catalog
+
+    return [Catalog.open(ref, _reader(ref, peer, offline=offline, allow_private=allow_private)) for ref in refs]
+
+
+def _reader(ref: str, peer: Sequence[str], *, offline: bool, allow_private: bool) -> ReadFile:
+    from bacpack.content.ref import PathRef, UrlRef, parse_ref
+    from bacpack.split.release_files import content_reader, folder_reader
+
+    parsed = parse_ref(ref)
+    if isinstance(parsed, UrlRef):
+        raise _no_release(ref, "is a URL, which says nothing of what belongs together")
+    if isinstance(parsed, PathRef) and parsed.path.is_dir():
+        return folder_reader(parsed.path)
+
+    from bacnode.limits import LoadLimits
+    from bacnode.programs import Folder, open_ref
+    from bacnode.web import Web
+    from bacpack.content.store import BlockStore
+    from bacpack.home import data_folder
+
+    limits = LoadLimits()
+    web = Web(peer, offline=offline, allow_private=allow_private)
+    opened = open_ref(ref, BlockStore(data_folder()), web, limits)
+    if not isinstance(opened, Folder) or opened.cid is None:
+        raise _no_release(ref, "is a file")
+    return content_reader(opened.sources.get, opened.cid, limits.module_bytes)
+
+
+def _no_release(ref: str, why: str) -> InputError:
+    return InputError(
+        "no-catalog",
+        f"`{ref}` is no release that could have a catalog: it {why}",
+        hint="name the folder that `bacpack split` wrote, the CAR file of a release, or its CID",
+        details={"ref": ref},
+    )
