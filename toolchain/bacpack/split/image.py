@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bacpack.split.elements import constant_offset
 from bacpack.split.fingerprint import Blob
-from bacpack.wasm import Kind
+from bacpack.wasm import Kind, Module
 from bacpack.wasm.types import Mode
 
 #: Size of a memory page.
@@ -52,3 +52,12 @@ def image(blob: Blob) -> Image | None:
     for offset, content in places:
         memory[offset - start : offset - start + len(content)] = content
     return Image(start, bytes(memory), size)
+
+
+def address_range(module: Module) -> range:
+    """The addresses of static data, as far as can be seen: from the lowest data segment to the end of the memory."""
+    offsets = [constant_offset(data.offset) for data in module.data_segments if data.mode == Mode.ACTIVE]
+    known = [offset for offset in offsets if offset is not None]
+    if not known or not module.memories:
+        return range(0)
+    return range(min(known), module.memories[0].minimum * PAGE_BYTES)

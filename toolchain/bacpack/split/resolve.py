@@ -8,7 +8,6 @@ private table of the module that each remainder fills.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,18 +17,10 @@ from bacpack.split.form import DirectCall, LateCall, SlotRead
 from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
 from bacpack.split.reuse import Fit
+from bacpack.split.slots import Slot, Slots
 from bacpack.wasm.types import I32, I64
 
 _LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A global of a shared module that each remainder sets."""
-
-    type: bytes
-    #: Its value by blob, without sign; a blob that is missing never reads it.
-    values: dict[int, int]
 
 
 #: None is a constant that is the same in every member: it stays as it is.
@@ -120,10 +111,8 @@ class _Resolver:
         self._late: dict[tuple[tuple[int, int], ...], int] = {}
 
     def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
-        if all(len(function.members) == 1 for function in functions):
-            return self._resolve_alone(functions)
         columns = [self._columns(function) for function in functions]
-        slots = _Slots()
+        slots = Slots(self._blobs)
         for users, kinds, values in columns:
             for kind, column in zip(kinds, values, strict=True):
                 if kind != CALL:
@@ -132,25 +121,11 @@ class _Resolver:
         resolved = []
         for function, (users, kinds, values) in zip(functions, columns, strict=True):
             operands = [
-                self._call(users, column) if kind == CALL else slots.operand(CONSTANTS[kind], users, column)
+                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column)
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
         return SharedPlan(dict(enumerate(resolved)), slots.chosen, [dict(callees) for callees in self._late])
-
-    def _resolve_alone(self, functions: Sequence[SharedFunction]) -> SharedPlan:
-        """Resolve functions of one blob: every constant is what it is, and only calls matter."""
-        resolved = []
-        for function in functions:
-            blob, index = next(iter(function.members.items()))
-            source = self._blobs[blob].functions[index]
-            users = (blob,)
-            operands = [
-                self._call(users, (value,)) if kind == CALL else None
-                for kind, value in zip(source.kinds, source.operands, strict=True)
-            ]
-            resolved.append(ResolvedFunction(blob, index, operands))
-        return SharedPlan(dict(enumerate(resolved)), [], [dict(callees) for callees in self._late])
 
     def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
         """The users of a function, the kinds of its operands, and for each operand its value in each user."""
@@ -179,42 +154,3 @@ class _Resolver:
 
 #: The type of a constant, who uses it, and how far its value in each user is from that in the first.
 _Class = tuple[bytes, tuple[int, ...], tuple[int, ...]]
-
-
-class _Slots:
-    """Gathers the columns of values that differ, finds which move together, and gives each such class a slot."""
-
-    def __init__(self) -> None:
-        self._classes: dict[_Class, Counter[tuple[int, ...]]] = {}
-        self._slot: dict[_Class, tuple[int, int]] = {}
-        self.chosen: list[Slot] = []
-
-    @staticmethod
-    def _differs(column: tuple[int, ...]) -> bool:
-        return column.count(column[0]) != len(column)
-
-    @staticmethod
-    def _key(type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> _Class:
-        first, largest = column[0], _LARGEST[type_]
-        return type_, users, tuple([value - first & largest for value in column])
-
-    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> None:
-        """Take a column of values into account."""
-        if self._differs(column):
-            self._classes.setdefault(self._key(type_, users, column), Counter())[column] += 1
-
-    def choose(self) -> None:
-        """Give each class a slot that holds the column seen most often: reading that one adds nothing."""
-        for key, columns in self._classes.items():
-            type_, users, _ = key
-            base, _ = max(columns.items(), key=lambda entry: (entry[1], entry[0]))
-            self._slot[key] = len(self.chosen), base[0]
-            values = {blob: value & _LARGEST[type_] for blob, value in zip(users, base, strict=True)}
-            self.chosen.append(Slot(type_, values))
-
-    def operand(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> Operand:
-        """What stands for a column of values."""
-        if not self._differs(column):
-            return None
-        slot, base = self._slot[self._key(type_, users, column)]
-        return SlotRead(slot, column[0] - base & _LARGEST[type_])

@@ -21,7 +21,8 @@ from bacpack.split.form import (
     SlotRead,
     export_name,
 )
-from bacpack.split.resolve import Operand, Plan, ResolvedFunction, SharedPlan, Slot
+from bacpack.split.resolve import Operand, Plan, ResolvedFunction, SharedPlan
+from bacpack.split.slots import Slot
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned

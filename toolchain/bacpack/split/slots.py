@@ -1,0 +1,122 @@
+"""Which constants of a shared module become slots, and which of them share one.
+
+A constant equal in all members stays as it is. One that differs is an address or a place in the table, and moves with
+others: places whose values lie equally far apart in every blob share a slot and add the difference. Of a function that
+only one blob has, nothing is known to differ yet; there, what can be an address is taken for one, and addresses that
+lie near each other share a slot, for the next blob to set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bacpack.split.fingerprint import Blob
+from bacpack.split.form import SlotRead
+from bacpack.split.image import address_range
+from bacpack.wasm.types import I32, I64
+
+#: Addresses of one blob that lie within so many bytes of each other, counted from zero, are taken to move together.
+_REGION_BYTES = 1024
+_LARGEST = {I32: 0xFFFF_FFFF, I64: 0xFFFF_FFFF_FFFF_FFFF}
+
+#: What distinguishes a class: the type, the blobs that have it, and the values relative to the first, or the region.
+_Class = tuple[bytes, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A global of a shared module that each remainder sets."""
+
+    type: bytes
+    #: Its value by blob, without sign; a blob that is missing never reads it.
+    values: dict[int, int]
+
+
+@dataclass(slots=True)
+class _Merged:
+    """Classes that one slot serves: by blob, its value relative to any other blob's."""
+
+    type: bytes
+    relative: dict[int, int]
+    #: How often which value is read in the blob where `relative` is zero.
+    reads: Counter[int]
+    slot: int = 0
+
+
+class Slots:
+    """Gathers the columns of values that differ, finds which move together, and gives each such class a slot."""
+
+    def __init__(self, blobs: Sequence[Blob]) -> None:
+        self._addresses = [address_range(blob.module) for blob in blobs]
+        self._classes: dict[_Class, Counter[int]] = {}
+        self._merged: dict[_Class, _Merged] = {}
+        #: The slots chosen.
+        self.chosen: list[Slot] = []
+
+    def _key(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> _Class | None:
+        """The class of a column of values, or None when it stays as it is."""
+        first = column[0]
+        if len(column) == 1:
+            is_address = (
+                type_ == I32 and first in self._addresses[users[0]] and first & (first - 1) and first & (first + 1)
+            )
+            return (type_, users, (first // _REGION_BYTES,)) if is_address else None
+        if column.count(first) == len(column):
+            return None
+        largest = _LARGEST[type_]
+        return type_, users, tuple([value - first & largest for value in column])
+
+    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> None:
+        """Take a column of values into account."""
+        if key := self._key(type_, users, column):
+            self._classes.setdefault(key, Counter())[column[0]] += 1
+
+    def choose(self) -> None:
+        """Give classes slots: each holds the value read most often, and reading that one adds nothing."""
+        order = sorted(self._classes, key=lambda key: (-len(key[1]), -self._classes[key].total(), key))
+        # Two classes can share a slot when their values move alike in every blob that has both. That is looked up by
+        # two neighbouring blobs and how far apart the values are there.
+        steps: dict[tuple[bytes, int, int, int], list[_Merged]] = defaultdict(list)
+        merged: list[_Merged] = []
+        for key in order:
+            type_, users, values = key
+            largest = _LARGEST[type_]
+            relative = dict(zip(users, values, strict=True)) if len(users) > 1 else {users[0]: 0}
+            pairs = [(type_, one, other, relative[other] - relative[one] & largest) for one, other in pairwise(users)]
+            into = next((found for pair in pairs for found in steps[pair] if _is_alike(found, relative, users)), None)
+            if into is None:
+                into = _Merged(type_, {}, Counter())
+                merged.append(into)
+            common = next((blob for blob in users if blob in into.relative), users[0])
+            shift = into.relative.get(common, 0) - relative[common]
+            for blob, value in relative.items():
+                into.relative[blob] = value + shift & largest
+            for first, count in self._classes[key].items():
+                into.reads[first - into.relative[users[0]] & largest] += count
+            for pair in pairs:
+                if into not in steps[pair]:
+                    steps[pair].append(into)
+            self._merged[key] = into
+        for number, entry in enumerate(merged):
+            entry.slot = number
+            base = max(entry.reads, key=lambda value: (entry.reads[value], -value))
+            values_ = {blob: base + value & _LARGEST[entry.type] for blob, value in sorted(entry.relative.items())}
+            self.chosen.append(Slot(entry.type, values_))
+
+    def read(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> SlotRead | None:
+        """What stands for a column of values; None for a constant that stays."""
+        key = self._key(type_, users, column)
+        if key is None:
+            return None
+        slot = self._merged[key].slot
+        return SlotRead(slot, column[0] - self.chosen[slot].values[users[0]] & _LARGEST[type_])
+
+
+def _is_alike(merged: _Merged, relative: dict[int, int], users: Sequence[int]) -> bool:
+    """Whether values move alike in the blobs that both have."""
+    common = [blob for blob in users if blob in merged.relative]
+    shift = merged.relative[common[0]] - relative[common[0]]
+    return all(merged.relative[blob] - relative[blob] - shift & _LARGEST[merged.type] == 0 for blob in common)
