@@ -1,6 +1,7 @@
 """What a token says, freed from the numbering of its module: a shape that must be equal, and the operands in it.
 
-Types count by structure. A read of a slot is a constant whose value the program sets; a call through an entry of a
+Types count by structure. A read of a global that never changes is the constant that it holds, and a read of a slot is a
+constant whose value the program sets; a call through an entry of a
 shared module's own table is a direct call whose callee the program sets.
 """
 
@@ -12,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bacpack.proof.growth import find_growth
+from bacpack.proof.literals import constant_globals
 from bacpack.proof.unit import Callee, Role, Unit, at
 from bacpack.wasm import Kind
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
@@ -34,6 +36,8 @@ _DIRECT = {"call_indirect": b"\x10", "return_call_indirect": b"\x12"}
 _ENTITIES = frozenset(("table", "global", "memory", "data", "elem", "tag"))
 _VOID = -64
 _CALL, _I32_CONST = 0x10, 0x41
+#: The shapes of constants, by their types.
+_CONSTANTS = {I32: b"\x41", I64: b"\x42"}
 
 
 class Number(IntEnum):
@@ -70,6 +74,7 @@ class Reading(dict[bytes, Form]):
     def __init__(self, unit: Unit) -> None:
         super().__init__()
         self._unit = unit
+        self._constants = {} if unit.is_shared else constant_globals(unit)
 
     def __missing__(self, token: bytes) -> Form:
         form = self[token] = self._read(token)
@@ -92,7 +97,7 @@ class Reading(dict[bytes, Form]):
         second = self[rest] if row.name == "i32.const" else self[rest[:-1]]
         if row.name == "i32.const":
             return self._entry_call(first, second)
-        if first.holds:  # a slot and a constant
+        if first.holds:  # a slot or another constant, and a constant
             return add(first, second)
         return Form(first.shape + second.shape + rest[-1:], Number.CONSTANT, second.number, NONE, first.operands)
 
@@ -137,9 +142,12 @@ class Reading(dict[bytes, Form]):
         own = index - len(unit.imports[Kind.GLOBAL])
         if unit.is_shared and own >= 0:
             value = at(unit.module.globals, own, "global").type.value
-            if row.name == "global.get" and value in (I32, I64):
-                return Form(b"\x41" if value == I32 else b"\x42", Number.CONSTANT, 0, index)
+            if row.name == "global.get" and value in _CONSTANTS:
+                return Form(_CONSTANTS[value], Number.CONSTANT, 0, index)
             return Form(_NOTHING_ALIKE)
+        if row.name == "global.get" and index in self._constants:
+            type_, number = self._constants[index]
+            return Form(_CONSTANTS[type_], Number.CONSTANT, number)
         return Form(row.encoding, operands=(("global", index),))
 
     def _block_type(self, content: bytes, value: int) -> bytes:

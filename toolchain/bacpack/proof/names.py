@@ -5,9 +5,10 @@ from __future__ import annotations
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.form import Operand
 from bacpack.proof.growth import find_growth
-from bacpack.proof.state import State, Value, literal
+from bacpack.proof.state import State
 from bacpack.proof.track import SlotConstants
 from bacpack.proof.unit import Callee
+from bacpack.proof.value import Value, literal
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind
 

@@ -16,8 +16,8 @@ from bacpack.errors import CheckFailedError
 from bacpack.proof.compare import Side, find_difference
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.names import Linked, Named, Names, function_of
-from bacpack.proof.state import NULL, Atom, Value
 from bacpack.proof.track import follow
+from bacpack.proof.value import NULL, Atom, Value
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits
 

@@ -12,8 +12,9 @@ from typing import NoReturn, TypeVar
 
 from bacpack.proof.chain import Walk, find_walk, walk
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.state import StartTrapError, State, Value, combine, literal
+from bacpack.proof.state import StartTrapError, State
 from bacpack.proof.unit import Instruction, type_bytes
+from bacpack.proof.value import Value, combine, literal
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import FuncType, Kind
 

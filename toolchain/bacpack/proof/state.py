@@ -1,38 +1,25 @@
 """What memories, tables, globals and segments hold before a program's own code runs.
 
-Instantiation is carried out on plain data. A value is a constant expression in canonical form, a flat sequence of
-atoms: `(("i32", 5),)`, `(("ref.func", address),)`, or for what only the host knows
-`(("host", address), ("i32", 8), ("i32.add", 0))`.
+Instantiation is carried out on plain data.
 Copies whose outcome depends on such a value, or that go to a memory or table of the host, are listed in `State.log`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Instruction, decode
+from bacpack.proof.value import NULL, Value, combine, integer, literal, operation
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits, TableType
 from bacpack.wasm.types import Element, Mode
 
-Atom = tuple[str, int | bytes]
-Value = tuple[Atom, ...]
-
 PAGE_BYTES = 65_536
-NULL: Value = (("ref.null", 0),)
 _CHUNK = 4096
 _MOST_PAGES = 65_536
-
-_INTEGERS = {"i32.const": ("i32", (1 << 32) - 1), "i64.const": ("i64", (1 << 64) - 1)}
-_MASKS = dict(_INTEGERS.values())
-_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-}
 
 
 class StartTrapError(Exception):
@@ -156,9 +143,8 @@ class State:
     def constant(self, instance: Instance, instruction: Instruction) -> Value:
         """What an instruction of a constant expression adds to a value."""
         row, values, content = instruction
-        if row.name in _INTEGERS:
-            type_, largest = _INTEGERS[row.name]
-            return ((type_, values[0] & largest),)
+        if value := integer(instruction) or operation(instruction):
+            return value
         if row.name == "global.get":
             address = instance.address(Kind.GLOBAL, values[0])
             if self._world.host(address):
@@ -168,8 +154,6 @@ class State:
             return (("ref.func", instance.address(Kind.FUNCTION, values[0])),)
         if row.name == "ref.null":
             return NULL
-        if row.name.partition(".")[2] in _ARITHMETIC and not row.immediates:
-            return ((row.name, 0),)
         if row.name in ("f32.const", "f64.const", "v128.const"):
             return ((row.name, content),)
         return ((row.name, instance.unit.own_key(content)),)
@@ -220,26 +204,3 @@ class State:
         if table.type.limits.maximum is not None and entries > table.type.limits.maximum:
             raise StartTrapError(f"the table cannot grow by {entries} entries")
         table.size, table.initial = entries, initial
-
-
-def literal(value: Value) -> int | None:
-    """The integer that a value is, if it is one."""
-    if len(value) != 1 or value[0][0] not in _MASKS:
-        return None
-    number = value[0][1]
-    assert isinstance(number, int)
-    return number
-
-
-def combine(value: Value, more: Value) -> Value:
-    """One value after the other; arithmetic on two integers is carried out."""
-    atoms = list(value)
-    for atom in more:
-        type_, _, operation = atom[0].partition(".")
-        if operation in _ARITHMETIC and type_ in _MASKS:
-            first, second = literal(tuple(atoms[-2:-1])), literal(tuple(atoms[-1:]))
-            if first is not None and second is not None:
-                atoms[-2:] = [(type_, _ARITHMETIC[operation](first, second) & _MASKS[type_])]
-                continue
-        atoms.append(atom)
-    return tuple(atoms)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from bacpack.proof.form import NONE, Form, Operand, Reading, SlotValue, mask
-from bacpack.wasm.leb import decode_signed, encode_signed
+from bacpack.proof.form import NONE, Form, Number, Operand, Reading, SlotValue, mask
+from bacpack.wasm.leb import encode_signed
 
 #: How many numbers follow an opcode: of calls, globals, blocks of a function type, references.
 _NUMBERS = {
@@ -119,7 +119,8 @@ def follow(
                 continue
         token = _token(data, position, end, shape[0], has_two)
         if constant:
-            if not token or decode_signed(token, 1)[0] != decode_signed(constant, 1)[0]:
+            token = token or _token(data, position, end, _GLOBAL_GET, False)
+            if not token or _written(reading[token]) != constant:
                 return None
         else:
             if not token or (found := reading[token]).shape != shape:
@@ -142,6 +143,11 @@ def _token(data: bytes, position: int, end: int, opcode: int, has_two: bool) -> 
         while data[stop - 1] > _LAST_OF_NUMBER:
             stop += 1
     return data[position:stop] if stop < end else b""
+
+
+def _written(form: Form) -> bytes:
+    """The constant that a token of a blob is, if it is one, as it is written when nothing pads it."""
+    return _constant(form.shape, form.number) if form.holds == Number.CONSTANT and form.shape in _CONSTANTS else b""
 
 
 class SlotConstants(dict[SlotRead, bytes]):

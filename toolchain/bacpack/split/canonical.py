@@ -1,5 +1,7 @@
 """The form in which code is compared: cut at open instructions, accesses to fixed addresses written one way.
 
+A read of a global that is a constant (see `literals`) is written as the constant.
+
 LLVM writes an access to a global variable as `i32.const 0`, perhaps the value to store, and a load or store whose
 *offset* is the variable's address. Here the address stands in the constant and the offset is zero: zero plus an offset
 below 2**32 cannot overflow, so both forms reach the same byte or trap alike.
@@ -9,11 +11,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 
+from bacpack.split.literals import constant_globals
 from bacpack.wasm import Module
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb import decode_unsigned, encode_unsigned
 from bacpack.wasm.operands import ZERO, constant_bases
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Body
@@ -33,10 +37,29 @@ def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
     start = scan.code_start(module.data, body.start, body.end)
     runs, opened = scan.scan(module.data, start, body.end)
+    code = module.data[start : body.end]
+    if constants := constant_globals(module):
+        code, runs, opened = _read_globals(constants, code, runs, opened)
     padded = not _ACCESSES.isdisjoint(map(_opcode, opened))
-    if padded or _LOAD_AT_ZERO.search(module.data, start, body.end):
-        runs, opened = _canonical(module, module.data[start : body.end], runs, opened)
+    if padded or _LOAD_AT_ZERO.search(code):
+        runs, opened = _canonical(module, code, runs, opened)
     return module.data[body.start : start], runs, opened
+
+
+def _read_globals(
+    constants: dict[int, bytes], code: bytes, runs: list[bytes], opened: list[bytes]
+) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Write the constant in the place of each read of a global that is one."""
+    found = {
+        instruction: constants[index]
+        for instruction in opened
+        if instruction[0] == scan.GLOBAL_GET and (index := decode_unsigned(instruction, 1)[0]) in constants
+    }
+    if not found:
+        return code, runs, opened
+    written = [found.get(instruction, instruction) for instruction in opened]
+    code = b"".join(chain.from_iterable(zip(runs, [*written, b""], strict=True)))
+    return code, *scan.scan(code, 0, len(code))
 
 
 def _canonical(module: Module, code: bytes, runs: list[bytes], opened: list[bytes]) -> tuple[list[bytes], list[bytes]]:
