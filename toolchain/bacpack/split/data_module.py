@@ -21,9 +21,9 @@ from bacpack.wasm.types import I32, Data, Mode
 LOAD_DATA = "D"
 _WORD_BYTES = 4
 _NOTHING = FuncType((), ())
-_WALK_TYPE = FuncType((I32, I32), ())
+WALK_TYPE = FuncType((I32, I32), ())
 # Function indices: the environment's `load`, then the module's own.
-WALK, _LOAD_DATA_INDEX = 1, 2
+WALK, LOAD_DATA_INDEX = 1, 2
 _GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
 _ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
 _LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
@@ -46,7 +46,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         code += _load_piece(number, start, len(content), [(at, len(plan.pieces) + class_) for at, class_ in heads])
         contents.append(content)
         start += len(content)
-    types = [_NOTHING, _WALK_TYPE, load_type(plan)]
+    types = [_NOTHING, WALK_TYPE, load_type(plan)]
     imports = [import_load(environment, 0), import_memory(environment)]
     codes = [walk(value_bits), b"\0" + b"".join(code) + writer.END]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
@@ -56,7 +56,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
             writer.section(SectionId.IMPORT, writer.vector(map(writer.import_, imports))),
             writer.section(SectionId.FUNCTION, writer.vector([encode_unsigned(1), encode_unsigned(2)])),
             writer.section(
-                SectionId.EXPORT, writer.vector([writer.export(Export(LOAD_DATA, Kind.FUNCTION, _LOAD_DATA_INDEX))])
+                SectionId.EXPORT, writer.vector([writer.export(Export(LOAD_DATA, Kind.FUNCTION, LOAD_DATA_INDEX))])
             ),
             writer.section(SectionId.DATA_COUNT, encode_unsigned(1)),
             writer.section(SectionId.CODE, writer.vector(map(writer.sized, codes))),

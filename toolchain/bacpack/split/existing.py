@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bacpack.split.environment import REGISTERS, environment_cid
+from bacpack.content.cid import BadCidError, Cid
+from bacpack.split.environment import LOAD, REGISTERS, environment_cid
 from bacpack.split.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
-from bacpack.split.form import ADD, LATE_TABLE, PLACE, SET_SLOTS, LateCall, SlotRead
+from bacpack.split.form import ADD, LATE_TABLE, PLACE, SET_SLOTS, SLOTS_PER_CALL, LateCall, SlotRead
 from bacpack.wasm import Import, Kind, Module, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
-from bacpack.wasm.types import I32, I64, Body
+from bacpack.wasm.types import I32, I64, Body, Mode
 from bacpack.wasm.writer import func_type
 
 _CALLS = (scan.CALL, scan.RETURN_CALL)
@@ -83,7 +84,7 @@ def read_existing(cid: str, data: bytes) -> Existing | None:
     """Read a shared module, or return None for bytes that are no module of this form."""
     try:
         return _Reader(cid, data).read()
-    except (WasmError, _UnknownFormError, IndexError, KeyError):
+    except (WasmError, _UnknownFormError, IndexError):
         return None
 
 
@@ -125,31 +126,32 @@ class _Reader:
         self._data = data
         self._module = module = Module.parse(data)
         self._imported = module.imported(Kind.FUNCTION)
-        self._registers = [self._register(entry) for entry in module.imported(Kind.GLOBAL)]
-        own = {(entry.kind, entry.name): entry.index for entry in module.exports}
-        helpers = [
-            index
-            for (kind, name), index in own.items()
-            if kind == Kind.FUNCTION and (name == PLACE or name.startswith(SET_SLOTS))
-        ]
-        self._functions = min(helpers, default=len(module.function_types)) - len(self._imported)
-        names = [(index - len(self._imported), name) for (kind, name), index in own.items() if kind == Kind.FUNCTION]
-        self._exported = {position: name for position, name in sorted(names) if 0 <= position < self._functions}
-        self._has_late_table = (Kind.TABLE, LATE_TABLE) in own
+        self._registers = [_register(entry) for entry in module.imported(Kind.GLOBAL)]
+        own = {entry.name: entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
+        helpers = {name for name in own if name == PLACE or name.startswith(SET_SLOTS)}
+        if helpers != _helpers(module):
+            raise _UnknownFormError
+        first = len(self._imported)
+        self._functions = min((own[name] for name in helpers), default=len(module.function_types)) - first
+        names = [(index - first, name) for name, index in own.items() if name not in helpers]
+        self._exported = dict(sorted(names))
+        if list(self._exported) != list(range(self._functions)) or len(names) != self._functions:
+            raise _UnknownFormError
+        self._has_late_table = _has_late_table(module)
 
     def read(self) -> Existing:
         module = self._module
-        foreign = {entry.module for entry in module.imports if entry.kind != Kind.FUNCTION}
-        if module.start is not None or foreign - {environment_cid()} or len(self._exported) != self._functions:
+        if not _imports_modules_only(module) or not _holds_code_only(module):
             raise _UnknownFormError
-        functions = [
-            self._function(type_index, body)
-            for type_index, body in zip(
-                module.functions[: self._functions], module.bodies[: self._functions], strict=True
-            )
-        ]
-        placed = module.elements[0].functions or [] if module.elements else []
+        own = zip(module.functions[: self._functions], module.bodies[: self._functions], strict=True)
+        functions = [self._function(type_index, body) for type_index, body in own]
         late = module.tables[0].type.limits.minimum if self._has_late_table else 0
+        entries = {
+            operand.entry for function in functions for operand in function.operands if isinstance(operand, LateCall)
+        }
+        if late != len(entries) or entries != set(range(late)):
+            raise _UnknownFormError
+        placed = module.elements[0].functions or [] if module.elements else []
         return Existing(
             self._cid,
             self._data,
@@ -159,10 +161,6 @@ class _Reader:
             [entry.type.value for entry in module.globals],
             late,
         )
-
-    @staticmethod
-    def _register(entry: Import) -> int:
-        return next(number for number, register in enumerate(REGISTERS) if register.name == entry.name)
 
     def _function(self, type_index: int, body: Body) -> ExistingFunction:
         start = scan.code_start(self._data, body.start, body.end)
@@ -226,6 +224,8 @@ class _Reader:
         return ModuleCall(None, index - len(self._imported))
 
     def _signature(self, type_index: int) -> bytes:
+        if type_index < 0:
+            raise _UnknownFormError
         return func_type(self._module.function_type(type_index))
 
     def _closed(self, opcode: int, instruction: bytes) -> bytes:
@@ -239,3 +239,54 @@ class _Reader:
         if opcode == scan.MEMORY_GROW:
             return instruction
         raise _UnknownFormError
+
+
+def _register(entry: Import) -> int:
+    for number, register in enumerate(REGISTERS):
+        if (register.name, register.type) == (entry.name, entry.type):
+            return number
+    raise _UnknownFormError
+
+
+def _helpers(module: Module) -> set[str]:
+    """The names of the functions by which a remainder sets slots and has functions placed in its table."""
+    setters = range(0, len(module.globals), SLOTS_PER_CALL)
+    return {f"{SET_SLOTS}{number}" for number in range(len(setters))} | ({PLACE} if module.elements else set())
+
+
+def _has_late_table(module: Module) -> bool:
+    tables = [(entry.name, entry.index) for entry in module.exports if entry.kind == Kind.TABLE]
+    if tables not in ([], [(LATE_TABLE, _OWN_TABLE)]) or len(tables) != len(module.tables):
+        raise _UnknownFormError
+    return bool(tables)
+
+
+def _imports_modules_only(module: Module) -> bool:
+    """Whether a module imports from the environment and from modules named by CID, as `shared` writes it."""
+    functions = module.imported(Kind.FUNCTION)
+    rest = [entry for entry in module.imports if entry.kind != Kind.FUNCTION]
+    environment = environment_cid()
+    return (
+        [(entry.module, entry.name) for entry in functions[:1]] == [(environment, LOAD)]
+        and all(entry.module == environment for entry in rest)
+        and all(entry.module != environment and _is_cid(entry.module) for entry in functions[1:])
+    )
+
+
+def _is_cid(name: str) -> bool:
+    try:
+        return str(Cid.parse(name)) == name
+    except BadCidError:
+        return False
+
+
+def _holds_code_only(module: Module) -> bool:
+    """Whether a module brings nothing but functions, slots, and the table of late-bound calls."""
+    return (
+        module.start is None
+        and not module.memories
+        and not module.tags
+        and not module.data_segments
+        and all(entry.type.mutable and entry.type.value in (I32, I64) for entry in module.globals)
+        and [entry.mode for entry in module.elements] in ([], [Mode.PASSIVE])
+    )

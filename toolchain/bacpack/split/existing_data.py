@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bacpack.split.data_module import LOAD_DATA, WALK, walk
-from bacpack.split.environment import environment_cid
+from bacpack.split.data_module import LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
+from bacpack.split.environment import LOAD, MEMORY, environment_cid
 from bacpack.split.image import Image
 from bacpack.split.partition import FETCH_WEIGHT, IMPORT_COST
 from bacpack.split.pieces import HIGHEST_ADDRESS, WORD_BYTES, DataPlan, Piece
 from bacpack.split.runs import Sources
-from bacpack.wasm import Kind, Module, WasmError
+from bacpack.wasm import Export, FuncType, Kind, Module, WasmError
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import Body
+from bacpack.wasm.types import I32, Body, Mode
 
 #: What another copy takes in a remainder, in bytes.
 _COPY_COST = 13
@@ -33,30 +33,55 @@ def read_existing_data(data: bytes) -> DataPlan | None:
 
 
 def _read(module: Module) -> DataPlan:
-    names = {(entry.kind, entry.name) for entry in module.exports}
-    namespaces = {entry.module for entry in module.imports}
-    if (
-        names != {(Kind.FUNCTION, LOAD_DATA)}
-        or namespaces != {environment_cid()}
-        or module.start is not None
-        or len(module.bodies) != 2
-    ):
-        raise _UnknownFormError
+    _check_form(module)
     segment = module.data_segments[0]
     content = module.data[segment.start : segment.end]
     value_bits = _value_bits(module, module.bodies[0])
-    parameters = len(module.function_type(module.functions[1]).params)
     loads = list(_loads(module, module.bodies[1]))
+    count = len(module.function_type(module.functions[1]).params) - len(loads)
     pieces: list[Piece] = []
     words: list[dict[int, int]] = []
+    end = 0
     for start, size, heads in loads:
-        piece, classes = bytearray(content[start : start + size]), dict[int, int]()
+        # Pieces lie one behind the other, so together they are no larger than the module.
+        if start != end or size <= 0 or start + size > len(content):
+            raise _UnknownFormError
+        end += size
+        piece, classes = bytearray(content[start:end]), dict[int, int]()
         for at, parameter in heads:
+            if not 0 <= parameter - len(loads) < count:
+                raise _UnknownFormError
             for place in _unchained(piece, at, value_bits):
+                if place in classes:
+                    raise _UnknownFormError
                 classes[place] = parameter - len(loads)
         pieces.append(Piece(bytes(piece), {}, {}))
         words.append(dict(sorted(classes.items())))
-    return DataPlan(pieces, [{} for _ in range(parameters - len(loads))], words)
+    return DataPlan(pieces, [{} for _ in range(count)], words)
+
+
+def _check_form(module: Module) -> None:
+    """Check all of a module that is the same in every data module but for its size."""
+    if len(module.imports) != 2:
+        raise _UnknownFormError
+    load, memory = module.imports
+    parameters = module.function_type(module.functions[1]).params
+    if (
+        (load.module, load.name, load.kind) != (environment_cid(), LOAD, Kind.FUNCTION)
+        or (memory.module, memory.name, memory.kind) != (environment_cid(), MEMORY, Kind.MEMORY)
+        or module.exports != [Export(LOAD_DATA, Kind.FUNCTION, LOAD_DATA_INDEX)]
+        or len(module.bodies) != 2
+        or module.function_type(module.functions[0]) != WALK_TYPE
+        or module.function_type(module.functions[1]) != FuncType((I32,) * len(parameters), ())
+        or [segment.mode for segment in module.data_segments] != [Mode.PASSIVE]
+        or module.start is not None
+        or module.memories
+        or module.tables
+        or module.tags
+        or module.globals
+        or module.elements
+    ):
+        raise _UnknownFormError
 
 
 def _value_bits(module: Module, body: Body) -> int:
@@ -70,19 +95,21 @@ def _value_bits(module: Module, body: Body) -> int:
 def _unchained(content: bytearray, at: int, value_bits: int) -> Iterator[int]:
     """Take the marks of a chain out of its words; the place of each."""
     while True:
+        if not 0 <= at <= len(content) - WORD_BYTES:
+            raise _UnknownFormError
         word = int.from_bytes(content[at : at + WORD_BYTES], "little")
         content[at : at + WORD_BYTES] = (word & (1 << value_bits) - 1).to_bytes(WORD_BYTES, "little")
         yield at
         if not word >> value_bits:
             return
         at += (word >> value_bits) * WORD_BYTES
-        if at + WORD_BYTES > len(content):
-            raise _UnknownFormError
 
 
 def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
     """For each piece: where it starts in the segment, its size, and the start and parameter of each of its chains."""
     instructions: list[tuple[str, int]] = []
+    if module.data[body.start] != 0:  # it has no locals
+        raise _UnknownFormError
     reader = Reader(module.data, body.start + 1, body.end)
     while reader.remaining:
         row, values = reader.instruction()
