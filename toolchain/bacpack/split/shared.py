@@ -193,15 +193,23 @@ class _SharedWriter:
             closed = self._closed[function.blob] = _Closed(blob, self._types, self._registers)
         operands = iter(function.operands)
         written: list[bytes] = []
+        bare: list[tuple[int, bytes]] = []
         for instruction in opened:
             opcode = instruction[0]
             if opcode in (scan.I32_CONST, scan.I64_CONST):
                 operand = next(operands)
+                if isinstance(operand, SlotRead) and not operand.add:
+                    bare.append((len(written), self._plan.slots[operand.slot].type))
                 written.append(closed[instruction] if operand is None else self._read_slot(operand))
             elif opcode in _CALLS:
                 written.append(self._call(module, instruction, next(operands)))
             else:
                 written.append(closed[instruction])
+        for number, type_ in bare:
+            # A constant that the program itself adds next would be read back as part of the slot.
+            following = runs[number + 1] or b"".join([*written[number + 1 : number + 2], *runs[number + 2 :][:1]])
+            if _adds_constant(following, type_):
+                written[number] += constant(type_, 0) + ADD[type_]
         written.append(b"")
         return locals_ + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
 
@@ -223,6 +231,11 @@ class _SharedWriter:
         type_ = self._plan.slots[operand.slot].type
         read = b"\x23" + encode_unsigned(len(self._registers) + operand.slot)
         return read + constant(type_, operand.add) + ADD[type_] if operand.add else read
+
+
+def _adds_constant(code: bytes, type_: bytes) -> bool:
+    """Whether code begins with a constant and its addition."""
+    return code.startswith(constant(type_, 0)[:1]) and code.startswith(ADD[type_], decode_signed(code, 1)[1])
 
 
 class _Closed(dict[bytes, bytes]):
