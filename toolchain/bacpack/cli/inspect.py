@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
 
+from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.output import Output, common_options, human_bytes, table
 from bacpack.cli.sources import source_options
 from bacpack.errors import BacpackError, InputError, UnreachableError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from bacnode.programs import Folder
     from bacnode.resolver import Graph, Node
     from bacnode.survey import FolderView, ModuleView, ProgramView
+    from bacpack.split.explain import Explanation
 
 EPILOG = """\b
 Examples:
@@ -39,9 +42,12 @@ _SHOWN_USERS = 4
 
 @click.command(epilog=EPILOG)
 @click.argument("ref")
+@treemap_option
 @source_options
 @common_options
-def command(output: Output, *, ref: str, peer: Sequence[str], offline: bool, allow_private: bool) -> None:
+def command(
+    output: Output, *, ref: str, treemap: Path | None, peer: Sequence[str], offline: bool, allow_private: bool
+) -> None:
     """Show the imports, exports and modules of a program, or the programs of a release.
 
     REF is a .wasm or .car file, a folder, a CID, CID/path, ipfs://… or an http(s) URL. Nothing is run.
@@ -63,12 +69,41 @@ def command(output: Output, *, ref: str, peer: Sequence[str], offline: bool, all
         kinds, users = _known(opened.folder)
         graph = resolve(opened.root, opened.sources.fetch, limits)
         program = survey_program(graph, kinds, users)
+        if treemap:
+            write_treemap(_explain([graph], kinds, users), treemap, graph.root.fetched.name)
         output.result({"ref": ref, **msgspec.to_builtins(program)}, _program_text(graph, program))
     else:
         kinds, _ = _known(opened)
-        graphs = (resolve(opened.read(name), opened.sources.fetch, limits) for name in opened.list_programs())
+        graphs = [resolve(opened.read(name), opened.sources.fetch, limits) for name in opened.list_programs()]
         folder = survey_folder(graphs, kinds)
-        output.result({"ref": ref, **msgspec.to_builtins(folder)}, _folder_text(folder))
+        explanation = _explain(graphs, kinds, {})
+        if treemap:
+            write_treemap(explanation, treemap, PurePath(ref).name or ref)
+        output.result(
+            {"ref": ref, **msgspec.to_builtins(folder), "explain": explanation_json(explanation)},
+            "\n\n".join([_folder_text(folder), *filter(None, [explanation_text(explanation)])]),
+        )
+
+
+def _explain(graphs: Sequence[Graph], kinds: Mapping[str, str], users: Mapping[str, list[str]]) -> Explanation:
+    """Say where the bytes of programs went, and of the modules that they need; `users` are known beyond those."""
+    from bacpack.split.explain import Explanation, module_bytes, program_bytes, sum_by_kind
+
+    programs = []
+    modules: dict[str, Node] = {}
+    here: dict[str, list[str]] = {}
+    for graph in graphs:
+        program = graph.root.fetched
+        for node in graph.nodes[:-1]:
+            modules[node.fetched.identity] = node
+            here.setdefault(node.fetched.identity, []).append(program.name)
+        needs = sum_by_kind((kinds.get(node.fetched.identity), len(node.fetched.data)) for node in graph.nodes[:-1])
+        programs.append(program_bytes(program.name, program.data, needs))
+    found = [
+        module_bytes(identity, kinds.get(identity), node.fetched.data, users.get(identity) or here[identity])
+        for identity, node in sorted(modules.items())
+    ]
+    return Explanation(programs=programs, modules=found)
 
 
 def _known(folder: Folder | None) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.output import Output, common_options, human_bytes, table
 from bacpack.cli.sources import source_options
 from bacpack.errors import InputError
@@ -46,6 +47,8 @@ Exit status:
     "--catalog", "catalogs", metavar="REF", multiple=True,
     help="Use the modules of an earlier split where they fit: a folder, a CAR file or a CID. May be repeated.",
 )  # fmt: skip
+@click.option("--explain", is_flag=True, help="Say where the bytes went, and why code stayed in the programs.")
+@treemap_option
 @source_options
 @common_options
 def command(
@@ -54,6 +57,8 @@ def command(
     blobs: tuple[Path, ...],
     folder: Path,
     catalogs: tuple[str, ...],
+    explain: bool,
+    treemap: Path | None,
     peer: Sequence[str],
     offline: bool,
     allow_private: bool,
@@ -102,7 +107,17 @@ def command(
         output.note(_nothing_shared(len(blobs)))
     elif len(blobs) == 1 and not any(module.reused for module in manifest.modules):
         output.note("one program alone gains nothing yet: its modules pay once another program uses them too")
-    output.result(_as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder))
+    data, text = _as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder)
+    if explain or treemap:
+        from bacpack.split.explain import explain_split
+
+        explanation = explain_split(result)
+        if treemap:
+            write_treemap(explanation, treemap, folder.resolve().name)
+        if explain:
+            data["explain"] = explanation_json(explanation)
+            text = f"{explanation_text(explanation)}\n\n{text}"
+    output.result(data, text)
 
 
 def app_name(path: Path) -> str:

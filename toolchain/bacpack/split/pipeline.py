@@ -26,6 +26,7 @@ from bacpack.split.resolve import SharedPlan, resolve
 from bacpack.split.reuse import Fit
 from bacpack.split.shared import Shared, write_shared
 from bacpack.split.shelf import Shelf, take
+from bacpack.split.stayed import Remains, Stayed, all_stay, stayed
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
@@ -67,6 +68,8 @@ class OutputApp:
     blob_bytes: int
     data: bytes
     imports: tuple[str, ...]
+    #: What is left of the program; of each core module that was split, for a component.
+    remains: tuple[Remains, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def split(
     show("writing modules")
     linked = link(blobs, groups, images, data_plans, shelf)
     if len(distinct) > 1 and linked.new_bytes >= sum(len(entry.data) for _, entry in distinct):
-        linked = Linked([], [], [], [False] * len(blobs), {})
+        linked = Linked([], [], [], [False] * len(blobs), {}, all_stay(blobs))
     outputs = {}
     kinds: list[tuple[ModuleKind, list[bytes], bool]] = [
         ("environment", [environment()], False),
@@ -132,7 +135,8 @@ def split(
     for position, ((digest, entry), blob) in enumerate(zip(distinct, blobs, strict=True)):
         data = linked.remainders[position] if linked.shares[position] else entry.data
         imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
-        split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports)
+        remains = Remains(entry.data, data, linked.stayed[position])
+        split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports, (remains,))
     apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
     every = Split(apps, outputs)
     needed = set().union(*(every.closure(app) for app in apps))
@@ -149,6 +153,8 @@ class Linked:
     shares: list[bool]
     #: By CID, what the catalog knows modules by, new ones and existing ones.
     features: dict[str, list[bytes]]
+    #: For each blob, the functions that its remainder keeps, and why.
+    stayed: list[list[Stayed]]
 
     @property
     def new_bytes(self) -> int:
@@ -196,7 +202,8 @@ def link(
         bool(homes) or any(entry.plan.is_used_by(position) for entry in shared_data)
         for position, homes in enumerate(plan.homes)
     ]
-    return Linked(modules, data_modules, remainders, shares, features)
+    reasons = stayed(blobs, plan.homes, [entry.kept for entry in demands])
+    return Linked(modules, data_modules, remainders, shares, features, reasons)
 
 
 def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:
