@@ -48,7 +48,7 @@ def explained(command: Command, folder: Path, **texts: str) -> dict[str, dict[st
     adds_up(result, folder / "out")
     return {
         program["name"]: {group["reason"]: group for group in program["stayed"]}
-        for program in result["explain"]["programs"]
+        for program in result["explain"]["apps"]
     }
 
 
@@ -57,7 +57,7 @@ def adds_up(result: dict[str, Any], folder: Path) -> None:
     paths = {app["name"]: folder / f"{app['name']}.wasm" for app in result["apps"]}
     modules = {module["cid"]: module for module in result["explain"]["modules"]}
     assert modules.keys() == {module["cid"] for module in result["modules"]}
-    for program, app in zip(result["explain"]["programs"], result["apps"], strict=True):
+    for program, app in zip(result["explain"]["apps"], result["apps"], strict=True):
         assert program["name"] == app["name"]
         assert tuple(program["parts"]) == PARTS
         assert min(program["parts"].values()) >= 0
@@ -74,7 +74,7 @@ def adds_up(result: dict[str, Any], folder: Path) -> None:
 def test_parts_add_up_to_files_and_reasons_to_code(command: Command, tmp_path: Path) -> None:
     result = ok(command, "split", *RUST, "-o", tmp_path / "out", "--explain")
     adds_up(result, tmp_path / "out")
-    for program in result["explain"]["programs"]:
+    for program in result["explain"]["apps"]:
         assert program["parts"]["start"] > 100 and program["parts"]["code"] > 1000
         counted = sum(group["functions"] for group in program["stayed"])
         assert counted + 1 == len(Module.parse((tmp_path / "out" / f"{program['name']}.wasm").read_bytes()).functions)
@@ -128,14 +128,14 @@ def test_code_that_is_alike_but_does_not_pay(command: Command, tmp_path: Path) -
 def test_a_start_function_of_the_program_itself_is_its_code(command: Command, tmp_path: Path) -> None:
     begins = '(func $begins (export "begins") nop nop nop) (start $begins)'
     result = ok(command, "split", *write(tmp_path / "in", one=begins), "-o", tmp_path / "out", "--explain")
-    (program,) = result["explain"]["programs"]
+    (program,) = result["explain"]["apps"]
     assert (program["parts"]["start"], program["parts"]["code"]) == (0, 6)
 
 
 def test_one_program_alone_is_told_by_its_names(command: Command, tmp_path: Path) -> None:
     result = ok(command, "split", NAMED_PROGRAM, "-o", tmp_path / "out", "--explain")
     adds_up(result, tmp_path / "out")
-    stayed = result["explain"]["programs"][0]["stayed"]
+    stayed = result["explain"]["apps"][0]["stayed"]
     assert stayed[0]["reason"] == "no other program to compare with, and its name tells of no large library"
     assert any("jsonfmt" in function["name"] for function in stayed[0]["largest"])
 
@@ -151,7 +151,7 @@ def test_components_are_told_with_what_is_around_their_core_modules(command: Com
         paths[-1].write_bytes(assemble(text))
     result = ok(command, "split", *paths, "-o", tmp_path / "out", "--explain")
     adds_up(result, tmp_path / "out")
-    for program in result["explain"]["programs"]:
+    for program in result["explain"]["apps"]:
         assert program["needs"]["shared"] > 0
         assert program["parts"]["component"] > 0 and program["parts"]["start"] > 0
         rest = {group["reason"]: group["bytes"] for group in program["stayed"]}["in core modules that are not split"]
@@ -163,7 +163,7 @@ def test_the_table_says_the_same_as_the_json(command: Command, tmp_path: Path) -
     plain = command("split", *paths, "-o", tmp_path / "out").stdout.decode()
     text = command("split", *paths, "-o", tmp_path / "out", "--explain").stdout.decode()
     assert text.endswith(plain) and "why" not in plain
-    (group, *_) = ok(command, "split", *paths, "-o", tmp_path / "out", "--explain")["explain"]["programs"][0]["stayed"]
+    (group, *_) = ok(command, "split", *paths, "-o", tmp_path / "out", "--explain")["explain"]["apps"][0]["stayed"]
     kilobytes = f"{group['bytes'] / 1000:.1f} KB"
     assert f"(1) no other program has one like it: {kilobytes} in 1 function\n      {kilobytes}  mine in one\n" in text
     assert re.search(rf"^one +{kilobytes} ", text, re.MULTILINE)
@@ -182,8 +182,8 @@ def test_a_release_without_its_blobs_tells_the_same_but_reasons(command: Command
     told = ok(command, "split", *RUST, "-o", tmp_path / "out", "--explain")["explain"]
     for ref in (tmp_path / "out", ok(command, "pack", tmp_path / "out", "-o", tmp_path / "all.car")["car"]):
         seen = ok(command, "inspect", ref)["explain"]
-        assert seen["programs"] == [
-            {**program, "name": f"{program['name']}.wasm", "stayed": None} for program in told["programs"]
+        assert seen["apps"] == [
+            {**program, "name": f"{program['name']}.wasm", "stayed": None} for program in told["apps"]
         ]
         named = [{**module, "users": [f"{name}.wasm" for name in module["users"]]} for module in told["modules"]]
         assert seen["modules"] == named
@@ -196,7 +196,7 @@ def test_a_folder_without_a_manifest_is_told_too(command: Command, tmp_path: Pat
     (tmp_path / "out" / "bacpack.json").unlink()
     told = ok(command, "inspect", tmp_path / "out")["explain"]
     assert {module["kind"] for module in told["modules"]} == {None}
-    assert all(program["parts"]["start"] > 0 and program["needs"]["shared"] > 0 for program in told["programs"])
+    assert all(program["parts"]["start"] > 0 and program["needs"]["shared"] > 0 for program in told["apps"])
 
 
 def tiles(path: Path) -> list[tuple[Box, str, str]]:
@@ -214,20 +214,20 @@ def test_areas_of_the_picture_are_bytes(command: Command, tmp_path: Path) -> Non
     paths = [tmp_path / "out" / "all.svg", tmp_path / "seen.svg"]
     told = ok(command, "split", *RUST, "-o", tmp_path / "out", "--explain", "--treemap", paths[0])["explain"]
     ok(command, "inspect", tmp_path / "out", "--treemap", paths[1])
-    size = sum(entry["bytes"] for entry in told["programs"] + told["modules"])
+    size = sum(entry["bytes"] for entry in told["apps"] + told["modules"])
     for path in paths:
         shown = tiles(path)
         scale = sum(box.area for box, _, _ in shown) / size
         area: Counter[str] = Counter()
         for box, _, title in shown:
             area[title.splitlines()[0].removesuffix(".wasm")] += box.area  # type: ignore[assignment]
-        expected = {entry["name"]: entry["bytes"] for entry in told["programs"]}
+        expected = {entry["name"]: entry["bytes"] for entry in told["apps"]}
         expected |= {entry["cid"]: entry["bytes"] for entry in told["modules"]}
         assert area.keys() == expected.keys()
         assert {name: area[name] / scale for name in area} == pytest.approx(expected, rel=0.01)
         colours = {colour for _, colour, title in shown if "start functions" in title}
         drawn = sum(box.area for box, colour, _ in shown if colour in colours)
-        assert drawn / scale == pytest.approx(sum(p["parts"]["start"] for p in told["programs"]), rel=0.02)
+        assert drawn / scale == pytest.approx(sum(p["parts"]["start"] for p in told["apps"]), rel=0.02)
         apart([box for box, _, _ in shown], slack=0.01)
 
 

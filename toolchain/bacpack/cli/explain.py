@@ -62,14 +62,14 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 
 def explanation_text(explanation: Explanation) -> str:
     """An explanation as tables: the parts of each program, and why code stayed in them."""
-    sections = [_parts_table(explanation)] if explanation.programs else []
-    if any(program.stayed for program in explanation.programs):
-        sections.append(_stayed_text(explanation.programs))
+    sections = [_parts_table(explanation)] if explanation.apps else []
+    if any(program.stayed for program in explanation.apps):
+        sections.append(_stayed_text(explanation.apps))
     return "\n\n".join(sections)
 
 
 def _parts_table(explanation: Explanation) -> str:
-    programs = explanation.programs
+    programs = explanation.apps
     columns = [
         (name, sizes)
         for name, parts in _COLUMNS

@@ -103,7 +103,7 @@ def _explain(graphs: Sequence[Graph], kinds: Mapping[str, str], users: Mapping[s
         module_bytes(identity, kinds.get(identity), node.fetched.data, users.get(identity) or here[identity])
         for identity, node in sorted(modules.items())
     ]
-    return Explanation(programs=programs, modules=found)
+    return Explanation(apps=programs, modules=found)
 
 
 def _known(folder: Folder | None) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -94,7 +94,7 @@ def draw_svg(explanation: Explanation, title: str) -> str:
         body += _draw_map(entry, box)
         y = box.y + box.height + _GAP
     height = round(y + _MARGIN - _GAP)
-    files = len(explanation.programs) + len(explanation.modules)
+    files = len(explanation.apps) + len(explanation.modules)
     about = f"{title}: {human_bytes(total)} in {files} file{'' if files == 1 else 's'}"
     return "\n".join(
         [
@@ -125,7 +125,7 @@ def draw_html(explanation: Explanation, title: str) -> str:
 def _maps(explanation: Explanation) -> list[_Map]:
     code = [entry for entry in explanation.modules if entry.kind != "data"]
     data = [entry for entry in explanation.modules if entry.kind == "data"]
-    programs = explanation.programs
+    programs = explanation.apps
     ending = _common_ending([program.name for program in programs])
     return [
         _Map(f"Shared code: {_count(len(code), 'module')}", [_module(entry, "shared code", ending) for entry in code]),

@@ -94,13 +94,8 @@ class ModuleBytes:
 class Explanation:
     """A release: each file once."""
 
-    programs: list[ProgramBytes]
+    apps: list[ProgramBytes]
     modules: list[ModuleBytes]
-
-    @property
-    def bytes(self) -> int:
-        """The size of everything together, equal programs counted each."""
-        return sum(entry.bytes for entry in self.programs) + sum(entry.bytes for entry in self.modules)
 
 
 def explain_split(split: Split) -> Explanation:
@@ -114,7 +109,7 @@ def explain_split(split: Split) -> Explanation:
         needs = sum_by_kind((split.modules[cid].kind, len(split.modules[cid].data)) for cid in needed)
         programs.append(program_bytes(app.name, app.data, needs, app.remains))
     modules = [module_bytes(cid, entry.kind, entry.data, users[cid]) for cid, entry in sorted(split.modules.items())]
-    return Explanation(programs=programs, modules=modules)
+    return Explanation(apps=programs, modules=modules)
 
 
 def sum_by_kind(sizes: Iterable[tuple[str | None, int]]) -> dict[str, int]:
