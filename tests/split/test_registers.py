@@ -74,6 +74,33 @@ def test_the_order_of_declarations_counts_within_a_type_alone(compare: Comparer)
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("type_", ["i32", "i64"])
+def test_the_globals_of_libraries_are_found_among_those_of_a_program(compare: Comparer, type_: str) -> None:
+    """As AssemblyScript declares them: variables of the program anywhere, the stack pointer last."""
+    most = sum(register.type.value == {"i32": I32, "i64": I64}[type_] for register in REGISTERS)
+    own = [f"(global $own{n} (mut {type_}) ({type_}.const {n}000))" for n in range(most + 2)]
+    state, sp = (
+        f"(global ${name} (mut {type_}) ({type_}.const {value}))" for name, value in (("state", 0), ("sp", 36000))
+    )
+    step = f"(global.set $sp ({type_}.sub (global.get $sp) ({type_}.const 8)))"
+    library = f"""(func (export "one") (param i32) (result {type_}) {work("one")} {step}
+        (global.set $state ({type_}.add (global.get $state) ({type_}.const {{1000|2000}}))) global.get $sp)
+      (func (export "two") (param i32) (result {type_}) {work("two")} {step}
+        (global.set $state ({type_}.mul (global.get $state) ({type_}.const {{300|400}}))) global.get $state)
+      (func (export "three") (param i32) (result {type_}) {work("three")} {step} global.get $sp)
+      (func (export "own") (result {type_}) (global.set $own0 ({type_}.sub (global.get $own0) ({type_}.const 1)))
+        (global.set $own1 ({type_}.add (global.get $own1) (global.get $own0))) global.get $own1)"""
+    one, two = both(library)
+    blobs = [
+        one.replace("(module ", f"(module {''.join(own)} {state} {sp} "),
+        two.replace("(module ", f"(module {own[1]} {state} {own[0]} {sp} "),
+    ]
+    calls = [("one", 1), ("two", 2), ("own",), ("three", 3), ("one", 4), ("two", 5), ("own",)]
+    first, second = compare(blobs, *calls, shared=["one", "two", "three"])
+    assert first.calls == [[35992], [300_000], [999], [35976], [35968], [90_300_000], [997]]
+    assert second.calls == [[35992], [800_000], [999], [35976], [35968], [320_800_000], [997]]
+
+
 def test_globals_in_another_order_are_not_mixed_up(compare: Comparer) -> None:
     """Both programs have one function, but for the register that it takes for each of its globals."""
 
@@ -140,7 +167,9 @@ def test_exported_registers_are_those_that_code_uses(compare: Comparer) -> None:
 def test_modules_import_the_registers_that_they_use() -> None:
     uses = f'(func (export "f") (param i32) (result i32) {work("f")} (global.set $sp (local.get 0)) global.get $sp)'
     assert imported(both(f"{GO} {uses}")) == ([["stack_pointer"], ["stack_pointer"]], [["stack_pointer"]])
+    more = "(func global.get $sp drop global.get $context drop {nop|nop nop})" * 2
     uses = f'(func (export "f") (param i32) (result i64) {work("f")} (global.set $pause (local.get 0)) global.get $g)'
+    uses += more
     assert imported(both(f"{GO} {uses}")) == ([["i1", "l1"], ["i1", "l1"]], [["i1", "l1"]])
     nothing = f'(func (export "f") (param i32) (result i32) {work("f")} local.get 0)'
     assert imported(both(f"{GO} {nothing}")) == ([[], []], [[]])

@@ -4,8 +4,8 @@ It is the same bytes, and so has the same CID, for every program: memory and tab
 remainder's start function grows them to what its blob declares.
 
 *Registers* are mutable globals for what the functions of a program hand to each other beside parameters: the stack
-pointer of C, C++ and Rust, the several of Go. Those of a blob get them in the order of their declarations, for each
-type; which one gets which is a guess about sharing, not about meaning: any would behave as before.
+pointer of C, C++ and Rust, the several of Go, the state of AssemblyScript's runtime. `registers` says which global of a
+program gets which.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bacpack.content.unixfs_build import cid_of_bytes
-from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, SectionId, TableType, writer
 from bacpack.wasm.types import FUNCREF, I32, I64, Global, Table
 
 MEMORY, TABLE = "memory", "table"
@@ -32,12 +32,12 @@ class Register:
     type: GlobalType
 
 
-#: All registers. Linkers put the stack pointer before any other global of the program.
+#: All registers. The first of each type is for the global that most functions use: the stack pointer, among `i32`.
 REGISTERS = tuple(
     Register(name, GlobalType(type_, mutable=True))
     for type_, names in (
-        (I32, ("stack_pointer", "i1", "i2", "i3", "i4", "i5", "i6", "i7")),
-        (I64, ("l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7")),
+        (I32, ("stack_pointer", *(f"i{number}" for number in range(1, 16)))),
+        (I64, tuple(f"l{number}" for number in range(8))),
     )
     for name in names
 )
@@ -67,16 +67,6 @@ def environment() -> bytes:
 def environment_cid() -> str:
     """The CID of the environment module."""
     return str(cid_of_bytes(environment()))
-
-
-def assign_registers(module: Module) -> dict[int, int]:
-    """Return the number of the register for each global of `module`, by its index, that can live in one."""
-    free = {type_: [n for n, register in enumerate(REGISTERS) if register.type.value == type_] for type_ in (I32, I64)}
-    assigned = {}
-    for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL))):
-        if entry.type.mutable and free.get(entry.type.value):
-            assigned[index] = free[entry.type.value].pop(0)
-    return assigned
 
 
 def registers_in(mask: int) -> list[int]:

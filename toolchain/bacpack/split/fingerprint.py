@@ -14,7 +14,7 @@ from hashlib import blake2b
 from itertools import chain
 
 from bacpack.split.canonical import cut
-from bacpack.split.environment import assign_registers
+from bacpack.split.registers import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
