@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the corpus is found where the tests find it
 
 import car  # noqa: E402 - after the path is set, as those below
+import catalog  # noqa: E402
 import sizes  # noqa: E402
 import split_speed  # noqa: E402
 import start_up  # noqa: E402
@@ -23,7 +24,7 @@ Measured by `make bench` on: {machine}. Seconds differ between machines; ratios 
 def main() -> None:
     """Run them in turn, so that none disturbs another."""
     parts = [INTRODUCTION.format(machine=machine())]
-    for benchmark in (sizes, split_speed, car, start_up):
+    for benchmark in (sizes, split_speed, catalog, car, start_up):
         print(f"running {benchmark.__name__}", file=sys.stderr)
         part = benchmark.report()
         print(part + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -247,6 +248,33 @@ def test_programs_of_recent_features_behave_as_before(host: Path, seed: int) -> 
 
 def test_programs_made_by_chance_find_functions_again(host: Path) -> None:
     assert sum(compare(seed, host, COMMON) for seed in range(5)) > 20
+
+
+def test_features_of_data_fall_into_all_shards_alike() -> None:
+    features = data_features(random.Random(number).randbytes(30_000) for number in range(10))
+    counts = Counter(feature.hex()[0] for feature in features)
+    assert len(features) > 500
+    assert len(counts) == 16
+    assert max(counts.values()) < 2 * len(features) / 16
+
+
+def test_a_look_up_reads_one_small_shard_for_a_feature() -> None:
+    chance = random.Random(3)
+    features = {cid_of(chance.randbytes(8)): [chance.randbytes(8) for _ in range(500)] for _ in range(100)}
+    files = index(features)
+    read: dict[str, int] = {}
+
+    def reader(path: str) -> bytes | None:
+        read[path] = len(files[path])
+        return files[path]
+
+    opened = Catalog.open("large", reader)
+    before = len(read)
+    for cid, (first, *_) in list(features.items())[:5]:
+        assert opened.modules_with([first]) == {cid: {first}}
+    assert opened.modules_with([bytes(8)]) == {}
+    assert len(read) - before <= 6
+    assert max(size for path, size in read.items() if path != "catalog/modules") < 6_000
 
 
 # Modules that lie --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ them small, so a look-up reads one small file however large the catalog is. What
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ def data_features(contents: Iterable[bytes]) -> list[bytes]:
     """The features of a module with these pieces of data: a few each, the same for equal contents."""
     features: list[bytes] = []
     for content in contents:
-        features += sorted(_sampled(content))[: 1 + len(content) // _BYTES_PER_FEATURE]
+        # Chosen by their ends, since a shard is named by the beginnings, and all are to be of one size.
+        chosen = sorted(_sampled(content), key=lambda feature: feature[::-1])
+        features += chosen[: 1 + len(content) // _BYTES_PER_FEATURE]
     return features
 
 
@@ -88,6 +91,10 @@ def index(modules: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
     return files | {name: b"".join(found) for name, found in shards.items()}
 
 
+def _record(records: bytes, place: int) -> bytes:
+    return records[place * _RECORD_BYTES : (place + 1) * _RECORD_BYTES]
+
+
 def _shard(feature: bytes, digits: int) -> str:
     return f"{CATALOG_FOLDER}/{feature.hex()[:digits] or 'all'}"
 
@@ -101,7 +108,7 @@ class Catalog:
     _read: ReadFile
     _digits: int
     _cids: bytes
-    _shards: dict[str, dict[bytes, list[int]]]
+    _shards: dict[str, bytes]
 
     @classmethod
     def open(cls, name: str, read: ReadFile) -> Catalog:
@@ -133,7 +140,7 @@ class Catalog:
         """The modules that have any of the features, with those that each has."""
         found: dict[int, set[bytes]] = defaultdict(set)
         for feature in features:
-            for number in self._numbers(feature)[:_MOST_MODULES]:
+            for number in self._numbers(feature):
                 found[number].add(feature)
         return {self._cid(number): has for number, has in found.items()}
 
@@ -152,14 +159,18 @@ class Catalog:
 
     def _numbers(self, feature: bytes) -> list[int]:
         name = _shard(feature, self._digits)
-        shard = self._shards.get(name)
-        if shard is None:
-            shard = self._shards[name] = defaultdict(list)
-            records = self._read(name) or b""
-            for at in range(0, len(records) - _RECORD_BYTES + 1, _RECORD_BYTES):
-                number = int.from_bytes(records[at + _FEATURE_BYTES : at + _RECORD_BYTES], "little")
-                shard[records[at : at + _FEATURE_BYTES]].append(number)
-        return shard.get(feature, [])
+        if name not in self._shards:
+            self._shards[name] = self._read(name) or b""
+        records = self._shards[name]
+        count = len(records) // _RECORD_BYTES
+        place = bisect_left(range(count), feature, key=lambda place: _record(records, place)[:_FEATURE_BYTES])
+        numbers: list[int] = []
+        while (
+            place < count and len(numbers) < _MOST_MODULES and (record := _record(records, place)).startswith(feature)
+        ):
+            numbers.append(int.from_bytes(record[_FEATURE_BYTES:], "little"))
+            place += 1
+        return numbers
 
     def _cid(self, number: int) -> str:
         binary = self._cids[number * _CID_BYTES : (number + 1) * _CID_BYTES]
