@@ -23,7 +23,7 @@ from bacpack.wasm.types import I32, I64
 def assign_registers(module: Module) -> dict[int, int]:
     """Return the number of the register for each global of `module`, by its index, that can live in one."""
     users: Counter[int] | None = None
-    assigned = {}
+    assigned: dict[int, int] = {}
     for type_ in (I32, I64):
         declared = [
             index
