@@ -21,13 +21,11 @@ def imported(module: bytes, name: str) -> list[int]:
     return [index for index, entry in enumerate(functions) if entry.name.startswith(name) and len(entry.module) > 50]
 
 
-def exported(module: bytes) -> list[int]:
-    """The positions of the functions that a shared module exports, less those that set it up."""
+def larger_than(module: bytes, size: int) -> list[int]:
+    """The positions of the functions of a shared module with more code, less those that set the module up."""
     parsed = Module.parse(module)
-    imports = len(parsed.imported(Kind.FUNCTION))
-    return [
-        entry.index - imports for entry in parsed.exports if entry.kind == Kind.FUNCTION and entry.name[0] not in "SP"
-    ]
+    count = len(parsed.elements[0].functions or ())
+    return [position for position, body in enumerate(parsed.bodies[:count]) if body.end - body.start > size]
 
 
 def code_of(module: bytes, position: int) -> Code:

@@ -21,8 +21,8 @@ from bacpack.proof.names import Linked, Named
 from bacpack.proof.relation import Relation
 from bacpack.proof.start import run_start
 from bacpack.proof.state import StartTrapError, State
-from bacpack.proof.unit import Unit
-from bacpack.proof.world import Instance, World, in_order, is_cid
+from bacpack.proof.unit import Unit, is_cid
+from bacpack.proof.world import Instance, World, in_order
 from bacpack.wasm import Export, Kind
 
 

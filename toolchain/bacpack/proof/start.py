@@ -125,6 +125,10 @@ class _Runner:
         elif row.name == "table.init":
             references = self._part(stack, state.elements.get((instance.number, values[0]), []))
             state.fill_table(instance.address(Kind.TABLE, values[1]), _pop(stack), references)
+        elif row.name == "table.copy":
+            count, first = _number(_pop(stack)), _number(_pop(stack))
+            references = state.entries(instance.address(Kind.TABLE, values[1]), first, count)
+            state.fill_table(instance.address(Kind.TABLE, values[0]), _pop(stack), references)
         elif row.name == "data.drop":
             state.data[instance.number, values[0]] = b""
         elif row.name == "elem.drop":

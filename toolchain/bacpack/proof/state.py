@@ -182,6 +182,15 @@ class State:
         copy = self.last_copy(Kind.TABLE, address)
         (copy.later if copy else table.entries).update(enumerate(content, place))
 
+    def entries(self, address: Address, first: int, count: int) -> list[Value]:
+        """Entries of a table, which must be known."""
+        table = self.tables.get(address)
+        if table is None or self.last_copy(Kind.TABLE, address):
+            raise not_equivalent("the start function copies from a table that only the host knows")
+        if first + count > table.size:
+            raise StartTrapError(f"a table is shorter than the {count} entries that are copied from {first}")
+        return [table.entries.get(entry, table.initial) for entry in range(first, first + count)]
+
     def last_copy(self, kind: Kind, address: Address) -> Copy | None:
         """The last copy in the log that goes to a memory or table: what is there depends on it."""
         return next((copy for copy in reversed(self.log) if (copy.kind, copy.target) == (kind, address)), None)

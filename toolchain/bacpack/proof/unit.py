@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
+from bacpack.content.cid import BadCidError, Cid
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
@@ -234,8 +235,25 @@ class Unit:
         return None
 
     def has_private_table(self, table: int) -> bool:
-        """Whether a table is one through which a shared module makes late-bound calls."""
-        return self.is_shared and table >= len(self.imports[Kind.TABLE])
+        """Whether a table is one of a shared module, through which direct calls are made.
+
+        Of those that it imports it is one of fixed size: the program's has none.
+        """
+        imported = self.imports[Kind.TABLE]
+        if self.role == Role.BLOB or table >= len(imported):
+            return self.is_shared
+        type_ = imported[table].type
+        return isinstance(type_, TableType) and type_.limits.maximum is not None and is_cid(imported[table].module)
+
+
+@lru_cache
+def is_cid(namespace: str) -> bool:
+    """Whether a namespace names a module by its content."""
+    try:
+        Cid.parse(namespace)
+    except BadCidError:
+        return False
+    return True
 
 
 def type_bytes(type_: FuncType) -> bytes:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
-from bacpack.content.cid import BadCidError, Cid
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.unit import Unit, at
+from bacpack.proof.unit import Unit, at, is_cid
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
@@ -117,16 +115,6 @@ class World:
             return key.type
         instance, index = self.owner(function)
         return instance.unit.function_key(index)
-
-
-@lru_cache
-def is_cid(namespace: str) -> bool:
-    """Whether a namespace names a module by its content."""
-    try:
-        Cid.parse(namespace)
-    except BadCidError:
-        return False
-    return True
 
 
 def in_order(root: Unit, provide: Callable[[str], Codes]) -> list[tuple[str, Codes]]:

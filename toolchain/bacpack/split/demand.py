@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.elements import element_functions, is_placeable, placeable, referenced_functions
+from bacpack.split.elements import element_functions, is_table_plain, referenced_functions, table_entries
 from bacpack.split.fingerprint import Blob
+from bacpack.split.form import DirectCall
 from bacpack.split.resolve import Plan
 from bacpack.wasm import Kind, Module
+from bacpack.wasm.types import Mode
 
-#: A function that calls nothing and is no larger is cheaper copied than imported: an import takes about 66 bytes.
-_COPY_BYTES = 64
+#: A function that calls nothing and is no larger is copied: a call from outside takes more than one inside.
+_COPY_BYTES = 16
 
 Home = tuple[int, int]
 
@@ -22,14 +25,17 @@ class Demand:
 
     #: Functions whose code it keeps, in order.
     kept: list[int]
-    #: Shared functions it imports, by index.
-    imported: dict[int, Home]
+    #: Shared functions that it calls, by index.
+    called: dict[int, Home]
     #: Functions that are reached through one of the remainder that only calls them: host functions whose reference is
-    #: taken, because a host serves the module that calls it, and shared functions that the blob exports.
+    #: taken, because a host serves the module that calls it, and shared functions that the blob exports or refers to.
     forwarded_hosts: list[int]
-    forwarded_exports: list[int]
-    #: Shared functions that their modules place into the program's table, by index.
-    placed: dict[int, Home]
+    forwarded: list[int]
+    #: Shared functions that private tables hold several times, each with one of `forwarded`: to refer to it takes less
+    #: than to copy it to each place.
+    repeated: dict[Home, int]
+    #: Where in the program's table shared functions stand that are placed there from their modules.
+    placed: list[tuple[int, Home]]
 
 
 def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
@@ -37,49 +43,49 @@ def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
     return [_demand(plan, position, blob) for position, blob in enumerate(blobs)]
 
 
-def placed(plan: Plan, demands: Sequence[Demand]) -> list[dict[int, int]]:
-    """For each shared module the functions that it places in tables, and the place of each in its segment."""
-    places: list[dict[int, int]] = [dict(module.existing.placed) if module.existing else {} for module in plan.modules]
-    for demand_ in demands:
-        for module, position in demand_.placed.values():
-            places[module].setdefault(position, len(places[module]))
-    return places
+def called_directly(plan: Plan) -> list[set[int]]:
+    """For each module the functions that higher modules call, by position."""
+    called: list[set[int]] = [set() for _ in plan.modules]
+    for number, module in enumerate(plan.modules):
+        for function in module.functions.values():
+            for operand in function.operands:
+                if isinstance(operand, DirectCall) and operand.module != number:
+                    called[operand.module].add(operand.index)
+    return called
 
 
 def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     module, homes, first = blob.module, plan.homes[position], blob.imported_functions
     kept = [index for index in range(first, first + len(blob.functions)) if index not in homes]
-    called = {callee for index in kept for callee in blob.functions[index - first].calls}
+    called = {callee for index in kept for callee in blob.functions[index - first].calls if callee in homes}
+    copied = {index for index in called if _is_cheaper_copied(blob, index)}
+    late = [callees[position] for module_ in plan.modules for callees in module_.late if position in callees]
+    repeated = _repeated([index for index in late if index in homes], homes)
     referenced = set(_references(module))
     referenced |= {callee for index in kept for callee in blob.functions[index - first].references}
-    referenced |= {shared[position] for plan_ in plan.modules for shared in plan_.late if position in shared}
     exported = {entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
-    needed = {index for index in called | referenced | exported if index in homes}
-    if module.start is not None and module.start in homes:
-        needed.add(module.start)
-    placed: dict[int, Home] = {}
-    for element in module.elements:
-        for index in placeable(module, element):
-            if index in homes and _places(plan, homes[index]):
-                placed[index] = homes[index]
-            elif index in homes:
-                needed.add(index)
-    copied = {index for index in needed if _is_cheaper_copied(blob, index)}
-    host = {index for index in referenced if index < first}
+    if module.start is not None:
+        exported.add(module.start)
+    forwarded = {index for index in referenced | exported if index in homes} | {*repeated.values()}
+    placed: list[tuple[int, Home]] = []
+    for index, function in table_entries(module):
+        if function in homes:
+            placed.append((index, homes[function]))
+    host = {index for index in referenced.union(late) if index < first}
     host |= {index for element in module.elements for index in element_functions(element) if index < first}
     return Demand(
         kept=sorted({*kept, *copied}),
-        imported={index: homes[index] for index in sorted(needed - copied)},
+        called={index: homes[index] for index in sorted((called | forwarded) - copied)},
         forwarded_hosts=sorted(host),
-        forwarded_exports=sorted(index for index in exported - copied if index in homes),
+        forwarded=sorted(forwarded - copied),
+        repeated=repeated,
         placed=placed,
     )
 
 
-def _places(plan: Plan, home: Home) -> bool:
-    """Whether a module can place a function: a new one any, an existing one those in its segment."""
-    existing = plan.modules[home[0]].existing
-    return existing is None or home[1] in existing.placed
+def _repeated(late: Sequence[int], homes: Mapping[int, Home]) -> dict[Home, int]:
+    counts = Counter(homes[index] for index in late)
+    return {homes[index]: index for index in reversed(late) if counts[homes[index]] > 1}
 
 
 def _is_cheaper_copied(blob: Blob, index: int) -> bool:
@@ -89,8 +95,11 @@ def _is_cheaper_copied(blob: Blob, index: int) -> bool:
 
 def _references(module: Module) -> Iterator[int]:
     """Functions whose reference the remainder itself must hold: those in what is not placed by shared modules."""
+    if not is_table_plain(module):
+        for element in module.elements:
+            yield from element_functions(element)
     for element in module.elements:
-        if not is_placeable(module, element):
+        if element.mode != Mode.ACTIVE or element.table:
             yield from element_functions(element)
     expressions = [entry.init for entry in module.globals]
     expressions += [table.init for table in module.tables if table.init is not None]

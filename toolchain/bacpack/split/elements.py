@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from bacpack.split.fingerprint import has_program_table
 from bacpack.wasm import Module
@@ -15,7 +16,7 @@ _REF_FUNC = bytes([scan.REF_FUNC])
 
 
 def is_placeable(module: Module, element: Element) -> bool:
-    """Whether the segment certainly fits the program's table, so that shared modules may write parts of it."""
+    """Whether the segment certainly fits the program's table, and names functions as entries only."""
     if element.mode != Mode.ACTIVE or element.table or not has_program_table(module):
         return False
     if any(
@@ -26,9 +27,34 @@ def is_placeable(module: Module, element: Element) -> bool:
     return start is not None and start + len(element) <= module.tables[0].type.limits.minimum
 
 
-def placeable(module: Module, element: Element) -> list[int]:
-    """The functions of the segment that shared modules may place."""
-    return list(element_functions(element)) if is_placeable(module, element) else []
+def is_table_plain(module: Module) -> bool:
+    """Whether shared modules may fill parts of the program's table, in any order: no segment lies over another."""
+    segments = [element for element in module.elements if element.mode == Mode.ACTIVE and not element.table]
+    if not has_program_table(module) or not all(is_placeable(module, element) for element in segments):
+        return False
+    starts = [(constant_offset(element.offset) or 0, len(element)) for element in segments]
+    return all(start + size <= following for (start, size), (following, _) in pairwise(sorted(starts)))
+
+
+def table_entries(module: Module) -> Iterator[tuple[int, int]]:
+    """Where functions stand in the program's table, as (index, function), if it is plain."""
+    if not is_table_plain(module):
+        return
+    for element in module.elements:
+        if element.mode == Mode.ACTIVE and not element.table:
+            for index, function in segment_entries(element):
+                if function is not None:
+                    yield index, function
+
+
+def segment_entries(element: Element) -> Iterator[tuple[int, int | None]]:
+    """The entries of a segment that goes to a constant place: index in the table, and the function if it is one."""
+    start = constant_offset(element.offset)
+    assert start is not None
+    entries: Iterable[int | None] = element.functions or ()
+    if element.expressions is not None:
+        entries = map(referenced_function, element.expressions)
+    yield from enumerate(entries, start)
 
 
 def element_functions(element: Element) -> Iterator[int]:

@@ -5,15 +5,28 @@ A module says all that is needed itself, so a catalog needs no record of its own
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.split.environment import LOAD, REGISTERS, environment_cid
 from bacpack.split.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
-from bacpack.split.form import ADD, LATE_TABLE, PLACE, SET_SLOTS, SLOTS_PER_CALL, LateCall, SlotRead
+from bacpack.split.form import (
+    ADD,
+    FUNCTIONS,
+    LATE_TABLE,
+    MOST_PARAMETERS,
+    SET_SLOTS,
+    LateCall,
+    SlotRead,
+    export_name,
+    write_placer,
+)
 from bacpack.wasm import Import, Kind, Module, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.opcodes import Opcode
+from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64, Body, Mode
 from bacpack.wasm.writer import func_type
 
@@ -60,10 +73,10 @@ class Existing:
     cid: str
     data: bytes
     functions: list[ExistingFunction]
-    #: Name of each function, by position.
+    #: Name of each function that is exported, by position.
     exported: dict[int, str]
-    #: For each function that the module can place in the program's table, its place in the module's segment.
-    placed: dict[int, int]
+    #: For each function that places others in the program's table, the stretches that it places, by position.
+    placers: list[list[tuple[int, ...]]]
     #: The type of each slot.
     slots: list[bytes]
     #: How many entries its private table has.
@@ -127,21 +140,30 @@ class _Reader:
         self._module = module = Module.parse(data)
         self._imported = module.imported(Kind.FUNCTION)
         self._registers = [_register(entry) for entry in module.imported(Kind.GLOBAL)]
-        own = {entry.name: entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
-        helpers = {name for name in own if name == PLACE or name.startswith(SET_SLOTS)}
-        if helpers != _helpers(module):
+        self._own = {entry.name: entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
+        if not _holds_code_only(module):
             raise _UnknownFormError
         first = len(self._imported)
-        self._functions = min((own[name] for name in helpers), default=len(module.function_types)) - first
-        names = [(index - first, name) for name, index in own.items() if name not in helpers]
-        self._exported = dict(sorted(names))
-        if list(self._exported) != list(range(self._functions)) or len(names) != self._functions:
+        functions = module.elements[0].functions or []
+        self._functions = len(functions)
+        names = {position: self._own.get(export_name(position)) for position in range(self._functions)}
+        self._exported = {position: export_name(position) for position, index in names.items() if index is not None}
+        self._placers = [name for name in map("P{}".format, range(len(self._own))) if name in self._own]
+        setters = range(0, max(1, len(module.globals)), MOST_PARAMETERS)
+        helpers = [*(f"{SET_SLOTS}{number}" for number in range(len(setters))), *self._placers]
+        if (
+            functions != list(range(first, first + self._functions))
+            or any(index not in (None, first + position) for position, index in names.items())
+            or [self._own.get(name) for name in helpers]
+            != list(range(first + self._functions, len(module.function_types)))
+            or len(self._own) != len(self._exported) + len(helpers)
+        ):
             raise _UnknownFormError
         self._has_late_table = _has_late_table(module)
 
     def read(self) -> Existing:
         module = self._module
-        if not _imports_modules_only(module) or not _holds_code_only(module):
+        if not _imports_modules_only(module):
             raise _UnknownFormError
         own = zip(module.functions[: self._functions], module.bodies[: self._functions], strict=True)
         functions = [self._function(type_index, body) for type_index, body in own]
@@ -151,16 +173,36 @@ class _Reader:
         }
         if late != len(entries) or entries != set(range(late)):
             raise _UnknownFormError
-        placed = module.elements[0].functions or [] if module.elements else []
         return Existing(
             self._cid,
             self._data,
             functions,
             self._exported,
-            {index - len(self._imported): place for place, index in enumerate(placed)},
+            self._read_placers(),
             [entry.type.value for entry in module.globals],
             late,
         )
+
+    def _read_placers(self) -> list[list[tuple[int, ...]]]:
+        """What the functions that place stretches say; they are nothing else."""
+        module, first = self._module, len(self._imported)
+        segment = (module.elements[1].functions or []) if len(module.elements) > 1 else []
+        placers: list[list[tuple[int, ...]]] = []
+        done = 0
+        for name in self._placers:
+            body = module.bodies[self._own[name] - first]
+            reader = Reader(self._data, body.start + 1, body.end)
+            constants = [values[0] for row, values in _instructions(reader) if row.name == "i32.const"]
+            sizes = constants[1::2]
+            if self._data[body.start : body.end] != write_placer(done, sizes):
+                raise _UnknownFormError
+            placers.append([])
+            for size in sizes:
+                placers[-1].append(tuple(index - first for index in segment[done : done + size]))
+                done += size
+        if done != len(segment) or any(not 0 <= index - first < self._functions for index in segment):
+            raise _UnknownFormError
+        return placers
 
     def _function(self, type_index: int, body: Body) -> ExistingFunction:
         start = scan.code_start(self._data, body.start, body.end)
@@ -248,17 +290,16 @@ def _register(entry: Import) -> int:
     raise _UnknownFormError
 
 
-def _helpers(module: Module) -> set[str]:
-    """The names of the functions by which a remainder sets slots and has functions placed in its table."""
-    setters = range(0, len(module.globals), SLOTS_PER_CALL)
-    return {f"{SET_SLOTS}{number}" for number in range(len(setters))} | ({PLACE} if module.elements else set())
+def _instructions(reader: Reader) -> Iterator[tuple[Opcode, list[int]]]:
+    while reader.remaining:
+        yield reader.instruction()
 
 
 def _has_late_table(module: Module) -> bool:
     tables = [(entry.name, entry.index) for entry in module.exports if entry.kind == Kind.TABLE]
-    if tables not in ([], [(LATE_TABLE, _OWN_TABLE)]) or len(tables) != len(module.tables):
+    if tables not in ([(FUNCTIONS, 1)], [(LATE_TABLE, 1), (FUNCTIONS, 2)]) or len(tables) != len(module.tables):
         raise _UnknownFormError
-    return bool(tables)
+    return len(tables) > 1
 
 
 def _imports_modules_only(module: Module) -> bool:
@@ -281,12 +322,13 @@ def _is_cid(name: str) -> bool:
 
 
 def _holds_code_only(module: Module) -> bool:
-    """Whether a module brings nothing but functions, slots, and the table of late-bound calls."""
+    """Whether a module brings nothing but functions, slots, and tables of functions."""
     return (
         module.start is None
         and not module.memories
         and not module.tags
         and not module.data_segments
         and all(entry.type.mutable and entry.type.value in (I32, I64) for entry in module.globals)
-        and [entry.mode for entry in module.elements] in ([], [Mode.PASSIVE])
+        and [entry.mode for entry in module.elements] in ([Mode.ACTIVE], [Mode.ACTIVE, Mode.PASSIVE])
+        and module.elements[0].table == len(module.tables)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
@@ -76,6 +76,8 @@ class Blob:
     names_segments: bool
     #: The functions that the blob defines; index 0 here is function index `imported_functions`.
     functions: list[Function]
+    #: For functions that are the same as another one, that one: see `fold`. Both are positions in `functions`.
+    same: dict[int, int] = field(default_factory=dict)
 
     @property
     def imported_functions(self) -> int:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bacpack.wasm import FuncType
+from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.types import I32, I64
+from bacpack.wasm.writer import END, i32_const
 
 #: Sets slots: several such functions are numbered.
 SET_SLOTS = "S"
-#: Copies functions of the module to the program's table: (to, from, count).
-PLACE, PLACE_TYPE = "P", FuncType((I32, I32, I32), ())
+#: Places functions of the module in the program's table, each stretch at the index given, unless that is zero.
+PLACE = "P"
+#: The table of all functions of the module, in order.
+FUNCTIONS = "F"
 #: The private table, through which late-bound calls go.
 LATE_TABLE = "T"
 #: Engines take at most this many parameters.
-SLOTS_PER_CALL = 1000
+MOST_PARAMETERS = 1000
 #: The instruction that adds two constants of each type.
 ADD = {I32: b"\x6a", I64: b"\x7c"}
 
@@ -43,9 +47,19 @@ class LateCall:
 
 
 def export_name(position: int) -> str:
-    """The name of a function, by its place in the module. All are exported: the next program may call any of them."""
+    """The name of a function that a higher module calls, by its place in its own module."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     text = digits[position % 36]
     while position := position // 36:
         text = digits[position % 36] + text
     return text
+
+
+def write_placer(first: int, sizes: Sequence[int]) -> bytes:
+    """The code of a function that places stretches, from `first` on in segment 1, each where its parameter says."""
+    code: list[bytes] = []
+    for number, size in enumerate(sizes):
+        get = b"\x20" + encode_unsigned(number)
+        code += get, b"\x04\x40", get, i32_const(first), i32_const(size), b"\xfc\x0c\x01\0", END
+        first += size
+    return b"\0" + b"".join(code) + END

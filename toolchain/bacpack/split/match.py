@@ -36,12 +36,14 @@ class SharedFunction:
 def match(blobs: Sequence[Blob], placed: Sequence[Container[int]] = ()) -> list[SharedFunction]:
     """Pair the functions of `blobs`; return those found in two blobs or more, in a stable order.
 
-    Functions that are `placed` already, given by index for each blob, are left out.
+    Functions that are `placed` already, given by index for each blob, are left out, and those that others stand for.
     """
     classes: dict[bytes, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, blob in enumerate(blobs):
         for index, function in enumerate(blob.functions):
-            if function.shape is not None and not (placed and blob.imported_functions + index in placed[position]):
+            if function.shape is None or index in blob.same:
+                continue
+            if not (placed and blob.imported_functions + index in placed[position]):
                 classes[function.shape][position].append(index)
     levels = _Levels(blobs)
     shared = []

@@ -54,7 +54,8 @@ class Numbers:
         self._globals = {index: number for number, index in enumerate([*range(imported_globals), *registers, *own])}
         self._functions = {index: index for index in range(self._next_function)}
         self._referenced_hosts: dict[int, int] = {}
-        self._exported: dict[int, int] = {}
+        self._forwarded: dict[int, int] = {}
+        self._shared: dict[int, tuple[int, int]] = {}
         #: Imports that bacpack adds.
         self.imports: list[Import] = []
         #: Functions whose reference code takes: a module must declare them outside of code.
@@ -77,9 +78,9 @@ class Numbers:
         """Import a function of a shared module."""
         return self.add_import(Import(namespace, name, Kind.FUNCTION, self.types[type_]))
 
-    def provide(self, index: int, number: int) -> None:
-        """Say which import provides a function of the blob."""
-        self._functions[index] = number
+    def provide(self, index: int, table: int, entry: int) -> None:
+        """Say in which imported table a function of the blob stands."""
+        self._shared[index] = table, entry
 
     def define(self, index: int) -> None:
         """Give a function that stays its number. All imports must have been added."""
@@ -96,28 +97,36 @@ class Numbers:
         """Add a function that calls a host function and stands for it where its reference is taken."""
         self._referenced_hosts[index] = self._forward(index)
 
-    def forward_export(self, index: int) -> None:
-        """Add a function that calls a shared one and stands for it where it is exported."""
-        self._exported[index] = self._forward(index)
+    def forward(self, index: int) -> None:
+        """Add a function that calls a shared one and stands for it where it is exported or referred to."""
+        self._forwarded[index] = self._forward(index)
 
     def _forward(self, index: int) -> int:
         type_index = self._module.function_types[index]
         parameters = len(self._module.function_type(type_index).params)
-        return self.add_function(type_index, start.forward(self._functions[index], parameters))
+        return self.add_function(type_index, start.forward(self.call(scan.CALL, index), parameters))
+
+    def call(self, opcode: int, index: int) -> bytes:
+        """A call of a function: direct, or through the table of the module where it is now."""
+        if index not in self._shared:
+            return bytes([opcode]) + encode_unsigned(self._functions[index])
+        table, entry = self._shared[index]
+        indirect = scan.CALL_INDIRECT if opcode == scan.CALL else scan.RETURN_CALL_INDIRECT
+        type_index = self._module.function_types[index]
+        return writer.i32_const(entry) + bytes([indirect]) + encode_unsigned(type_index) + encode_unsigned(table)
 
     def function(self, index: int) -> int:
-        """The number of a function that is called."""
-        return self._functions[index]
+        """The number of a function that the remainder imports or defines."""
+        return self._forwarded[index] if index in self._forwarded else self._functions[index]
 
     def reference(self, index: int) -> int:
         """The number of a function whose reference is taken."""
-        return self._referenced_hosts[index] if index in self._referenced_hosts else self._functions[index]
+        return self._referenced_hosts[index] if index in self._referenced_hosts else self.function(index)
 
     def export(self, entry: Export) -> Export:
         """An export of the blob with its new number."""
         if entry.kind == Kind.FUNCTION:
-            exported = self._exported[entry.index] if entry.index in self._exported else self._functions[entry.index]
-            return replace(entry, index=exported)
+            return replace(entry, index=self.function(entry.index))
         if entry.kind == Kind.TABLE:
             return replace(entry, index=self.table(entry.index))
         return replace(entry, index=self.global_(entry.index)) if entry.kind == Kind.GLOBAL else entry
@@ -168,7 +177,7 @@ class Instructions(dict[bytes, bytes]):
         if opcode == scan.I64_CONST:
             return writer.i64_const(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL, scan.RETURN_CALL):
-            return bytes([opcode]) + encode_unsigned(numbers.function(decode_unsigned(instruction, 1)[0]))
+            return numbers.call(opcode, decode_unsigned(instruction, 1)[0])
         if opcode == scan.REF_FUNC:
             index = numbers.reference(decode_unsigned(instruction, 1)[0])
             numbers.declared.add(index)

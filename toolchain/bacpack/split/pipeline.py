@@ -13,13 +13,15 @@ from bacpack.manifest import ModuleKind
 from bacpack.split.by_name import group_by_name
 from bacpack.split.catalog import Catalog, data_features, index, shape_features
 from bacpack.split.data_module import write_data_module
-from bacpack.split.demand import demand, placed
+from bacpack.split.demand import called_directly, demand
 from bacpack.split.environment import environment, environment_cid
 from bacpack.split.fingerprint import Blob, fingerprint
+from bacpack.split.fold import fold
 from bacpack.split.image import Image, image
 from bacpack.split.match import SharedFunction, match
 from bacpack.split.partition import Group, chunks, partition
 from bacpack.split.pieces import DataPlan, share_data
+from bacpack.split.placement import place
 from bacpack.split.refuse import refuse_unsound
 from bacpack.split.remainder import SharedData, write_remainder
 from bacpack.split.resolve import SharedPlan, resolve
@@ -177,16 +179,18 @@ def link(
     modules: list[bytes] = []
     shared: list[Shared] = []
     features: dict[str, list[bytes]] = {}
-    for number, (module, places) in enumerate(zip(plan.modules, placed(plan, demands), strict=True)):
+    called = called_directly(plan)
+    for number, (module, placers) in enumerate(zip(plan.modules, place(plan, demands), strict=True)):
         if module.existing:
             cid = module.existing.cid
             features[cid] = shape_features(function.shape for function in module.existing.functions)
         else:
-            data = write_shared(plan, number, list(places), blobs, namespace, shared)
+            data = write_shared(plan, number, placers, called[number], blobs, namespace, shared)
             cid = str(cid_of_bytes(data))
             features[cid] = shape_features(_shapes(blobs, module))
             modules.append(data)
-        shared.append(Shared(module, cid, places))
+        size = len(module.existing.functions if module.existing else module.functions)
+        shared.append(Shared(module, cid, size, placers))
     data_modules = [write_data_module(entry, namespace) for entry in data_plans]
     shared_data = [
         SharedData(entry, str(cid_of_bytes(data))) for entry, data in zip(data_plans, data_modules, strict=True)
@@ -229,6 +233,7 @@ def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> li
             blob = fingerprint(modules[position])
         except WasmError as error:
             raise _in_blob(inputs[position], error) from error
+        blob.same = fold(blob)
         blob.module = _NO_MODULE  # it is here already
         return blob
 

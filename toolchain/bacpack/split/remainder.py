@@ -16,15 +16,16 @@ from bacpack.split.canonical import cut
 from bacpack.split.data import own_data
 from bacpack.split.data_module import LOAD_DATA, load_type
 from bacpack.split.demand import Demand
-from bacpack.split.elements import constant_offset, is_placeable, referenced_function
+from bacpack.split.elements import is_table_plain, referenced_function, segment_entries
 from bacpack.split.environment import import_load, import_memory, import_register, import_table
 from bacpack.split.fingerprint import Blob
-from bacpack.split.form import LATE_TABLE, PLACE, PLACE_TYPE
+from bacpack.split.form import FUNCTIONS, LATE_TABLE, PLACE
 from bacpack.split.image import Image
 from bacpack.split.numbering import Instructions, Numbers, extended
 from bacpack.split.pieces import DataPlan
+from bacpack.split.placement import left_over
 from bacpack.split.resolve import Plan
-from bacpack.split.shared import Shared, constant, slot_setters
+from bacpack.split.shared import Shared, constant, placer_type, slot_setters
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
@@ -72,14 +73,16 @@ class _RemainderWriter:
         self._blob = blob
         self._demand = demand
         self._shared = shared
+        self._homes = plan.homes[position]
         used = 0
-        for index in plan.homes[position]:
+        for index in self._homes:
             used |= blob.functions[index - blob.imported_functions].registers
         #: The globals that shared functions use, by index: they live in registers.
         self._registers = {index: number for index, number in blob.registers.items() if used >> number & 1}
         self._numbers = Numbers(blob, list(self._registers))
         self._instructions = Instructions(self._numbers)
         self._elements: list[Element] = []
+        self._is_table_plain = is_table_plain(blob.module)
 
     def write(self, environment: str, image: Image | None, shared_data: Sequence[SharedData]) -> bytes:
         module, numbers = self._module, self._numbers
@@ -90,8 +93,8 @@ class _RemainderWriter:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
             numbers.forward_host(index)
-        for index in self._demand.forwarded_exports:
-            numbers.forward_export(index)
+        for index in self._demand.forwarded:
+            numbers.forward(index)
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
         steps = [self._grow(), *init, self._fill_late_tables(), self._fill_table()]
@@ -149,34 +152,47 @@ class _RemainderWriter:
 
     def _import_shared(self) -> list[bytes]:
         """Import what the shared modules provide; return the calls that set their slots."""
-        module, numbers = self._module, self._numbers
-        for index, (number, position) in self._demand.imported.items():
-            provider = self._shared[number]
-            type_ = module.function_type(module.function_types[index])
-            numbers.provide(index, numbers.import_function(provider.namespace, provider.export_name(position), type_))
-        placing = {number for number, _ in self._demand.placed.values()}
-        self._place = {
-            number: numbers.import_function(self._shared[number].namespace, PLACE, PLACE_TYPE)
-            for number in sorted(placing)
-        }
+        numbers, demand = self._numbers, self._demand
+        self._functions: dict[int, int] = {}
         self._late_tables: dict[int, int] = {}
-        steps = []
-        for number, provider in enumerate(self._shared):
-            plan = provider.plan
-            first = 0
-            for name, type_ in slot_setters(plan.slots):
-                slots = plan.slots[first : first + len(type_.params)]
-                first += len(type_.params)
-                if any(self._position in slot.values for slot in slots):
-                    setter = numbers.import_function(provider.namespace, name, type_)
-                    values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in slots]
-                    steps.append(start.set_slots(setter, values))
-            if any(self._position in entry for entry in plan.late):
-                table_type = TableType(FUNCREF, Limits(len(plan.late), len(plan.late)))
-                self._late_tables[number] = numbers.add_import(
-                    Import(provider.namespace, LATE_TABLE, Kind.TABLE, table_type)
-                )
+        self._placing: list[bytes] = []
+        self._placed_singly: dict[int, list[tuple[int, int]]] = {}
+        used = sorted({number for number, _ in self._homes.values()})
+        steps = [step for number in used for step in self._set_up(number)]
+        sources = {number for number, _ in demand.called.values()}
+        sources |= {number for number, places in self._placed_singly.items() if places}
+        sources |= {home[0] for number in self._late_tables for _, home in self._late_homes(number)}
+        for number in sorted(sources):
+            module = self._shared[number]
+            type_ = TableType(FUNCREF, Limits(module.size, module.size))
+            self._functions[number] = numbers.add_import(Import(module.namespace, FUNCTIONS, Kind.TABLE, type_))
+        for index, (number, position) in demand.called.items():
+            numbers.provide(index, self._functions[number], position)
         return steps
+
+    def _set_up(self, number: int) -> Iterator[bytes]:
+        """Import what sets up a module: the calls that set its slots; those that place its functions come later."""
+        module, numbers = self._shared[number], self._numbers
+        slots, late = module.plan.slots, module.plan.late
+        for count, (name, type_) in enumerate(slot_setters(slots)):
+            own, slots = slots[: len(type_.params)], slots[len(type_.params) :]
+            is_set = any(self._position in slot.values for slot in own)
+            # One function is imported of every module: some hosts load no other.
+            if is_set or count == 0:
+                setter = numbers.import_function(module.namespace, name, type_)
+            if is_set:
+                values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in own]
+                yield start.set_slots(setter, values)
+        for count, placer in enumerate(module.placers):
+            indices = [stretch.starts.get(self._position, 0) for stretch in placer]
+            if any(indices):
+                place = numbers.import_function(module.namespace, f"{PLACE}{count}", placer_type(placer))
+                self._placing.append(b"".join(map(writer.i32_const, indices)) + start.call(place))
+        placed = [(index, home[1]) for index, home in self._demand.placed if home[0] == number]
+        self._placed_singly[number] = left_over(module.placers, self._position, placed)
+        if any(self._position in entry for entry in late):
+            table = TableType(FUNCREF, Limits(len(late), len(late)))
+            self._late_tables[number] = numbers.add_import(Import(module.namespace, LATE_TABLE, Kind.TABLE, table))
 
     def _grow(self) -> bytes:
         module, numbers = self._module, self._numbers
@@ -190,18 +206,40 @@ class _RemainderWriter:
             out += start.set_global(numbers.global_(index), init)
         return out
 
+    def _late_homes(self, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """The entries of a module's private table that are copied from those of other modules."""
+        for place, callees in enumerate(self._shared[number].plan.late):
+            home = self._homes.get(callees.get(self._position, -1))
+            if home is not None and home not in self._demand.repeated:
+                yield place, home
+
+    def _late_functions(self, number: int) -> Iterator[tuple[int, int]]:
+        """The others, with functions of the remainder."""
+        for place, callees in enumerate(self._shared[number].plan.late):
+            if self._position in callees:
+                index = callees[self._position]
+                home = self._homes.get(index)
+                if home is None:
+                    yield place, self._numbers.reference(index)
+                elif home in self._demand.repeated:
+                    yield place, self._numbers.reference(self._demand.repeated[home])
+
     def _fill_late_tables(self) -> bytes:
-        """Fill private tables from segments that come after the blob's own, whose numbers code may name."""
+        """Fill private tables from other modules, and from segments after the blob's own, whose numbers stay."""
         self._elements = list(map(self._element, self._module.elements))
-        out = []
+        out: list[bytes] = []
         for number, table in self._late_tables.items():
-            entries = self._shared[number].plan.late
-            own = [(place, entry[self._position]) for place, entry in enumerate(entries) if self._position in entry]
-            segment = len(self._elements)
-            functions = [self._numbers.reference(index) for _, index in own]
-            self._elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, functions, None))
-            places = [(place, source) for source, (place, _) in enumerate(own)]
-            out += [start.table_init(run, segment, table) for run in start.runs(places)]
+            by_source: dict[int, list[tuple[int, int]]] = {}
+            for place, (source, position) in self._late_homes(number):
+                by_source.setdefault(source, []).append((place, position))
+            for source, places in by_source.items():
+                out += [start.table_copy(run, self._functions[source], table) for run in start.runs(places)]
+            if own := list(self._late_functions(number)):
+                segment = len(self._elements)
+                functions = [function for _, function in own]
+                self._elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, functions, None))
+                places = [(place, source) for source, (place, _) in enumerate(own)]
+                out += [start.table_init(run, segment, table) for run in start.runs(places)]
         return b"".join(out)
 
     def _element(self, element: Element) -> Element:
@@ -209,11 +247,11 @@ class _RemainderWriter:
         numbers = self._numbers
         fills = element.mode == Mode.ACTIVE and element.table == 0 and numbers.has_table
         functions, expressions = element.functions, element.expressions
-        if is_placeable(self._module, element):
+        if fills and self._is_table_plain:
             if functions is not None:
-                functions = [index for index in functions if index not in self._demand.placed]
+                functions = [index for index in functions if index not in self._homes]
             if expressions is not None:
-                expressions = [entry for entry in expressions if referenced_function(entry) not in self._demand.placed]
+                expressions = [entry for entry in expressions if referenced_function(entry) not in self._homes]
         return replace(
             element,
             mode=Mode.PASSIVE if fills else element.mode,
@@ -224,13 +262,15 @@ class _RemainderWriter:
         )
 
     def _fill_table(self) -> bytes:
-        """Fill the program's table, each part from where it is: the remainder's own segment or a shared module."""
-        out: list[bytes] = []
+        """Fill the program's table: from shared modules, and from the remainder's own segments."""
+        out = [*self._placing]
+        for number, places in self._placed_singly.items():
+            out += [start.table_copy(run, self._functions[number], 0) for run in start.runs(places)]
         for segment, element in enumerate(self._module.elements):
             if element.mode != Mode.ACTIVE or element.table or not self._numbers.has_table:
                 continue
-            if is_placeable(self._module, element) and len(element):
-                out += self._place_entries(element, segment)
+            if self._is_table_plain:
+                out += [start.table_init(run, segment, 0) for run in start.runs(list(self._own_entries(element)))]
             else:
                 offset = self._expression(element.offset or writer.END)
                 out.append(start.table_init_at(offset, len(element), segment, 0))
@@ -238,19 +278,13 @@ class _RemainderWriter:
                 out.append(start.elem_drop(segment))
         return b"".join(out)
 
-    def _place_entries(self, element: Element, segment: int) -> Iterator[bytes]:
-        to = constant_offset(element.offset) or 0
-        entries: Sequence[int | None] = element.functions or ()
-        if element.expressions is not None:
-            entries = [referenced_function(entry) for entry in element.expressions]
-        by_source: dict[int | None, list[tuple[int, int]]] = {}
-        for position, index in enumerate(entries, to):
-            home = self._demand.placed.get(index) if index is not None else None
-            places = by_source.setdefault(home and home[0], [])
-            places.append((position, self._shared[home[0]].placed[home[1]] if home else len(places)))
-        for number, places in by_source.items():
-            for run in start.runs(places):
-                yield start.table_init(run, segment, 0) if number is None else start.place(run, self._place[number])
+    def _own_entries(self, element: Element) -> Iterator[tuple[int, int]]:
+        """Where in the table the entries that a segment keeps stand, and where in the segment."""
+        source = 0
+        for index, function in segment_entries(element):
+            if function is None or function not in self._homes:
+                yield index, source
+                source += 1
 
     def _load_data(self, shared: SharedData) -> bytes:
         """Import what a data module exports; return the call that loads its pieces."""
@@ -313,7 +347,7 @@ class _RemainderWriter:
         module_name, functions = read_names(self._module)
         if module_name is None and not functions:
             return b""
-        own = {*range(self._blob.imported_functions), *self._demand.kept}
+        own = {*range(self._blob.imported_functions), *self._demand.kept, *self._demand.forwarded}
         return name_section(
             module_name, {self._numbers.function(index): name for index, name in functions.items() if index in own}
         )

@@ -78,8 +78,14 @@ def resolve(
         for position, function in enumerate(functions):
             for blob, index in function.members.items():
                 homes[blob][blobs[blob].imported_functions + index] = (module, position)
+    for blob, entry in enumerate(blobs):
+        first = entry.imported_functions
+        for position, other in entry.same.items():
+            if first + other in homes[blob]:
+                homes[blob].setdefault(first + position, homes[blob][first + other])
     modules += [
-        _Resolver(blobs, homes, module).resolve(functions) for module, functions in enumerate(ordered, len(modules))
+        _Resolver(blobs, homes, module, existing).resolve(functions)
+        for module, functions in enumerate(ordered, len(modules))
     ]
     return Plan(modules, homes)
 
@@ -103,7 +109,10 @@ def _existing_plan(module: Existing, blobs: Sequence[Blob], fits: Sequence[Fit])
 class _Resolver:
     """Resolves the functions of one module."""
 
-    def __init__(self, blobs: Sequence[Blob], homes: list[dict[int, tuple[int, int]]], module: int) -> None:
+    def __init__(
+        self, blobs: Sequence[Blob], homes: list[dict[int, tuple[int, int]]], module: int, existing: Sequence[Existing]
+    ) -> None:
+        self._existing = existing
         self._blobs = blobs
         self._homes = homes
         self._module = module
@@ -144,6 +153,7 @@ class _Resolver:
         if (
             home is not None
             and home[0] <= self._module
+            and self._is_named(home)
             and all(homes[blob].get(callee) == home for blob, callee in zip(users[1:], callees[1:], strict=True))
         ):
             if home not in self._direct:
@@ -151,6 +161,6 @@ class _Resolver:
             return self._direct[home]
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
 
-
-#: The type of a constant, who uses it, and how far its value in each user is from that in the first.
-_Class = tuple[bytes, tuple[int, ...], tuple[int, ...]]
+    def _is_named(self, home: tuple[int, int]) -> bool:
+        """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
+        return home[0] >= len(self._existing) or home[1] in self._existing[home[0]].exported

@@ -153,13 +153,24 @@ class _Fitting:
     def solve(self) -> Fit:
         by_function = self._candidates.by_function
         places = {position: choices[0] for position, choices in by_function.items() if len(choices) == 1}
-        ambiguous = [position for position, choices in by_function.items() if len(choices) > 1]
+        by_choice = {position: choices for position, choices in by_function.items() if len(choices) > 1}
         for _ in range(3):
             settings, called = self._votes(places)
-            for position in ambiguous:
-                places[position] = max(
-                    by_function[position], key=lambda place: self._agreement(position, place, settings, called, places)
+            # Functions that are alike in all are alike in their order: tables are placed in runs of it.
+            taken = Counter(places[position] for position in places if position not in by_choice)
+            chosen: dict[int, Place] = {}
+            for position, choices in by_choice.items():
+                best = min(
+                    choices,
+                    key=lambda place: (
+                        -self._agreement(position, place, settings, called, places),
+                        taken[place],
+                        place,
+                    ),
                 )
+                chosen[position] = best
+                taken[best] += 1
+            places |= chosen
         return self._agreed(places)
 
     def _ask(self, position: int, place: Place) -> tuple[list[tuple[Setting, int]], list[tuple[int, Place | None]]]:
@@ -210,8 +221,8 @@ class _Fitting:
         settings: Mapping[Setting, int],
         called: Mapping[int, Counter[Place | None]],
         places: Mapping[int, Place],
-    ) -> tuple[int, Place]:
-        """How well a place goes with what others ask for, and the place itself to tell equals apart."""
+    ) -> int:
+        """How well a place goes with what others ask for."""
         asked, calls = self._ask(position, place)
         score = 4 * called[position][place] if position in called else 0
         for setting, value in asked:
@@ -220,7 +231,7 @@ class _Fitting:
         for callee, wanted in calls:
             if callee in places:
                 score += 1 if places[callee] == wanted else -4
-        return score, place
+        return score
 
     def _agreed(self, places: dict[int, Place]) -> Fit:
         """Leave out what disagrees with the rest, and what calls it, until all agree."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,16 +11,18 @@ from bacpack.split.environment import import_load, import_memory, import_registe
 from bacpack.split.fingerprint import Blob
 from bacpack.split.form import (
     ADD,
+    FUNCTIONS,
     LATE_TABLE,
+    MOST_PARAMETERS,
     PLACE,
-    PLACE_TYPE,
     SET_SLOTS,
-    SLOTS_PER_CALL,
     DirectCall,
     LateCall,
     SlotRead,
     export_name,
+    write_placer,
 )
+from bacpack.split.placement import Placer
 from bacpack.split.resolve import Operand, Plan, ResolvedFunction, SharedPlan
 from bacpack.split.slots import Slot
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
@@ -41,20 +43,26 @@ class Shared:
 
     plan: SharedPlan
     namespace: str
-    #: For each function that the module can place in the program's table, its place in the module's segment.
-    placed: dict[int, int]
+    #: How many functions it has.
+    size: int
+    placers: Sequence[Placer]
 
     def export_name(self, position: int) -> str:
-        """The name of a function."""
+        """The name of a function that the module exports."""
         return self.plan.existing.exported[position] if self.plan.existing else export_name(position)
 
 
 def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, FuncType]]:
-    """Names and types of the functions that set `slots`, each the next ones in order."""
-    parts = [slots[first : first + SLOTS_PER_CALL] for first in range(0, len(slots), SLOTS_PER_CALL)]
+    """Names and types of the functions that set `slots`, each the next ones in order. There is always one."""
+    parts = [slots[first : first + MOST_PARAMETERS] for first in range(0, max(1, len(slots)), MOST_PARAMETERS)]
     return [
         (f"{SET_SLOTS}{number}", FuncType(tuple(slot.type for slot in part), ())) for number, part in enumerate(parts)
     ]
+
+
+def placer_type(placer: Placer) -> FuncType:
+    """The type of a function that places stretches."""
+    return FuncType((I32,) * len(placer), ())
 
 
 def constant(type_: bytes, value: int) -> bytes:
@@ -63,13 +71,20 @@ def constant(type_: bytes, value: int) -> bytes:
 
 
 def write_shared(
-    plan: Plan, module: int, placed: Sequence[int], blobs: Sequence[Blob], environment: str, lower: Sequence[Shared]
+    plan: Plan,
+    module: int,
+    placers: Sequence[Placer],
+    called: Set[int],
+    blobs: Sequence[Blob],
+    environment: str,
+    lower: Sequence[Shared],
 ) -> bytes:
-    """Return the bytes of a module of `plan` that can place the functions at `placed` in the program's table.
+    """Return the bytes of a module of `plan` that has `placers`.
 
-    `environment` is a namespace, `lower` are the modules before it.
+    Its functions at the positions `called` are called by higher modules. `environment` is a namespace, `lower` are the
+    modules before it.
     """
-    return _SharedWriter(plan, module, placed, blobs, environment, lower).write()
+    return _SharedWriter(plan, module, placers, called, blobs, environment, lower).write()
 
 
 def function_type(blobs: Sequence[Blob], function: ResolvedFunction) -> FuncType:
@@ -97,7 +112,8 @@ class _SharedWriter:
         self,
         plan: Plan,
         module: int,
-        placed: Sequence[int],
+        placers: Sequence[Placer],
+        called: Set[int],
         blobs: Sequence[Blob],
         environment: str,
         lower: Sequence[Shared],
@@ -105,7 +121,8 @@ class _SharedWriter:
         self._all = plan.modules
         self._plan = plan.modules[module]
         self._module = module
-        self._placed = placed
+        self._placers = placers
+        self._named = called
         self._blobs = blobs
         self._environment = environment
         self._lower = lower
@@ -116,15 +133,15 @@ class _SharedWriter:
             used |= blobs[function.blob].functions[function.index].registers
         # Global indices: registers of the environment, then slots.
         self._registers = {register: number for number, register in enumerate(registers_in(used))}
-        called = {
+        lower_called = {
             (operand.module, operand.index)
             for function in self._plan.functions.values()
             for operand in function.operands
             if isinstance(operand, DirectCall) and operand.module != module
         }
         # Function indices: the environment's `load`, imported functions, then this module's own.
-        self._imported = {home: number for number, home in enumerate(sorted(called), 1)}
-        self._first_own = 1 + len(called)
+        self._imported = {home: number for number, home in enumerate(sorted(lower_called), 1)}
+        self._first_own = 1 + len(lower_called)
 
     def write(self) -> bytes:
         types, plan = self._types, self._plan
@@ -136,7 +153,7 @@ class _SharedWriter:
         own_types = [types[function_type(self._blobs, function)] for function in plan.functions.values()]
         codes = [self._code(function) for function in plan.functions.values()]
         exports = [
-            Export(export_name(position), Kind.FUNCTION, self._first_own + position) for position in plan.functions
+            Export(export_name(position), Kind.FUNCTION, self._first_own + position) for position in sorted(self._named)
         ]
         next_slot = len(self._registers)
         for name, type_ in slot_setters(plan.slots):
@@ -144,20 +161,26 @@ class _SharedWriter:
             own_types.append(types[type_])
             codes.append(_setter(next_slot, len(type_.params)))
             next_slot += len(type_.params)
-        elements = []
-        if self._placed:
-            exports.append(Export(PLACE, Kind.FUNCTION, self._first_own + len(codes)))
-            own_types.append(types[PLACE_TYPE])
-            # table.init of segment 0 into the program's table
-            codes.append(
-                b"\0" + b"".join(b"\x20" + encode_unsigned(n) for n in range(3)) + b"\xfc\x0c\0\0" + writer.END
-            )
-            placed = [self._first_own + position for position in self._placed]
-            elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, placed, None))
-        tables = []
+        functions = [self._first_own + position for position in plan.functions]
+        tables = [Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late))))] if plan.late else []
         if plan.late:
             exports.append(Export(LATE_TABLE, Kind.TABLE, _LATE_TABLE_INDEX))
-            tables.append(Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late)))))
+        functions_index = 1 + len(tables)
+        exports.append(Export(FUNCTIONS, Kind.TABLE, functions_index))
+        tables.append(Table(TableType(FUNCREF, Limits(len(functions), len(functions)))))
+        start = writer.i32_const(0) + writer.END
+        elements = [Element(Mode.ACTIVE, functions_index, start, FUNCREF, functions, None)]
+        if self._placers:
+            stretches = chain.from_iterable(self._placers)
+            placed = [self._first_own + position for stretch in stretches for position in stretch.functions]
+            elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, placed, None))
+        first = 0
+        for number, placer in enumerate(self._placers):
+            exports.append(Export(f"{PLACE}{number}", Kind.FUNCTION, self._first_own + len(codes)))
+            own_types.append(types[placer_type(placer)])
+            sizes = [len(stretch.functions) for stretch in placer]
+            codes.append(write_placer(first, sizes))
+            first += sum(sizes)
         slots = [
             writer.global_(Global(GlobalType(slot.type, mutable=True), constant(slot.type, 0) + writer.END))
             for slot in plan.slots

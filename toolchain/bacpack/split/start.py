@@ -81,9 +81,9 @@ def store(address: int, content: bytes) -> bytes:
     return i32_const(address) + number + bytes([STORES[len(content)], 0, 0])
 
 
-def place(run: Run, function: int) -> bytes:
-    """Have a shared module copy a run of its own functions into the program's table."""
-    return _bounds(run) + call(function)
+def table_copy(run: Run, source: int, table: int) -> bytes:
+    """Copy a run of a table into another."""
+    return _bounds(run) + b"\xfc\x0e" + encode_unsigned(table) + encode_unsigned(source)
 
 
 def _bounds(run: Run) -> bytes:
@@ -128,7 +128,7 @@ def _bounded(wanted: bytes, maximum: int, grow: bytes) -> bytes:
     return b"\0" + wanted + limit + b"\x04\x7f\x41\x7f\x05" + grow + END + END
 
 
-def forward(function: int, parameters: int) -> bytes:
-    """The code of a function that passes its parameters on to `function`."""
+def forward(call_: bytes, parameters: int) -> bytes:
+    """The code of a function that passes its parameters on with a call."""
     gets = b"".join(b"\x20" + encode_unsigned(number) for number in range(parameters))
-    return b"\0" + gets + call(function) + END
+    return b"\0" + gets + call_ + END
