@@ -14,11 +14,13 @@ import pytest
 
 from bacpack.content.car import CarReader
 from bacpack.content.cid import Cid
+from bacpack.wasm import Kind, Module
 from corpus import rust_programs
 from differential.harness import Host, differences
 from differential.test_rust import RUNS
 from node.harness import Command
 from node.server import FileServer
+from proof.edits import code_of, with_code
 
 RUST = rust_programs()
 FIVE = [RUST[name] for name in ("checksum", "csvsum", "logsearch", "thumbnail", "wordcount")]
@@ -304,6 +306,27 @@ def test_another_catalog_may_have_the_module_that_one_lacks(
     refs = ("--catalog", tmp_path / "four", "--catalog", release.folder)
     split(release.command, FIRST, *refs, "-o", tmp_path / "out")
     assert contents(tmp_path / "out") == contents(fifth[0])
+
+
+def test_a_module_that_does_not_do_what_it_seems_to_is_refused_by_the_proof(release: Release, tmp_path: Path) -> None:
+    shutil.copytree(release.folder, tmp_path / "four")
+    listed = json.loads((release.folder / "bacpack.json").read_bytes())["modules"]
+    (shared,) = [module for module in listed if module["kind"] == "shared"]
+    data = (release.folder / shared["path"]).read_bytes()
+    parsed = Module.parse(data)
+    (setter,) = [entry.index for entry in parsed.exports if entry.name == "S0"]
+    position = setter - len(parsed.imported(Kind.FUNCTION))
+    read, *rest = code_of(data, position)
+    changed = with_code(data, position, [read, b"\x41\x01", b"\x6a", *rest])  # the first slot is one more
+    old, new = Cid.of_raw(data), Cid.of_raw(changed)
+    (tmp_path / "four" / "modules" / f"{new}.wasm").write_bytes(changed)
+    index = tmp_path / "four" / "catalog" / "modules"
+    index.write_bytes(index.read_bytes().replace(bytes(old), bytes(new)))
+    done = release.command("split", FIRST, "--catalog", tmp_path / "four", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert b"nothing was written" in done.stderr
+    assert f"hint: it uses modules of `{tmp_path}/four`".encode() in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_release_is_refused(release: Release, tmp_path: Path) -> None:
