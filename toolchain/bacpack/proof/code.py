@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
+from bacpack.proof.far import Cut, join_far_loads, without_last
 from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
 from bacpack.proof.track import Landmarks, Track, lay
 from bacpack.proof.unit import Unit
 from bacpack.wasm.reader import Reader
+from bacpack.wasm.types import I32
 
 _I32_CONST = 0x41
 #: `i32.add` and `i64.add`, by the shape of the constants they add.
@@ -29,6 +31,8 @@ class Slot:
     #: The global of the code's own module.
     index: int
     mask: int
+    #: What is added after the sum has been cut to the mask.
+    more: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Codes:
         self.unit = unit
         self.reading = Reading(unit)
         self._landmarks = Landmarks(self.reading)
-        self._locals: dict[bytes, bytes] = {}
+        self._locals: dict[bytes, list[tuple[int, bytes]]] = {}
         self._tracks: dict[int, Track | None] = {}
         self._codes: dict[int, Code] = {}
 
@@ -77,15 +81,22 @@ class Codes:
             data = self.unit.module.data
             body, start, end = self.unit.span(index)
             runs, forms, spans = self._fold(*cut(data, start, end, Depth.FINE))
+            groups = self._local_groups(data[body:start])
+            if self.unit.is_shared and (joined := self._join_far_loads(index, groups, Cut(runs, forms, spans))):
+                groups, (runs, forms, spans) = joined
             numbered = [form for form in forms if form.holds]
             code = Code(
-                self._locals_key(data[body:start]),
+                _locals_key(groups),
                 runs,
                 forms,
                 spans,
                 [form.shape for form in forms],
                 [form.number for form in numbered],
-                [Slot(at, form.slot, mask(form.shape)) for at, form in enumerate(numbered) if form.slot != NONE],
+                [
+                    Slot(at, form.slot, mask(form.shape), form.more)
+                    for at, form in enumerate(numbered)
+                    if form.slot != NONE
+                ],
                 [operand for form in forms for operand in form.operands],
             )
             if self.unit.is_shared:
@@ -116,19 +127,38 @@ class Codes:
             spans.append((start, end))
         return between, out, spans
 
-    def _locals_key(self, declarations: bytes) -> bytes:
-        """Bytes that are equal for equal locals, however they are declared."""
-        key = self._locals.get(declarations)
-        if key is None:
+    def _local_groups(self, declarations: bytes) -> list[tuple[int, bytes]]:
+        """How many locals of which type, one after the other."""
+        groups = self._locals.get(declarations)
+        if groups is None:
             reader = Reader(declarations)
-            key, last, count = b"", b"", 0
+            groups = []
             for _ in range(reader.u32("the number of local declarations")):
-                number, type_ = reader.u32("a number of locals"), self.unit.value_key(reader.value_type())
-                if type_ != last and number:
-                    key, last, count = key + b"%d %s " % (count, last), type_, 0
-                count += number
-            key = self._locals[declarations] = key + b"%d %s" % (count, last)
-        return key
+                groups.append((reader.u32("a number of locals"), self.unit.value_key(reader.value_type())))
+            self._locals[declarations] = groups
+        return groups
+
+    def _join_far_loads(
+        self, index: int, groups: list[tuple[int, bytes]], cut_: Cut
+    ) -> tuple[list[tuple[int, bytes]], Cut] | None:
+        """The function with far loads as they are in a blob, and the locals that are left; None when it has none."""
+        own = without_last(groups, I32, 2)
+        if own is None:
+            return None
+        module = self.unit.module
+        parameters = len(module.function_type(module.function_types[index]).params)
+        joined = join_far_loads(cut_, parameters + sum(number for number, _ in own))
+        return joined and (own, joined)
+
+
+def _locals_key(groups: list[tuple[int, bytes]]) -> bytes:
+    """Bytes that are equal for equal locals, however they are declared."""
+    key, last, count = b"", b"", 0
+    for number, type_ in groups:
+        if type_ != last and number:
+            key, last, count = key + b"%d %s " % (count, last), type_, 0
+        count += number
+    return key + b"%d %s" % (count, last)
 
 
 def _are_added(first: Form, second: Form, after: bytes) -> bool:

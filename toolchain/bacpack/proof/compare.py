@@ -41,7 +41,7 @@ def numbers_of(code: Code, value: SlotValue) -> list[int]:
         return code.numbers
     numbers = code.numbers.copy()
     for slot in code.slots:
-        numbers[slot.position] = numbers[slot.position] + value(slot.index) & slot.mask
+        numbers[slot.position] = (numbers[slot.position] + value(slot.index) & slot.mask) + slot.more
     return numbers
 
 

@@ -61,6 +61,8 @@ class Form(NamedTuple):
     operands: tuple[Operand, ...] = ()
     #: The private table that this calls through: a direct call, if the entry is known.
     table: int = NONE
+    #: What is added to the sum of number and slot after that has been cut to the size of a constant.
+    more: int = 0
 
 
 def mask(shape: bytes) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
-from operator import itemgetter
 
 from bacpack.split.literals import constant_globals
 from bacpack.wasm import Module
@@ -29,7 +28,6 @@ _LOWEST_ADDRESS = 1024
 # A load at zero plus an address: where one stands, the function may hold stores to such places too. That it may also
 # match bytes that are no such load does no harm.
 _LOAD_AT_ZERO = re.compile(rb"\x41\x00[\x28-\x35][\x00-\x3f](?:[\x80-\xff][\x08-\x7f]|[\x80-\xff]{2,4}[\x00-\x7f])")
-_opcode = itemgetter(0)
 
 
 @lru_cache(maxsize=4096)  # a body that is read again soon, as when there is one blob, is not cut again
@@ -40,7 +38,7 @@ def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     code = module.data[start : body.end]
     if constants := constant_globals(module):
         code, runs, opened = _read_globals(constants, code, runs, opened)
-    padded = not _ACCESSES.isdisjoint(map(_opcode, opened))
+    padded = any(instruction[-1] == 0 and instruction[0] in _ACCESSES for instruction in opened)
     if padded or _LOAD_AT_ZERO.search(code):
         runs, opened = _canonical(module, code, runs, opened)
     return module.data[body.start : start], runs, opened

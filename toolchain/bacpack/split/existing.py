@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.split.environment import LOAD, REGISTERS, environment_cid
+from bacpack.split.far import LOADS, before_address, count_locals, far_load, read_far_load, without_scratch
 from bacpack.split.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
 from bacpack.split.form import (
     ADD,
@@ -116,6 +117,15 @@ class _Cut:
         self.kinds += kind
         self.operands.append(operand)
 
+    def take_far_load(self, code: bytes, first: int) -> int:
+        """Make a load of the slot that was read last, if `code` goes on like one; return what of it that takes."""
+        far, before = read_far_load(code, first), before_address(first)
+        if far is None or self.kinds[-1] != CONST or not self.runs[-1].endswith(before):
+            return 0
+        self.runs[-1] = self.runs[-1][: -len(before)]
+        self.shapes[-1], end = far
+        return end
+
     def take_constant(self) -> int:
         """Take back the `i32.const` that comes last, and return its value. One of one byte is part of a run."""
         if self.runs[-1]:
@@ -208,12 +218,18 @@ class _Reader:
         start = scan.code_start(self._data, body.start, body.end)
         runs, opened = scan.scan(self._data, start, body.end)
         out = _Cut([runs[0]], [], "", [])
-        skip = False
+        declarations = self._data[body.start : start]
+        locals_ = count_locals(len(self._module.function_type(type_index).params), declarations)
+        uses_scratch = skip = False
         for number, instruction in enumerate(opened):
             after = runs[number + 1]
             if skip:  # a constant that is added to a slot
-                out.runs.append(after[1:])
+                after = after[1:]
                 skip = False
+                if far := out.take_far_load(after, locals_ - 2):
+                    after = after[far:]
+                    uses_scratch = True
+                out.runs.append(after)
                 continue
             opcode = instruction[0]
             slot = self._slot(instruction)
@@ -228,6 +244,11 @@ class _Reader:
                 out.add(shape, kind, SlotRead(slot, value))
                 if skip:
                     continue
+                if far := out.take_far_load(after, locals_ - 2):
+                    after = after[far:]
+                    uses_scratch = True
+            elif opcode in LOADS and (read := far_load(instruction)):
+                out.add(read[0], CONST, Literal(read[1]))
             elif opcode in _DIRECT and self._is_late(instruction):
                 signature = self._signature(decode_unsigned(instruction, 1)[0])
                 out.add(bytes([_DIRECT[opcode]]) + signature, CALL, LateCall(out.take_constant()))
@@ -241,7 +262,9 @@ class _Reader:
             else:
                 out.shapes.append(self._closed(opcode, instruction))
             out.runs.append(after)
-        shape = digest(self._signature(type_index), self._data[body.start : start], out.runs, out.shapes)
+        if uses_scratch:
+            declarations = without_scratch(declarations)
+        shape = digest(self._signature(type_index), declarations, out.runs, out.shapes)
         return ExistingFunction(shape, out.kinds, out.operands, body.end - body.start)
 
     def _slot(self, instruction: bytes) -> int | None:

@@ -1,8 +1,8 @@
 """First stage: what each function of a blob looks like once everything that differs per blob is taken out of it.
 
-Two functions of equal *shape* are the same code but for their *operands*: constants, addresses of globals, and the
-functions they call. Types count by their structure and globals by the register they get, so a shape means the same in
-every blob. A function that cannot be moved to another module without changing what it does has no shape.
+Two functions of equal *shape* are the same code but for their *operands*: constants, addresses in the offsets of loads,
+and the functions they call. Types count by their structure and globals by the register they get, so a shape means the
+same in every blob. A function that cannot be moved to another module without changing what it does has no shape.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hashlib import blake2b
 from itertools import chain
 
 from bacpack.split.canonical import cut
+from bacpack.split.far import LOADS, far_load
 from bacpack.split.registers import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
@@ -177,6 +178,8 @@ class _Shapes(dict[bytes, _Form]):
             return _Form(ANY_CONST, CONST, decode_signed(instruction, 1)[0])
         if opcode == scan.I64_CONST:
             return _Form(ANY_LONG, LONG, decode_signed(instruction, 1)[0])
+        if opcode in LOADS and (far := far_load(instruction)):
+            return _Form(far[0], CONST, far[1])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:

@@ -8,6 +8,7 @@ from itertools import chain
 
 from bacpack.split.canonical import cut
 from bacpack.split.environment import import_load, import_memory, import_register, import_table, registers_in
+from bacpack.split.far import LOADS, count_locals, with_scratch, write_far_load
 from bacpack.split.fingerprint import Blob
 from bacpack.split.form import (
     ADD,
@@ -217,6 +218,8 @@ class _SharedWriter:
         operands = iter(function.operands)
         written: list[bytes] = []
         bare: list[tuple[int, bytes]] = []
+        parameters = len(function_type(self._blobs, function).params)
+        first_scratch, uses_scratch = count_locals(parameters, locals_), False
         for instruction in opened:
             opcode = instruction[0]
             if opcode in (scan.I32_CONST, scan.I64_CONST):
@@ -224,6 +227,11 @@ class _SharedWriter:
                 if isinstance(operand, SlotRead) and not operand.add:
                     bare.append((len(written), self._plan.slots[operand.slot].type))
                 written.append(closed[instruction] if operand is None else self._read_slot(operand))
+            elif opcode in LOADS:
+                operand = next(operands)
+                far = None if operand is None else self._read_slot(operand)
+                written.append(write_far_load(instruction, far, first_scratch) if far else instruction)
+                uses_scratch |= far is not None
             elif opcode in _CALLS:
                 written.append(self._call(module, instruction, next(operands)))
             else:
@@ -234,6 +242,8 @@ class _SharedWriter:
             if _adds_constant(following, type_):
                 written[number] += constant(type_, 0) + ADD[type_]
         written.append(b"")
+        if uses_scratch:
+            locals_ = with_scratch(locals_)
         return locals_ + b"".join(chain.from_iterable(zip(runs, written, strict=True)))
 
     def _call(self, module: Module, instruction: bytes, operand: Operand) -> bytes:
@@ -277,10 +287,8 @@ class _Closed(dict[bytes, bytes]):
 
     def _write(self, instruction: bytes) -> bytes:
         opcode = instruction[0]
-        if opcode == scan.I32_CONST:
-            return writer.i32_const(decode_signed(instruction, 1)[0])
-        if opcode == scan.I64_CONST:
-            return writer.i64_const(decode_signed(instruction, 1)[0])
+        if opcode in (scan.I32_CONST, scan.I64_CONST):
+            return bytes([opcode]) + _open_number(decode_signed(instruction, 1)[0])
         if opcode in (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT):
             type_ = self._types[self._module.function_type(decode_unsigned(instruction, 1)[0])]
             return bytes([opcode]) + encode_unsigned(type_) + encode_unsigned(_PROGRAM_TABLE)
@@ -293,6 +301,12 @@ class _Closed(dict[bytes, bytes]):
         return bytes([opcode]) + encode_signed(
             self._types[self._module.function_type(decode_signed(instruction, 1)[0])]
         )
+
+
+def _open_number(value: int) -> bytes:
+    """A number that a linker may have padded, in at least two bytes: in one it would be read back as part of a run."""
+    encoded = encode_signed(value)
+    return encoded if len(encoded) > 1 else bytes([encoded[0] | 0x80, 0x7F if value < 0 else 0])
 
 
 def _setter(first: int, count: int) -> bytes:

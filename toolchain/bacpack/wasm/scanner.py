@@ -22,7 +22,7 @@ _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 _LONGEST_TABLE = 40
 
 # Immediates that mean the same in any module. A constant of one byte is taken as such too: addresses are larger.
-# An offset of five bytes is one that a linker padded: an address.
+# An offset of five bytes is one that a linker padded: an address. That of a load is one from 1024 on.
 _CLOSED = {
     "label": _LEB,
     "local": _LEB,
@@ -32,6 +32,7 @@ _CLOSED = {
     "heap": rb"[\x69-\x74]",
     "types": rb"\x01[\x69-\x74\x7b-\x7f]",
     "memarg": rb"[\x00-\x3f][\x80-\xff]{0,3}+[\x00-\x7f]",
+    "load": rb"[\x00-\x3f](?:[\x00-\x7f]|[\x80-\xff][\x00-\x07])",
     "i32": rb"[\x00-\x7f]",
     "i64": rb"[\x00-\x7f]",
     "f32": rb".{4}",
@@ -54,6 +55,7 @@ _OPEN = {
     "i32": _LONG_LEB,
     "i64": _LONG_LEB,
     "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
+    "load": rb"[\x00-\x3f][\x80-\xff]{1,4}+[\x00-\x7f]",
     "block": rb"(?![\x63\x64])" + _LEB,  # not a reference type, whose heap type follows
 }
 
@@ -61,7 +63,10 @@ _OPEN = {
 _ALWAYS_OPEN = frozenset(("memory.grow",))
 
 #: Immediates of the most frequent instructions, most frequent first: the expression tries its alternatives in order.
-_FREQUENT = (("local",), ("i32",), (), ("memarg",), ("block",))
+_FREQUENT = (("local",), ("i32",), (), ("load",), ("memarg",), ("block",))
+
+_RARE = len(_FREQUENT)
+_LOADS = range(0x28, 0x36)
 
 #: Declarations of locals, by the number of their groups, where each group is of less than 128 and of a plain type.
 _LOCALS = [re.compile(rb".(?:[\x00-\x7f][\x69-\x74\x7b-\x7f]){%d}" % groups, re.DOTALL) for groups in range(9)]
@@ -72,11 +77,16 @@ GLOBAL_GET, GLOBAL_SET, REF_FUNC, MEMORY_GROW = 0x23, 0x24, 0xD2, 0x40
 I32_CONST, I64_CONST = 0x41, 0x42
 
 
+def _immediates(row: Opcode) -> tuple[str, ...]:
+    """The kinds of an instruction's immediates; the offset of a load is one of its own."""
+    return ("load",) if row.prefix is None and row.number in _LOADS else row.immediates
+
+
 def _alternatives(patterns: dict[tuple[str, ...], bytes], rows: list[Opcode]) -> list[bytes]:
     """Patterns for instructions of one-byte opcodes, those with equal immediates as one character class."""
     classes: dict[bytes, bytearray] = {}
     for row in rows:
-        classes.setdefault(patterns[row.immediates], bytearray()).append(row.number)
+        classes.setdefault(patterns[_immediates(row)], bytearray()).append(row.number)
     return [b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(set_)) + b"]" + tail for tail, set_ in classes.items()]
 
 
@@ -114,14 +124,14 @@ def _patterns() -> tuple[bytes, bytes]:
             closed_rows.append(row)
         if row.immediates and all(kind in _OPEN for kind in row.immediates):
             open_rows.append(row)
-    closed_tails = {row.immediates: b"".join(_CLOSED[kind] for kind in row.immediates) for row in closed_rows}
-    open_tails = {row.immediates: b"".join(_OPEN[kind] for kind in row.immediates) for row in open_rows}
+    closed_tails = {_immediates(row): b"".join(_CLOSED[kind] for kind in _immediates(row)) for row in closed_rows}
+    open_tails = {_immediates(row): b"".join(_OPEN[kind] for kind in _immediates(row)) for row in open_rows}
 
     def patterns(rows: list[Opcode], tails: dict[tuple[str, ...], bytes]) -> bytes:
         plain = _alternatives(tails, [row for row in rows if row.prefix is None])
         return b"|".join(plain + _prefixed(rows, tails))
 
-    closed_rows.sort(key=lambda row: _FREQUENT.index(row.immediates) if row.immediates in _FREQUENT else len(_FREQUENT))
+    closed_rows.sort(key=lambda row: _FREQUENT.index(kinds) if (kinds := _immediates(row)) in _FREQUENT else _RARE)
     return patterns(closed_rows, closed_tails), patterns(open_rows, open_tails)
 
 
