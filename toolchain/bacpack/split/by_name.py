@@ -13,10 +13,7 @@ from pathlib import Path
 
 from bacpack.split.fingerprint import Blob
 from bacpack.split.match import SharedFunction
-from bacpack.split.partition import Group
-
-#: Libraries with less code than this stay in the remainder: a module and its imports would take as much again.
-_LEAST_BYTES = 8_192
+from bacpack.split.partition import LEAST_OWN_BYTES, Group
 
 LIBC, RUST_STD, CXX_STD = "libc", "std", "c++"
 _RUST_STD_CRATES = frozenset(
@@ -54,7 +51,7 @@ def group_by_name(
             group = groups.setdefault(origin, Group(users=1))
             group.items.append(SharedFunction({0: position}))
             group.size += function.size
-    large = [(origin, group) for origin, group in groups.items() if group.size >= _LEAST_BYTES]
+    large = [(origin, group) for origin, group in groups.items() if group.size >= LEAST_OWN_BYTES]
     return sorted(large, key=lambda entry: (_layer(entry[0]), entry[0]))
 
 

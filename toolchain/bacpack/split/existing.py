@@ -35,7 +35,6 @@ _CALLS = (scan.CALL, scan.RETURN_CALL)
 _DIRECT = {scan.CALL_INDIRECT: scan.CALL, scan.RETURN_CALL_INDIRECT: scan.RETURN_CALL}
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CONSTANTS = {scan.I32_CONST: (ANY_CONST, CONST, ADD[I32]), scan.I64_CONST: (ANY_LONG, LONG, ADD[I64])}
-_OWN_TABLE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class ModuleCall:
-    """A call of an exported function of a lower module, or, with no CID, of one of this module by position."""
+    """A call of a function of a lower module, by name or position, or, with no CID, of one of this by position."""
 
     cid: str | None
     function: str | int
@@ -169,6 +168,7 @@ class _Reader:
             or len(self._own) != len(self._exported) + len(helpers)
         ):
             raise _UnknownFormError
+        self._tables = module.imported(Kind.TABLE)
         self._has_late_table = _has_late_table(module)
 
     def read(self) -> Existing:
@@ -249,9 +249,9 @@ class _Reader:
                     uses_scratch = True
             elif opcode in LOADS and (read := far_load(instruction)):
                 out.add(read[0], CONST, Literal(read[1]))
-            elif opcode in _DIRECT and self._is_late(instruction):
+            elif opcode in _DIRECT and (table := self._table(instruction)):
                 signature = self._signature(decode_unsigned(instruction, 1)[0])
-                out.add(bytes([_DIRECT[opcode]]) + signature, CALL, LateCall(out.take_constant()))
+                out.add(bytes([_DIRECT[opcode]]) + signature, CALL, self._table_call(table, out.take_constant()))
             elif opcode in _CONSTANTS:
                 shape, kind, _ = _CONSTANTS[opcode]
                 out.add(shape, kind, Literal(decode_signed(instruction, 1)[0]))
@@ -278,9 +278,18 @@ class _Reader:
         opcode = scan.I32_CONST if self._module.globals[slot].type.value == I32 else scan.I64_CONST
         return (bytes([opcode]), *_CONSTANTS[opcode])
 
-    def _is_late(self, instruction: bytes) -> bool:
+    @staticmethod
+    def _table(instruction: bytes) -> int:
+        """The table through which an instruction calls; the program's is 0."""
         _, position = decode_unsigned(instruction, 1)
-        return self._has_late_table and decode_unsigned(instruction, position)[0] == _OWN_TABLE
+        return decode_unsigned(instruction, position)[0]
+
+    def _table_call(self, table: int, entry: int) -> ExistingOperand:
+        if table < len(self._tables):
+            return ModuleCall(self._tables[table].module, entry)
+        if not self._has_late_table or table != len(self._tables):
+            raise _UnknownFormError
+        return LateCall(entry)
 
     def _callee(self, index: int) -> ModuleCall:
         if index < len(self._imported):
@@ -295,7 +304,7 @@ class _Reader:
 
     def _closed(self, opcode: int, instruction: bytes) -> bytes:
         """The shape of an instruction that holds nothing of one program."""
-        if opcode in _DIRECT and not self._is_late(instruction):
+        if opcode in _DIRECT:
             return bytes([opcode]) + self._signature(decode_unsigned(instruction, 1)[0])
         if opcode in (scan.GLOBAL_GET, scan.GLOBAL_SET):
             return bytes([opcode, self._registers[decode_unsigned(instruction, 1)[0]]])
@@ -320,7 +329,9 @@ def _instructions(reader: Reader) -> Iterator[tuple[Opcode, list[int]]]:
 
 def _has_late_table(module: Module) -> bool:
     tables = [(entry.name, entry.index) for entry in module.exports if entry.kind == Kind.TABLE]
-    if tables not in ([(FUNCTIONS, 1)], [(LATE_TABLE, 1), (FUNCTIONS, 2)]) or len(tables) != len(module.tables):
+    first = len(module.imported(Kind.TABLE))
+    forms = [(FUNCTIONS, first)], [(LATE_TABLE, first), (FUNCTIONS, first + 1)]
+    if tables not in forms or len(tables) != len(module.tables):
         raise _UnknownFormError
     return len(tables) > 1
 
@@ -332,9 +343,13 @@ def _imports_modules_only(module: Module) -> bool:
     environment = environment_cid()
     return (
         [(entry.module, entry.name) for entry in functions[:1]] == [(environment, LOAD)]
-        and all(entry.module == environment for entry in rest)
+        and all(entry.module == environment or _is_table_of_functions(entry) for entry in rest)
         and all(entry.module != environment and _is_cid(entry.module) for entry in functions[1:])
     )
+
+
+def _is_table_of_functions(entry: Import) -> bool:
+    return entry.kind == Kind.TABLE and entry.name == FUNCTIONS and _is_cid(entry.module)
 
 
 def _is_cid(name: str) -> bool:
@@ -353,5 +368,5 @@ def _holds_code_only(module: Module) -> bool:
         and not module.data_segments
         and all(entry.type.mutable and entry.type.value in (I32, I64) for entry in module.globals)
         and [entry.mode for entry in module.elements] in ([Mode.ACTIVE], [Mode.ACTIVE, Mode.PASSIVE])
-        and module.elements[0].table == len(module.tables)
+        and module.elements[0].table == len(module.imported(Kind.TABLE)) + len(module.tables) - 1
     )

@@ -17,6 +17,8 @@ PLACE = "P"
 FUNCTIONS = "F"
 #: The private table, through which late-bound calls go.
 LATE_TABLE = "T"
+#: An import of a function takes about so many bytes, and a call through a table so many more than another.
+IMPORT_BYTES, TABLE_CALL_BYTES = 66, 4
 #: Engines take at most this many parameters.
 MOST_PARAMETERS = 1000
 #: The instruction that adds two constants of each type.
@@ -34,6 +36,14 @@ class SlotRead:
 @dataclass(frozen=True, slots=True)
 class DirectCall:
     """A call of a shared function in this module or a lower one."""
+
+    module: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableCall:
+    """A call of a function of a lower module through its table of functions: shorter than an import for few calls."""
 
     module: int
     index: int

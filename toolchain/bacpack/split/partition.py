@@ -12,7 +12,7 @@ that lowers the sum, or stay behind in the remainders where even that does not p
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +25,8 @@ MODULE_COST = 600
 IMPORT_COST = 150
 #: What one byte fetched counts against one byte stored.
 FETCH_WEIGHT = 0.02
+#: Code of one blob alone is put into a module when there is so much of it.
+LEAST_OWN_BYTES = 8_192
 #: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is nearly all of it.
 MAX_CODE_BYTES = 960_000
 
@@ -67,6 +69,29 @@ def group_by_users(items: Iterable[tuple[T, int]]) -> list[Group[T]]:
     groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
     groups = [group for group in groups if _gain(group) > 0]
     return sorted(groups, key=lambda group: (-group.users.bit_count(), -group.size, group.users))
+
+
+def own_groups(
+    blobs: Sequence[Blob], groups: Sequence[Group[SharedFunction]], placed: Sequence[Container[int]]
+) -> list[Group[SharedFunction]]:
+    """A group for each blob with much code that is in none of `groups` and not `placed`: others may come that have it.
+
+    It costs its blob a module, and nobody else anything.
+    """
+    grouped: set[tuple[int, int]] = {
+        member for group in groups for function in group.items for member in function.members.items()
+    }
+    own: list[Group[SharedFunction]] = []
+    for number, blob in enumerate(blobs):
+        group: Group[SharedFunction] = Group(1 << number)
+        for position, function in enumerate(blob.functions):
+            is_free = (number, position) not in grouped and blob.imported_functions + position not in placed[number]
+            if function.shape is not None and is_free and position not in blob.same:
+                group.items.append(SharedFunction({number: position}))
+                group.size += function.size
+        if group.size >= LEAST_OWN_BYTES:
+            own += chunks(blobs, group)
+    return own
 
 
 def chunks(blobs: Sequence[Blob], group: Group[SharedFunction]) -> list[Group[SharedFunction]]:

@@ -19,7 +19,7 @@ from bacpack.split.fingerprint import Blob, fingerprint
 from bacpack.split.fold import fold
 from bacpack.split.image import Image, image
 from bacpack.split.match import SharedFunction, match
-from bacpack.split.partition import Group, chunks, partition
+from bacpack.split.partition import Group, chunks, own_groups, partition
 from bacpack.split.pieces import DataPlan, share_data
 from bacpack.split.placement import place
 from bacpack.split.refuse import refuse_unsound
@@ -115,7 +115,7 @@ def split(
     show("comparing programs")
     images = [image(blob) for blob in blobs]
     shelf = take(catalogs, blobs, images)
-    groups = _groups(blobs, shelf.fits)
+    groups = _groups(blobs, shelf.fits, alone=len(blobs) == 1 and not catalogs)
     data_plans = share_data(shelf.images) if len(blobs) > 1 else []
     show("writing modules")
     linked = link(blobs, groups, images, data_plans, shelf)
@@ -217,12 +217,19 @@ def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:
         yield shape
 
 
-def _groups(blobs: Sequence[Blob], fits: Sequence[Fit]) -> list[Group[SharedFunction]]:
+def _groups(blobs: Sequence[Blob], fits: Sequence[Fit], *, alone: bool) -> list[Group[SharedFunction]]:
+    """Which functions go together: those of several blobs, then what is left of each for blobs to come.
+
+    One blob that is `alone` has only its names to go by: without, it had better stay as it is.
+    """
+    placed = [fit.places for fit in fits]
     if len(blobs) > 1:
-        return partition(blobs, match(blobs, [fit.places for fit in fits]))
-    _, names = read_names(blobs[0].module)
-    groups = group_by_name(blobs[0], names, fits[0].places)
-    return [part for _, group in groups for part in chunks(blobs, group)]
+        groups = partition(blobs, match(blobs, placed))
+    else:
+        _, names = read_names(blobs[0].module)
+        named = group_by_name(blobs[0], names, placed[0])
+        groups = [part for _, group in named for part in chunks(blobs, group)]
+    return groups if alone else groups + own_groups(blobs, groups, placed)
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:

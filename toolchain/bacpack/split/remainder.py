@@ -19,7 +19,7 @@ from bacpack.split.demand import Demand
 from bacpack.split.elements import is_table_plain, referenced_function, segment_entries
 from bacpack.split.environment import import_load, import_memory, import_register, import_table
 from bacpack.split.fingerprint import Blob
-from bacpack.split.form import FUNCTIONS, LATE_TABLE, PLACE
+from bacpack.split.form import LATE_TABLE, PLACE
 from bacpack.split.image import Image
 from bacpack.split.numbering import Instructions, Numbers, extended
 from bacpack.split.pieces import DataPlan
@@ -163,9 +163,7 @@ class _RemainderWriter:
         sources |= {number for number, places in self._placed_singly.items() if places}
         sources |= {home[0] for number in self._late_tables for _, home in self._late_homes(number)}
         for number in sorted(sources):
-            module = self._shared[number]
-            type_ = TableType(FUNCREF, Limits(module.size, module.size))
-            self._functions[number] = numbers.add_import(Import(module.namespace, FUNCTIONS, Kind.TABLE, type_))
+            self._functions[number] = numbers.add_import(self._shared[number].import_functions())
         for index, (number, position) in demand.called.items():
             numbers.provide(index, self._functions[number], position)
         return steps

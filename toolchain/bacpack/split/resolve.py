@@ -8,12 +8,13 @@ private table of the module that each remainder fills.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bacpack.split.existing import Existing
 from bacpack.split.fingerprint import CALL, CONSTANTS, Blob
-from bacpack.split.form import DirectCall, LateCall, SlotRead
+from bacpack.split.form import IMPORT_BYTES, TABLE_CALL_BYTES, DirectCall, LateCall, SlotRead, TableCall
 from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
 from bacpack.split.reuse import Fit
@@ -24,7 +25,7 @@ _LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
 
 
 #: None is a constant that is the same in every member: it stays as it is.
-Operand = SlotRead | DirectCall | LateCall | None
+Operand = SlotRead | DirectCall | TableCall | LateCall | None
 
 
 @dataclass(slots=True)
@@ -134,7 +135,28 @@ class _Resolver:
                 for kind, column in zip(kinds, values, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
+        self._use_tables(resolved)
         return SharedPlan(dict(enumerate(resolved)), slots.chosen, [dict(callees) for callees in self._late])
+
+    def _use_tables(self, functions: Sequence[ResolvedFunction]) -> None:
+        """Call what lies in lower modules through their tables, where importing it would take more, or cannot be."""
+        calls = Counter(
+            operand for function in functions for operand in function.operands if isinstance(operand, DirectCall)
+        )
+        through = {
+            call: TableCall(call.module, call.index)
+            for call, count in calls.items()
+            if call.module != self._module and (count * TABLE_CALL_BYTES < IMPORT_BYTES or not self._is_named(call))
+        }
+        for function in functions:
+            function.operands = [
+                through.get(operand, operand) if isinstance(operand, DirectCall) else operand
+                for operand in function.operands
+            ]
+
+    def _is_named(self, call: DirectCall) -> bool:
+        """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
+        return call.module >= len(self._existing) or call.index in self._existing[call.module].exported
 
     def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
         """The users of a function, the kinds of its operands, and for each operand its value in each user."""
@@ -153,14 +175,9 @@ class _Resolver:
         if (
             home is not None
             and home[0] <= self._module
-            and self._is_named(home)
             and all(homes[blob].get(callee) == home for blob, callee in zip(users[1:], callees[1:], strict=True))
         ):
             if home not in self._direct:
                 self._direct[home] = DirectCall(*home)
             return self._direct[home]
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))
-
-    def _is_named(self, home: tuple[int, int]) -> bool:
-        """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
-        return home[0] >= len(self._existing) or home[1] in self._existing[home[0]].exported

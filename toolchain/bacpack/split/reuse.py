@@ -121,6 +121,12 @@ class _Candidates:
             if places:
                 self.by_function[position] = places
 
+    def callee(self, call: ModuleCall, caller: str) -> Place | None:
+        """The place that a function in the module `caller` calls."""
+        if isinstance(call.function, int):
+            return call.cid or caller, call.function
+        return self.exports.get((call.cid or caller, call.function))
+
     def within(self, chosen: set[str]) -> _Candidates:
         """The same for some of the modules."""
         out = object.__new__(_Candidates)
@@ -147,8 +153,26 @@ class _Fitting:
         self._blob = blob
         self._first = blob.imported_functions
         self._candidates = candidates
+        self._weights = self._dependents()
         #: What each function at each place asks for: settings, and places of the functions that it calls.
         self._asks: dict[tuple[int, Place], tuple[list[tuple[Setting, int]], list[tuple[int, Place | None]]]] = {}
+
+    def _dependents(self) -> dict[int, int]:
+        """For each function how many are lost without it: all that call it, directly or through others."""
+        known = self._candidates.by_function
+        above = {position: 1 << number for number, position in enumerate(known)}
+        functions = self._blob.functions
+        calls = {p: {callee - self._first for callee in functions[p].calls} & known.keys() for p in known}
+        changed = True
+        while changed:
+            changed = False
+            for position, callees in calls.items():
+                for callee in callees:
+                    more = above[callee] | above[position]
+                    if more != above[callee]:
+                        above[callee] = more
+                        changed = True
+        return {position: callers.bit_count() for position, callers in above.items()}
 
     def solve(self) -> Fit:
         by_function = self._candidates.by_function
@@ -192,12 +216,7 @@ class _Fitting:
             elif isinstance(operand, LateCall):
                 settings.append(((cid, _LATE, operand.entry), value))
             elif isinstance(operand, ModuleCall):
-                if operand.cid is None:
-                    calls.append((value - self._first, (cid, int(operand.function))))
-                else:
-                    calls.append(
-                        (value - self._first, self._candidates.exports.get((operand.cid, str(operand.function))))
-                    )
+                calls.append((value - self._first, self._candidates.callee(operand, cid)))
         return settings, calls
 
     def _votes(self, places: Mapping[int, Place]) -> tuple[dict[Setting, int], dict[int, Counter[Place | None]]]:
@@ -207,7 +226,7 @@ class _Fitting:
         for position, place in places.items():
             settings, calls = self._ask(position, place)
             for setting, value in settings:
-                votes[setting][value] += 1
+                votes[setting][value] += self._weights[position]
             for callee, wanted in calls:
                 called[callee][wanted] += 1
         return {

@@ -20,6 +20,7 @@ from bacpack.split.form import (
     DirectCall,
     LateCall,
     SlotRead,
+    TableCall,
     export_name,
     write_placer,
 )
@@ -33,7 +34,7 @@ from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 
 _NOTHING = FuncType((), ())
 _CALLS = (scan.CALL, scan.RETURN_CALL)
-_PROGRAM_TABLE, _LATE_TABLE_INDEX = 0, 1
+_PROGRAM_TABLE = 0
 #: How a constant of each type is written.
 _CONSTANT = {I32: writer.i32_const, I64: writer.i64_const}
 
@@ -47,6 +48,10 @@ class Shared:
     #: How many functions it has.
     size: int
     placers: Sequence[Placer]
+
+    def import_functions(self) -> Import:
+        """The import of its table of functions."""
+        return Import(self.namespace, FUNCTIONS, Kind.TABLE, TableType(FUNCREF, Limits(self.size, self.size)))
 
     def export_name(self, position: int) -> str:
         """The name of a function that the module exports."""
@@ -140,6 +145,15 @@ class _SharedWriter:
             for operand in function.operands
             if isinstance(operand, DirectCall) and operand.module != module
         }
+        tables = {
+            operand.module
+            for function in self._plan.functions.values()
+            for operand in function.operands
+            if isinstance(operand, TableCall)
+        }
+        # Table indices: the program's, those of lower modules, then this module's own.
+        self._lower_tables = {number: index for index, number in enumerate(sorted(tables), _PROGRAM_TABLE + 1)}
+        self._late_table = 1 + len(tables)
         # Function indices: the environment's `load`, imported functions, then this module's own.
         self._imported = {home: number for number, home in enumerate(sorted(lower_called), 1)}
         self._first_own = 1 + len(lower_called)
@@ -149,6 +163,7 @@ class _SharedWriter:
         load = import_load(self._environment, types[_NOTHING])
         imports = [load, *self._function_imports()]
         imports += import_memory(self._environment), import_table(self._environment)
+        imports += [self._lower[number].import_functions() for number in self._lower_tables]
         imports += [import_register(self._environment, register) for register in self._registers]
 
         own_types = [types[function_type(self._blobs, function)] for function in plan.functions.values()]
@@ -165,8 +180,8 @@ class _SharedWriter:
         functions = [self._first_own + position for position in plan.functions]
         tables = [Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late))))] if plan.late else []
         if plan.late:
-            exports.append(Export(LATE_TABLE, Kind.TABLE, _LATE_TABLE_INDEX))
-        functions_index = 1 + len(tables)
+            exports.append(Export(LATE_TABLE, Kind.TABLE, self._late_table))
+        functions_index = self._late_table + len(tables)
         exports.append(Export(FUNCTIONS, Kind.TABLE, functions_index))
         tables.append(Table(TableType(FUNCREF, Limits(len(functions), len(functions)))))
         start = writer.i32_const(0) + writer.END
@@ -252,12 +267,15 @@ class _SharedWriter:
             own = operand.module == self._module
             index = self._first_own + operand.index if own else self._imported[operand.module, operand.index]
             return bytes([opcode]) + encode_unsigned(index)
-        assert isinstance(operand, LateCall)
+        assert isinstance(operand, LateCall | TableCall)
         indirect = scan.CALL_INDIRECT if opcode == scan.CALL else scan.RETURN_CALL_INDIRECT
         callee, _ = decode_unsigned(instruction, 1)
         type_ = self._types[module.function_type(module.function_types[callee])]
-        call = bytes([indirect]) + encode_unsigned(type_) + encode_unsigned(_LATE_TABLE_INDEX)
-        return writer.i32_const(operand.entry) + call
+        if isinstance(operand, LateCall):
+            table, entry = self._late_table, operand.entry
+        else:
+            table, entry = self._lower_tables[operand.module], operand.index
+        return writer.i32_const(entry) + bytes([indirect]) + encode_unsigned(type_) + encode_unsigned(table)
 
     def _read_slot(self, operand: Operand) -> bytes:
         assert isinstance(operand, SlotRead)

@@ -8,9 +8,10 @@ lie near each other share a slot, for the next blob to set.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bacpack.split.fingerprint import Blob
@@ -20,6 +21,8 @@ from bacpack.wasm.types import I32, I64
 
 #: Addresses of one blob that lie within so many bytes of each other, counted from zero, are taken to move together.
 _REGION_BYTES = 1024
+#: Where addresses of one class are further apart, another slot begins.
+_GAP_BYTES = 32
 _LARGEST = {I32: 0xFFFF_FFFF, I64: 0xFFFF_FFFF_FFFF_FFFF}
 
 #: What distinguishes a class: the type, the blobs that have it, and the values relative to the first, or the region.
@@ -43,6 +46,8 @@ class _Merged:
     relative: dict[int, int]
     #: How often which value is read in the blob where `relative` is zero.
     reads: Counter[int]
+    #: Where each of its slots begins to serve, and the number of the first.
+    starts: list[int] = field(default_factory=list)
     slot: int = 0
 
 
@@ -100,19 +105,34 @@ class Slots:
                 if into not in steps[pair]:
                     steps[pair].append(into)
             self._merged[key] = into
-        for number, entry in enumerate(merged):
-            entry.slot = number
-            base = max(entry.reads, key=lambda value: (entry.reads[value], -value))
-            values_ = {blob: base + value & _LARGEST[entry.type] for blob, value in sorted(entry.relative.items())}
-            self.chosen.append(Slot(entry.type, values_))
+        for entry in merged:
+            entry.slot = len(self.chosen)
+            for near in _clusters(entry.reads):
+                entry.starts.append(min(near))
+                base = max(near, key=lambda value: (entry.reads[value], -value))
+                values_ = {blob: base + value & _LARGEST[entry.type] for blob, value in sorted(entry.relative.items())}
+                self.chosen.append(Slot(entry.type, values_))
 
     def read(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> SlotRead | None:
         """What stands for a column of values; None for a constant that stays."""
         key = self._key(type_, users, column)
         if key is None:
             return None
-        slot = self._merged[key].slot
+        entry = self._merged[key]
+        value = column[0] - entry.relative[users[0]] & _LARGEST[type_]
+        slot = entry.slot + bisect_right(entry.starts, value) - 1
         return SlotRead(slot, column[0] - self.chosen[slot].values[users[0]] & _LARGEST[type_])
+
+
+def _clusters(values: Iterable[int]) -> Iterator[list[int]]:
+    """Values that lie near each other: what lies between may be of another size in the next program."""
+    near: list[int] = []
+    for value in sorted(values):
+        if near and value - near[-1] > _GAP_BYTES:
+            yield near
+            near = []
+        near.append(value)
+    yield near
 
 
 def _is_alike(merged: _Merged, relative: dict[int, int], users: Sequence[int]) -> bool:
