@@ -75,7 +75,7 @@ def test_parts_add_up_to_files_and_reasons_to_code(command: Command, tmp_path: P
     result = ok(command, "split", *RUST, "-o", tmp_path / "out", "--explain")
     adds_up(result, tmp_path / "out")
     for program in result["explain"]["apps"]:
-        assert program["parts"]["start"] > 100 and program["parts"]["code"] > 1000
+        assert program["parts"]["start"] > 100 and program["parts"]["code"] > 0
         counted = sum(group["functions"] for group in program["stayed"])
         assert counted + 1 == len(Module.parse((tmp_path / "out" / f"{program['name']}.wasm").read_bytes()).functions)
         for group in program["stayed"]:

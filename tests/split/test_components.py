@@ -226,7 +226,7 @@ def test_a_broken_component_is_refused_and_never_a_crash() -> None:
 
 
 def test_a_split_component_is_not_split_again() -> None:
-    own = f'(func (export "own") (param i32) (result i32) {work("own", 1000)} i32.const 0 i32.load)'
+    own = f'(func (export "own") (param i32) (result i32) {work("own", 400)} i32.const 0 i32.load)'
     first, second = bodies()
     result = split_components(component(first + own), component(second))
     assert result.apps[0].imports
