@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bacpack.split.elements import constant_offset
 from bacpack.split.fingerprint import Blob
@@ -54,6 +55,7 @@ def image(blob: Blob) -> Image | None:
     return Image(start, bytes(memory), size)
 
 
+@lru_cache(maxsize=256)
 def address_range(module: Module) -> range:
     """The addresses of static data, as far as can be seen: from the lowest data segment to the end of the memory."""
     offsets = [constant_offset(data.offset) for data in module.data_segments if data.mode == Mode.ACTIVE]

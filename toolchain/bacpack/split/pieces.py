@@ -8,13 +8,14 @@ distances are the same in every blob are one *class*, and each remainder says th
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bacpack.split.image import Image
 from bacpack.split.partition import MAX_CODE_BYTES, group_by_users
-from bacpack.split.runs import Run, Sources
+from bacpack.split.runs import Run, Sources, Word
 
 #: A piece that is shorter is not worth naming its address.
 _LEAST_BYTES = 24
@@ -132,8 +133,8 @@ class _Part:
 
     start: int
     end: int
-    #: For each blob that has it: how far its copy lies from here, and the words in which that differs.
-    copies: dict[int, tuple[int, dict[int, int]]]
+    #: For each blob that has it: how far its copy lies from here, and the words in which that differs, in order.
+    copies: dict[int, tuple[int, list[Word]]]
 
     @property
     def is_short(self) -> bool:
@@ -160,9 +161,8 @@ def _pieces(images: Sequence[Image | None]) -> Iterator[Piece]:
                 other = images[user]
                 assert other is not None
                 piece.addresses[user] = other.start + part.start + displacement
-                for at, delta in words.items():
-                    if part.start <= at and at + WORD_BYTES <= part.end:
-                        piece.words.setdefault(at - part.start, {})[user] = delta
+                for at, delta in _within(words, part.start, part.end):
+                    piece.words.setdefault(at - part.start, {})[user] = delta
             for distance in piece.words.values():
                 for user in piece.addresses:
                     distance.setdefault(user, 0)
@@ -177,7 +177,7 @@ class _Copy:
     end: int
     blob: int
     displacement: int
-    words: dict[int, int]
+    words: list[Word]
 
 
 def _copies(images: Sequence[Image | None]) -> list[list[_Copy]]:
@@ -195,14 +195,14 @@ def _copies(images: Sequence[Image | None]) -> list[list[_Copy]]:
         for run in [*runs, Run(len(image.content), 0, 0, 0, [])]:
             if run.at > end:
                 own.append((end, run.at))
-                origins[blob].append(_Origin(end, run.at, blob, 0, {}))
+                origins[blob].append(_Origin(end, run.at, blob, 0, []))
             if run.size:
                 origins[blob] += _resolve(run, origins[numbers[run.source]])
             end = run.at + run.size
         for origin in origins[blob]:
             if origin.blob != blob:
                 start, displacement = origin.start - origin.displacement, origin.displacement
-                words = {at - displacement: delta for at, delta in origin.words.items()}
+                words = [Word(at - displacement, delta) for at, delta in origin.words]
                 copies[origin.blob].append(_Copy(start, origin.end - displacement, blob, displacement, words))
         sources.add(image.content, min(image.size, HIGHEST_ADDRESS), own)
         numbers.append(blob)
@@ -217,29 +217,27 @@ class _Origin:
     end: int
     blob: int
     displacement: int
-    #: By place in this image.
-    words: dict[int, int]
+    #: Those that differ, by place in this image, in order.
+    words: list[Word]
 
 
 def _resolve(run: Run, origins: Sequence[_Origin]) -> Iterator[_Origin]:
     """A run by where its bytes come from first, which its source may have from others itself."""
     shift = run.at - run.origin
-    for origin in origins:
+    for origin in origins[bisect_right(origins, run.origin, key=lambda origin: origin.end) :]:
         start, end = max(origin.start, run.origin), min(origin.end, run.origin + run.size)
         if start >= end:
-            continue
-        words = {at + shift: delta for at, delta in origin.words.items() if start <= at and at + WORD_BYTES <= end}
-        for word in run.words:
-            at = run.at + word.at
-            if start <= at - shift and at - shift + WORD_BYTES <= end:
-                words[at] = words.get(at, 0) + word.delta
-        yield _Origin(
-            start + shift,
-            end + shift,
-            origin.blob,
-            origin.displacement + shift,
-            {at: delta for at, delta in words.items() if delta},
-        )
+            break
+        words = {at + shift: delta for at, delta in _within(origin.words, start, end)}
+        for at, delta in _within(run.words, start - run.origin, end - run.origin):
+            words[run.at + at] = words.get(run.at + at, 0) + delta
+        moved = [Word(at, delta) for at, delta in sorted(words.items()) if delta]
+        yield _Origin(start + shift, end + shift, origin.blob, origin.displacement + shift, moved)
+
+
+def _within(words: list[Word], start: int, end: int) -> list[Word]:
+    """The words that lie from `start` to `end`, whole."""
+    return words[bisect_left(words, (start,)) : bisect_left(words, (end - WORD_BYTES + 1,))]
 
 
 def _cut(copies: Sequence[_Copy]) -> list[_Part]:
@@ -295,4 +293,4 @@ def _without_zeros(content: bytes, parts: Sequence[_Part]) -> Iterator[_Part]:
 def _extend(part: _Part, by: _Part) -> None:
     part.end = by.end
     for blob, (displacement, words) in part.copies.items():
-        part.copies[blob] = displacement, words | by.copies[blob][1]
+        part.copies[blob] = displacement, sorted({*words, *by.copies[blob][1]})
