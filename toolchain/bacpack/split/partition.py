@@ -24,7 +24,7 @@ MODULE_COST = 600
 #: Bytes in each user's remainder: a namespace is 59 bytes, and few modules are used through fewer than two imports.
 IMPORT_COST = 150
 #: What one byte fetched counts against one byte stored.
-FETCH_WEIGHT = 0.02
+FETCH_WEIGHT = 0.05
 #: Code of one blob alone is put into a module when there is so much of it.
 LEAST_OWN_BYTES = 8_192
 #: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is nearly all of it.
