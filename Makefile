@@ -30,7 +30,7 @@ docs: $(VENV)/dev.done  ## Build the documentation into docs/_build
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/dev.done  ## Measure, and write docs/benchmarks.md
+bench: $(VENV)/bench.done  ## Measure, and write docs/benchmarks.md with its plots
 	@$(BIN)/python benchmarks/run.py
 
 soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
@@ -51,6 +51,11 @@ $(VENV)/pip.done:
 $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 	@echo "installing bacpack and the programs of the demo into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable . --group corpus
+	@touch $@
+
+$(VENV)/bench.done: $(VENV)/demo.done
+	@echo "installing what benchmarks compare with into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable . --group bench
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done

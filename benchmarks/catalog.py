@@ -18,7 +18,7 @@ from bacpack.split.image import image
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.split.release_files import folder_reader
 from bacpack.wasm import Module
-from corpus import rust_programs
+from corpora import rust_programs
 from measure import median, table
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.names import name_section
-from corpus import image_blobs
+from corpora import image_blobs
 from measure import BACPACK, in_turn, median, table
 
 ROUNDS = 7
