@@ -19,13 +19,14 @@ from measure import BACPACK, LeftOutError, run
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # programs and pictures are found where the tests find them
 
-from corpus import image_blobs, rust_programs  # noqa: E402 - after the path is set
+import corpus  # noqa: E402 - after the path is set
+from corpus import rust_programs  # noqa: E402
 
 __all__ = ["Corpus", "SplitFolder", "corpora", "image_blobs", "images", "rust_examples", "rust_programs", "split_of"]
 
 TOOLCHAINS = ROOT / "tests" / "data" / "toolchains"
 GO = ROOT / "tests" / "differential" / "go"
-#: The Rust programs that are compared. The sixth, `checksum`, has the fewest functions in common with them.
+#: The Rust programs that are compared: five of the six.
 RUST = ("csvsum", "jsonfmt", "logsearch", "thumbnail", "wordcount")
 
 
@@ -53,12 +54,17 @@ class SplitFolder:
         return found
 
 
-def images() -> Corpus:
-    """The 42 image readers and writers."""
+def image_blobs() -> dict[str, Path]:
+    """The image readers and writers by name; raises `LeftOutError` where they are not installed."""
     try:
-        return Corpus("42 image programs, C++", tuple(image_blobs().values()))
+        return corpus.image_blobs()
     except FileNotFoundError as error:
         raise LeftOutError(str(error)) from error
+
+
+def images() -> Corpus:
+    """The 42 image readers and writers."""
+    return Corpus("42 image programs, C++", tuple(image_blobs().values()))
 
 
 def rust_examples() -> Corpus:
@@ -101,10 +107,10 @@ def _go() -> Corpus:
 
 
 @cache
-def split_of(corpus: Corpus) -> SplitFolder:
+def split_of(programs: Corpus) -> SplitFolder:
     """Split a set with the command, once a process."""
     folder = Path(tempfile.mkdtemp(dir=_scratch()))
-    done = run([BACPACK, "split", *map(str, corpus.paths), "-o", str(folder), "--json", "--quiet"])
+    done = run([BACPACK, "split", *map(str, programs.paths), "-o", str(folder), "--json", "--quiet"])
     return SplitFolder(folder, json.loads(done.stdout))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,10 +18,9 @@ from bacpack.split.catalog import Catalog
 from bacpack.split.output import MODULES_FOLDER
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.split.prove import prove_split
-from bacpack.split.workers import in_workers
 from compress import chunks, zstd_each
 from corpora import Corpus, images, rust_examples, split_of
-from measure import Busy, LeftOutError, median, table
+from measure import Busy, LeftOutError, median, processors, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,33 +58,36 @@ def measure(corpus: Corpus, every: int = 1, *, prove: bool = True) -> list[Next]
     """Split each of a set, or each so-manieth, after the others; `prove` has it proved equal to its blob."""
     together = {app["blob"]: app["closure_bytes"] for app in split_of(corpus).report["apps"]}
     inputs = [Input(path.name.removesuffix(".wasm"), path.read_bytes(), str(path)) for path in corpus.paths]
-    known = [set(chunks(entry.data)) for entry in inputs]
+    every_chunk = [set(chunks(entry.data)) for entry in inputs]
     chosen = range(0, len(inputs), every)
-    one = partial(_next_of, inputs, known, chosen, together, prove=prove)
-    return in_workers(
-        one, [len(inputs[position].data) for position in chosen], _show, "programs split after the others"
-    )
+    one = partial(_next_of, inputs, every_chunk, together, prove=prove)
+    with ProcessPoolExecutor(processors()) as pool:
+        futures = {position: pool.submit(one, position) for position in chosen}
+        for done, _ in enumerate(as_completed(futures.values()), 1):
+            print(f"  {done} of {len(chosen)} split after the others", file=sys.stderr)
+        return [futures[position].result() for position in chosen]
 
 
 def _next_of(
     inputs: Sequence[Input],
-    known: Sequence[set[str]],
-    chosen: Sequence[int],
+    every_chunk: Sequence[set[str]],
     together: dict[str, int],
-    number: int,
+    position: int,
     *,
     prove: bool,
 ) -> Next:
-    position = chosen[number]
     entry = inputs[position]
     others = [other for other in inputs if other is not entry]
-    after = split([entry], catalogs=[_catalog(split(others))])
+    known = split(others)
+    after = split([entry], catalogs=[_catalog(known)])
     if prove:
         prove_split(after, lambda _state: None, ["the others"])
     (app,) = after.apps
-    modules = [module.data for module in after.modules.values() if not module.reused]
+    modules = [module.data for cid, module in after.modules.items() if cid not in known.modules]
     chunked = chunks(entry.data)
-    elsewhere = set[str]().union(*(found for other, found in zip(inputs, known, strict=True) if other is not entry))
+    elsewhere = set[str]().union(
+        *(found for other, found in zip(inputs, every_chunk, strict=True) if other is not entry)
+    )
     return Next(
         name=entry.name,
         blob=app.blob_bytes,
@@ -102,10 +105,6 @@ def _catalog(known: Split) -> Catalog:
     """The catalog of a split, as if it had been written to a folder."""
     files = known.catalog() | {f"{MODULES_FOLDER}/{cid}.wasm": module.data for cid, module in known.modules.items()}
     return Catalog.open("the others", files.get)
-
-
-def _show(state: str) -> None:
-    print(f"  {state}", file=sys.stderr)
 
 
 def draw(results: Sequence[Next]) -> Figure:
