@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from bacpack.split.fingerprint import has_program_table
-from bacpack.wasm import Module
+from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import Element, Mode
+from bacpack.wasm.types import FUNCREF, Element, Mode
 
 _REF_FUNC = bytes([scan.REF_FUNC])
+
+
+def has_program_table(module: Module) -> bool:
+    """Whether table 0 can live in the environment: defined here, of any functions, with 32-bit indices."""
+    if module.imported(Kind.TABLE) or not module.tables:
+        return False
+    type_ = module.tables[0].type
+    return type_.element == FUNCREF and not type_.limits.is_64 and not type_.limits.shared
 
 
 def is_placeable(module: Module, element: Element) -> bool:

@@ -14,12 +14,14 @@ from hashlib import blake2b
 from itertools import chain
 
 from bacpack.split.canonical import cut
+from bacpack.split.elements import has_program_table
 from bacpack.split.far import LOADS, far_load
+from bacpack.split.known import UNKNOWN, Knowledge, Known
 from bacpack.split.registers import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
-from bacpack.wasm.types import FUNCREF, I32, I64
+from bacpack.wasm.types import I32, I64
 from bacpack.wasm.writer import func_type
 
 #: Kinds of operands, one character each in `Function.kinds`.
@@ -79,6 +81,12 @@ class Blob:
     functions: list[Function]
     #: For functions that are the same as another one, that one: see `fold`. Both are positions in `functions`.
     same: dict[int, int] = field(default_factory=dict)
+    #: What its relocations say, if it was linked with them.
+    known: Known | None = None
+
+    def meanings(self, function: int) -> Sequence[int]:
+        """What each operand of a function is: see `known`."""
+        return self.known.operands[function] if self.known else [UNKNOWN] * len(self.functions[function].operands)
 
     @property
     def imported_functions(self) -> int:
@@ -86,30 +94,22 @@ class Blob:
         return len(self.module.function_types) - len(self.functions)
 
 
-def has_program_table(module: Module) -> bool:
-    """Whether table 0 can live in the environment: defined here, of any functions, with 32-bit indices."""
-    if module.imported(Kind.TABLE) or not module.tables:
-        return False
-    type_ = module.tables[0].type
-    return type_.element == FUNCREF and not type_.limits.is_64 and not type_.limits.shared
-
-
 def fingerprint(module: Module) -> Blob:
     """Fingerprint every function of `module`; raises `WasmError` when its code is malformed."""
     registers = assign_registers(module)
     shapes = _Shapes(module, registers)
+    knowledge = Knowledge(module)
     functions = []
     for type_index, body in zip(module.functions, module.bodies, strict=True):
         locals_, runs, opened = cut(module, body)
         signature = shapes.signature(type_index)
-        functions.append(_function(shapes, signature, locals_, runs, opened, body.end - body.start))
-    return Blob(module, registers, shapes.names_segments, functions)
+        forms = [shapes[instruction] for instruction in opened]
+        functions.append(_function(signature, locals_, runs, forms, body.end - body.start))
+        knowledge.note(opened, [(form.kind, form.value) for form in forms])
+    return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known())
 
 
-def _function(
-    shapes: _Shapes, signature: bytes | None, locals_: bytes, runs: list[bytes], opened: list[bytes], size: int
-) -> Function:
-    forms = [shapes[instruction] for instruction in opened]
+def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms: list[_Form], size: int) -> Function:
     kinds = "".join([form.kind for form in forms])
     operands = array("q", [form.value for form in forms if form.kind])
     if signature is None or any(byte in b"\x63\x64" for byte in locals_):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bacpack.split import start
-from bacpack.split.fingerprint import Blob, has_program_table
+from bacpack.split.elements import has_program_table
+from bacpack.split.fingerprint import Blob
 from bacpack.wasm import Export, FuncType, Import, Kind, Module, SectionId, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned

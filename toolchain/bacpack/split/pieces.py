@@ -20,7 +20,7 @@ from bacpack.split.runs import Run, Sources, Word
 #: A piece that is shorter is not worth naming its address.
 _LEAST_BYTES = 24
 #: Engines take at most 1,000 parameters: addresses of pieces and distances of classes.
-_MOST_PARAMETERS = 1000
+MOST_PARAMETERS = 1000
 WORD_BYTES = 4
 #: So many zeros are not worth storing.
 _ZEROS = re.compile(rb"\0{64,}")
@@ -93,7 +93,7 @@ def _parts(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     size, distances = 0, set[tuple[tuple[int, int], ...]]()
     for piece in pieces:
         more = distances | piece.distances
-        if part and (size + len(piece.content) > MAX_CODE_BYTES or len(part) + 1 + len(more) > _MOST_PARAMETERS):
+        if part and (size + len(piece.content) > MAX_CODE_BYTES or len(part) + 1 + len(more) > MOST_PARAMETERS):
             yield part
             part, size, more = [], 0, piece.distances
         part.append(piece)

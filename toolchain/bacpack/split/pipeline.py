@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain
@@ -19,6 +19,7 @@ from bacpack.split.fingerprint import Blob, fingerprint
 from bacpack.split.fold import fold
 from bacpack.split.image import Image, image
 from bacpack.split.match import SharedFunction, match
+from bacpack.split.objects import own_data
 from bacpack.split.partition import Group, chunks, own_groups, partition
 from bacpack.split.pieces import DataPlan, share_data
 from bacpack.split.placement import place
@@ -32,6 +33,7 @@ from bacpack.split.stayed import Remains, Stayed, all_stay, stayed
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
+from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
 
 #: Below this many bytes, starting another process takes longer than it saves.
 _WORTH_A_PROCESS = 4_000_000
@@ -117,6 +119,7 @@ def split(
     shelf = take(catalogs, blobs, images)
     groups = _groups(blobs, shelf.fits, alone=len(blobs) == 1 and not catalogs)
     data_plans = share_data(shelf.images) if len(blobs) > 1 else []
+    data_plans += own_data(shelf.images, [blob.known for blob in blobs], data_plans)
     show("writing modules")
     linked = link(blobs, groups, images, data_plans, shelf)
     if len(distinct) > 1 and linked.new_bytes >= sum(len(entry.data) for _, entry in distinct):
@@ -220,16 +223,22 @@ def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:
 def _groups(blobs: Sequence[Blob], fits: Sequence[Fit], *, alone: bool) -> list[Group[SharedFunction]]:
     """Which functions go together: those of several blobs, then what is left of each for blobs to come.
 
-    One blob that is `alone` has only its names to go by: without, it had better stay as it is.
+    One blob that is `alone` has only its names to go by, or its relocations: without, it had better stay as it is.
     """
     placed = [fit.places for fit in fits]
     if len(blobs) > 1:
         groups = partition(blobs, match(blobs, placed))
     else:
-        _, names = read_names(blobs[0].module)
-        named = group_by_name(blobs[0], names, placed[0])
+        named = group_by_name(blobs[0], _names(blobs[0]), placed[0])
         groups = [part for _, group in named for part in chunks(blobs, group)]
+        alone = alone and bool(groups or blobs[0].known is None)
     return groups if alone else groups + own_groups(blobs, groups, placed)
+
+
+def _names(blob: Blob) -> Mapping[int, str]:
+    """The names of functions, by index: those of the name section, else those that the linker left."""
+    _, names = read_names(blob.module)
+    return names or (blob.known.names if blob.known else {})
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
@@ -270,13 +279,13 @@ def _in_blob(entry: Input, error: WasmError) -> InputError:
 
 
 def stripped_size(module: Module) -> int:
-    """Size of a module without its debug and name sections: what a stripped one weighs."""
-    dropped = [
-        section
-        for section in module.sections
-        if section.name is not None and (section.name == NAME_SECTION or section.name.startswith(".debug_"))
-    ]
+    """Size of a module without debug information, names, and what a linker left: what a stripped one weighs."""
+    dropped = [section for section in module.sections if section.name is not None and _is_stripped(section.name)]
     return len(module.data) - sum(section.end - section.start for section in dropped)
+
+
+def _is_stripped(name: str) -> bool:
+    return name in (NAME_SECTION, LINKING_SECTION) or name.startswith((".debug_", RELOCATION_PREFIX))
 
 
 def _namespaces(data: bytes) -> tuple[str, ...]:

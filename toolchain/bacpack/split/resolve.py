@@ -28,6 +28,9 @@ _LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
 Operand = SlotRead | DirectCall | TableCall | LateCall | None
 
 
+_Columns = tuple[tuple[int, ...], str, list[tuple[int, ...]], list[tuple[int, ...]]]
+
+
 @dataclass(slots=True)
 class ResolvedFunction:
     """A shared function: the member whose bytes are taken, and what stands for each of its operands."""
@@ -123,16 +126,16 @@ class _Resolver:
     def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
         columns = [self._columns(function) for function in functions]
         slots = Slots(self._blobs)
-        for users, kinds, values in columns:
-            for kind, column in zip(kinds, values, strict=True):
+        for users, kinds, values, meanings in columns:
+            for kind, column, meaning in zip(kinds, values, meanings, strict=True):
                 if kind != CALL:
-                    slots.note(CONSTANTS[kind], users, column)
+                    slots.note(CONSTANTS[kind], users, column, meaning)
         slots.choose()
         resolved = []
-        for function, (users, kinds, values) in zip(functions, columns, strict=True):
+        for function, (users, kinds, values, meanings) in zip(functions, columns, strict=True):
             operands = [
-                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column)
-                for kind, column in zip(kinds, values, strict=True)
+                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column, meaning)
+                for kind, column, meaning in zip(kinds, values, meanings, strict=True)
             ]
             resolved.append(ResolvedFunction(*min(function.members.items()), operands))
         self._use_tables(resolved)
@@ -158,8 +161,8 @@ class _Resolver:
         """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
         return call.module >= len(self._existing) or call.index in self._existing[call.module].exported
 
-    def _columns(self, function: SharedFunction) -> tuple[tuple[int, ...], str, list[tuple[int, ...]]]:
-        """The users of a function, the kinds of its operands, and for each operand its value in each user."""
+    def _columns(self, function: SharedFunction) -> _Columns:
+        """The users of a function, the kinds of its operands, and for each its value and what it is in each user."""
         members = sorted(function.members.items())
         operands = [self._blobs[blob].functions[index].operands for blob, index in members]
         blob, index = members[0]
@@ -167,6 +170,7 @@ class _Resolver:
             tuple(blob for blob, _ in members),
             self._blobs[blob].functions[index].kinds,
             list(zip(*operands, strict=True)),
+            list(zip(*(self._blobs[blob].meanings(index) for blob, index in members), strict=True)),
         )
 
     def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:

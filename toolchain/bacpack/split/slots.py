@@ -4,29 +4,36 @@ A constant equal in all members stays as it is. One that differs is an address o
 others: places whose values lie equally far apart in every blob share a slot and add the difference. Of a function that
 only one blob has, nothing is known to differ yet; there, what can be an address is taken for one, and addresses that
 lie near each other share a slot, for the next blob to set.
+
+Of a blob with relocations it is known which constants are addresses, and of what: there, each object and each place in
+the table has a slot of its own, however many blobs have it and however few differ in it, and nothing else has any.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from bacpack.split.fingerprint import Blob
 from bacpack.split.form import SlotRead
 from bacpack.split.image import address_range
+from bacpack.split.known import NUMBER, PLACE
 from bacpack.wasm.types import I32, I64
 
 #: Addresses of one blob that lie within so many bytes of each other, counted from zero, are taken to move together.
 _REGION_BYTES = 1024
 #: Where addresses of one class are further apart, another slot begins.
 _GAP_BYTES = 32
+#: Tells places in the table from addresses, and both from `NUMBER` and the like.
+_PLACES = -16
 _LARGEST = {I32: 0xFFFF_FFFF, I64: 0xFFFF_FFFF_FFFF_FFFF}
 
-#: What distinguishes a class: the type, the blobs that have it, and the values relative to the first, or the region.
-_Class = tuple[bytes, tuple[int, ...], tuple[int, ...]]
+#: What distinguishes a class: the type, the blobs that have it, the values relative to the first, or the region, and
+#: what the values are in each blob, where that is known.
+_Class = tuple[bytes, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class _Merged:
     relative: dict[int, int]
     #: How often which value is read in the blob where `relative` is zero.
     reads: Counter[int]
+    #: What its values are, by blob; empty where that is not known.
+    meanings: dict[int, int]
     #: Where each of its slots begins to serve, and the number of the first.
     starts: list[int] = field(default_factory=list)
     slot: int = 0
@@ -61,22 +70,31 @@ class Slots:
         #: The slots chosen.
         self.chosen: list[Slot] = []
 
-    def _key(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> _Class | None:
+    def _key(
+        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]
+    ) -> _Class | None:
         """The class of a column of values, or None when it stays as it is."""
-        first = column[0]
+        first, largest = column[0], _LARGEST[type_]
+        if max(bases) >= 0 or PLACE in bases:
+            # Places are told apart by their values, addresses by their objects.
+            meanings = tuple(
+                [_PLACES - value if base == PLACE else base for value, base in zip(column, bases, strict=True)]
+            )
+            return type_, users, tuple([value - first & largest for value in column]), meanings
+        if bases == (NUMBER,):
+            return None
         if len(column) == 1:
             is_address = (
                 type_ == I32 and first in self._addresses[users[0]] and first & (first - 1) and first & (first + 1)
             )
-            return (type_, users, (first // _REGION_BYTES,)) if is_address else None
+            return (type_, users, (first // _REGION_BYTES,), ()) if is_address else None
         if column.count(first) == len(column):
             return None
-        largest = _LARGEST[type_]
-        return type_, users, tuple([value - first & largest for value in column])
+        return type_, users, tuple([value - first & largest for value in column]), ()
 
-    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> None:
-        """Take a column of values into account."""
-        if key := self._key(type_, users, column):
+    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]) -> None:
+        """Take a column of values into account; `bases` are what they are."""
+        if key := self._key(type_, users, column, bases):
             self._classes.setdefault(key, Counter())[column[0]] += 1
 
     def choose(self) -> None:
@@ -87,14 +105,18 @@ class Slots:
         steps: dict[tuple[bytes, int, int, int], list[_Merged]] = defaultdict(list)
         merged: list[_Merged] = []
         for key in order:
-            type_, users, values = key
+            type_, users, values, meanings = key
             largest = _LARGEST[type_]
             relative = dict(zip(users, values, strict=True)) if len(users) > 1 else {users[0]: 0}
             pairs = [(type_, one, other, relative[other] - relative[one] & largest) for one, other in pairwise(users)]
-            into = next((found for pair in pairs for found in steps[pair] if _is_alike(found, relative, users)), None)
+            meaning = dict(zip(users, meanings, strict=False))
+            into = next(
+                (found for pair in pairs for found in steps[pair] if _is_alike(found, relative, meaning, users)), None
+            )
             if into is None:
-                into = _Merged(type_, {}, Counter())
+                into = _Merged(type_, {}, Counter(), {})
                 merged.append(into)
+            into.meanings |= meaning
             common = next((blob for blob in users if blob in into.relative), users[0])
             shift = into.relative.get(common, 0) - relative[common]
             for blob, value in relative.items():
@@ -107,15 +129,17 @@ class Slots:
             self._merged[key] = into
         for entry in merged:
             entry.slot = len(self.chosen)
-            for near in _clusters(entry.reads):
+            for near in [[*entry.reads]] if entry.meanings else _clusters(entry.reads):
                 entry.starts.append(min(near))
                 base = max(near, key=lambda value: (entry.reads[value], -value))
                 values_ = {blob: base + value & _LARGEST[entry.type] for blob, value in sorted(entry.relative.items())}
                 self.chosen.append(Slot(entry.type, values_))
 
-    def read(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...]) -> SlotRead | None:
+    def read(
+        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]
+    ) -> SlotRead | None:
         """What stands for a column of values; None for a constant that stays."""
-        key = self._key(type_, users, column)
+        key = self._key(type_, users, column, bases)
         if key is None:
             return None
         entry = self._merged[key]
@@ -135,8 +159,10 @@ def _clusters(values: Iterable[int]) -> Iterator[list[int]]:
     yield near
 
 
-def _is_alike(merged: _Merged, relative: dict[int, int], users: Sequence[int]) -> bool:
-    """Whether values move alike in the blobs that both have."""
+def _is_alike(merged: _Merged, relative: dict[int, int], meanings: Mapping[int, int], users: Sequence[int]) -> bool:
+    """Whether values move alike in the blobs that both have, and are the same there."""
     common = [blob for blob in users if blob in merged.relative]
+    if any(merged.meanings.get(blob) != meanings.get(blob) for blob in common):
+        return False
     shift = merged.relative[common[0]] - relative[common[0]]
     return all(merged.relative[blob] - relative[blob] - shift & _LARGEST[merged.type] == 0 for blob in common)
