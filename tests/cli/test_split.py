@@ -14,7 +14,7 @@ import pytest
 
 from bacpack.content.cid import Cid
 from bacpack.content.unixfs_build import cid_of_bytes
-from bacpack.wasm import Module, SectionId, writer
+from bacpack.wasm import FuncType, Module, SectionId, writer
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs
 from node.harness import Command
 
@@ -249,3 +249,18 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
     assert b"cannot write" in done.stderr
     assert contents(out) == before
+
+
+def test_a_blob_with_too_much_code_is_refused_at_once(split: Command, tmp_path: Path) -> None:
+    blob = tmp_path / "huge.wasm"
+    body = writer.sized(b"\0" + b"\x01" * 7_000_000 + writer.END)
+    sections = [
+        writer.section(SectionId.TYPE, writer.vector([writer.func_type(FuncType((), ()))])),
+        writer.section(SectionId.FUNCTION, writer.vector([b"\0"] * 10)),
+        writer.section(SectionId.CODE, writer.vector([body] * 10)),
+    ]
+    blob.write_bytes(writer.module(sections))
+    error = fails(split, blob, "-o", tmp_path / "out")
+    assert error["code"] == "cannot-split"
+    assert "70 MB of code" in error["message"]
+    assert not (tmp_path / "out").exists()

@@ -11,10 +11,17 @@ from bacpack.wasm.reader import Reader
 
 #: By this name object files import the memory that a linker gives them.
 _OBJECT_MEMORY = "__linear_memory"
+#: Code beyond this would take minutes to compare.
+MOST_CODE_BYTES = 64_000_000
 
 
 def refuse_unsound(name: str, module: Module) -> None:
     """Raise `InputError` (`cannot-split`) when the memory of `module` cannot be the environment's."""
+    code = module.section(SectionId.CODE)
+    if code is not None and code.end - code.content > MOST_CODE_BYTES:
+        size, most = (code.end - code.content) // 1_000_000, MOST_CODE_BYTES // 1_000_000
+        hint = "optimise it for size (`wasm-opt -Oz`), or split it into programs where you build it"
+        raise _refusal(name, f"it has {size} MB of code, and comparing more than {most} MB takes too long", hint)
     imported = module.imported(Kind.MEMORY)
     if any(_is_cid(entry.module) for entry in module.imports):
         raise _refusal(name, "it was split before: it imports modules by CID", "split the blob that it came from")
