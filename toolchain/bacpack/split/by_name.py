@@ -32,6 +32,8 @@ _RUST_LEGACY_HASH = re.compile(r"17h[0-9a-f]{16}E")
 _RUST_LEGACY_TYPE = re.compile(r"^_?\$LT\$(?:\w*\$\w*\$)*(\w+?)\.\.")
 # Names that the linker wrote out: `void std::__2::__sort<…>(…)`, `core::fmt::write::h0123…`.
 _WRITTEN_OUT = re.compile(r"(?:^|[\s<])([A-Za-z_]\w*)::")
+#: What a C compiler calls a program's `main`. The libc has one too, for programs without.
+_C_MAIN = "__main_argc_argv"
 _MAIN = re.compile(r"(?:^_R.*4main(?:B\w*_)?$)|(?:^_ZN\d+\w+4main17h)|(?:^\w+::main(?:::h[0-9a-f]{16})?$)")
 
 
@@ -75,7 +77,7 @@ def library(name: str) -> str | None:
         if found[1] in _RUST_STD_CRATES and not name.startswith("std::__"):
             return RUST_STD
         return CXX_STD if found[1] in _CXX_STD_NAMESPACES else found[1]
-    return LIBC if name in _libc_names() or name.startswith("__wasi") else None
+    return LIBC if (name in _libc_names() and name != _C_MAIN) or name.startswith("__wasi") else None
 
 
 def _rust_library(crate: str) -> str:

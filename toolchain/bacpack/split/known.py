@@ -108,7 +108,7 @@ class Knowledge:
                 objects.append((start, end))
         names = {
             symbol.index: symbol.name
-            for symbol in found.linking.symbols
+            for symbol in reversed(found.linking.symbols)  # of several names, the first
             if symbol.kind == SymbolKind.FUNCTION and symbol.index is not None and symbol.name
         }
         return Known(self._operands, objects, dict(self._words(found)), names)

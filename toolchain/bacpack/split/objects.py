@@ -89,12 +89,13 @@ def _without(objects: Iterable[tuple[int, int]], covered: Sequence[tuple[int, in
 
 def _plans(blob: int, pieces: Sequence[Piece], known: Known, covered: Sequence[tuple[int, int]]) -> Iterator[DataPlan]:
     """Modules with `pieces`: each as many as go into one."""
-    starts = sorted([piece.addresses[blob] for piece in pieces] + [start for start, _ in covered])
+    spans = [(piece.addresses[blob], piece.addresses[blob] + len(piece.content)) for piece in pieces]
+    spans = sorted([*spans, *covered])
     classes: dict[Hashable, int] = {}
     plan = DataPlan([])
     size = 0
     for piece in pieces:
-        words = dict(_words(piece, piece.addresses[blob], known, starts))
+        words = dict(_words(piece, piece.addresses[blob], known, spans))
         new = {key for key in words.values() if key not in classes}
         if plan.pieces and (
             size + len(piece.content) > MAX_CODE_BYTES or len(plan.pieces) + len(classes) + len(new) >= MOST_PARAMETERS
@@ -113,7 +114,9 @@ def _plans(blob: int, pieces: Sequence[Piece], known: Known, covered: Sequence[t
     yield plan
 
 
-def _words(piece: Piece, address: int, known: Known, starts: Sequence[int]) -> Iterator[tuple[int, Hashable]]:
+def _words(
+    piece: Piece, address: int, known: Known, spans: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, Hashable]]:
     """The words of a piece that are addresses or places, and what decides by how much each moves."""
     keys: set[Hashable] = set()
     for at in range(-address % WORD_BYTES, len(piece.content) - WORD_BYTES + 1, WORD_BYTES):
@@ -121,7 +124,13 @@ def _words(piece: Piece, address: int, known: Known, starts: Sequence[int]) -> I
         value = int.from_bytes(piece.content[at : at + WORD_BYTES], "little")
         if target is None or value >= HIGHEST_ADDRESS:
             continue
-        key = ("place", value) if target == PLACE else ("piece", bisect_right(starts, target))
+        key = ("place", value) if target == PLACE else ("address", _start(spans, target))
         if key in keys or len(keys) < _MOST_CLASSES:
             keys.add(key)
             yield at, key
+
+
+def _start(spans: Sequence[tuple[int, int]], target: int) -> int:
+    """Where the piece begins that an address is in, or the address itself."""
+    start, end = spans[bisect_right(spans, (target, 1 << 32)) - 1]
+    return start if start <= target < end else target

@@ -223,7 +223,7 @@ def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:
 def _groups(blobs: Sequence[Blob], fits: Sequence[Fit], *, alone: bool) -> list[Group[SharedFunction]]:
     """Which functions go together: those of several blobs, then what is left of each for blobs to come.
 
-    One blob that is `alone` has only its names to go by, or its relocations: without, it had better stay as it is.
+    One blob that is `alone` and has no relocations has only its names to go by: the rest had better stay as it is.
     """
     placed = [fit.places for fit in fits]
     if len(blobs) > 1:
@@ -231,14 +231,13 @@ def _groups(blobs: Sequence[Blob], fits: Sequence[Fit], *, alone: bool) -> list[
     else:
         named = group_by_name(blobs[0], _names(blobs[0]), placed[0])
         groups = [part for _, group in named for part in chunks(blobs, group)]
-        alone = alone and bool(groups or blobs[0].known is None)
+        alone = alone and blobs[0].known is None
     return groups if alone else groups + own_groups(blobs, groups, placed)
 
 
 def _names(blob: Blob) -> Mapping[int, str]:
-    """The names of functions, by index: those of the name section, else those that the linker left."""
-    _, names = read_names(blob.module)
-    return names or (blob.known.names if blob.known else {})
+    """The names of functions, by index: those that the linker knew them by, else those of the name section."""
+    return blob.known.names if blob.known and blob.known.names else read_names(blob.module)[1]
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
