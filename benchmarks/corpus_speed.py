@@ -23,6 +23,7 @@ from corpora import images, rust_programs
 from measure import BACPACK, Busy, LeftOutError, Run, median, run, table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: What we ask for, in seconds and GB.
@@ -154,32 +155,43 @@ def _stages(corpus: Sequence[Path]) -> dict[str, float]:
 
 
 def draw(result: Result) -> Figure:
-    """Seconds: each thing a bar, all 42 by stages; and megabytes a second."""
-    speeds = [speed for speed in result.speeds if speed.runs]
-    figure, axes = plots.figure_with(1, 1, 0.5 * len(speeds) + 1.3)
-    colours = (plots.BLUE, plots.YELLOW, plots.RED, plots.GREY, plots.GREEN)
-    for row, speed in enumerate(speeds):
-        if row == 0 and result.stages:
-            # The stages are of another run: drawn as shares of the median one.
-            scale, left = speed.wall / sum(result.stages.values()), 0.0
-            for colour, (stage, seconds) in zip(colours, result.stages.items(), strict=True):
-                axes.barh(row, seconds * scale, left=left, height=0.6, color=colour, label=stage)
-                left += seconds * scale
-        else:
-            axes.barh(row, speed.wall, height=0.6, color=plots.PURPLE)
-        memory = f", {speed.peak / 1e9:.2f} GB" if speed.peak else ""
-        axes.text(speed.wall, row, f"  {speed.wall:.1f} s{memory}", va="center")
-        if speed.target:
-            axes.plot([speed.target[0]] * 2, [row - 0.42, row + 0.42], color=plots.INK, linewidth=1.6)
-    names = [f"{speed.title.replace('`', '')}\n({speed.megabytes:.1f} MB)" for speed in speeds]
-    axes.set_yticks(range(len(speeds)), [name.replace(" with the ", "\nwith the ") for name in names])
-    axes.invert_yaxis()
-    axes.margins(x=0.22)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("seconds, validation and proof included   (black: wanted at most)")
-    plots.bare(axes)
-    figure.legend(loc="outside upper center", ncols=5, title="all 42, by stage")
+    """Seconds: each thing a bar, all 42 by stages; the large blob on a scale of its own."""
+    done = [speed for speed in result.speeds if speed.runs]
+    panels = [[speed for speed in done if (speed.target == LARGE_TARGET) == large] for large in (False, True)]
+    panels = [speeds for speeds in panels if speeds]
+    heights = [len(speeds) for speeds in panels]
+    figure, grid = plots.figure_with(
+        len(panels), 1, 0.52 * sum(heights) + 0.6 * len(panels) + 0.7, squeeze=False, height_ratios=heights
+    )
+    for axes, speeds in zip(grid.flat, panels, strict=True):
+        for row, speed in enumerate(speeds):
+            _bar(axes, row, speed, result.stages if speed is result.speeds[0] else {})
+        names = [f"{speed.title.replace('`', '')}, {speed.megabytes:.1f} MB" for speed in speeds]
+        axes.set_yticks(range(len(speeds)), [name.replace(" with the ", "\nwith the ") for name in names])
+        axes.set_ylim(len(speeds) - 0.5, -0.5)
+        axes.set_xlim(0, 1.25 * max(max(speed.wall, *(speed.target or (0, 0))) for speed in speeds))
+        plots.bare(axes)
+    axes.set_xlabel("seconds, validation and proof included   (black line: wanted at most)")
+    if result.stages:
+        figure.legend(loc="outside upper center", ncols=5, title="all 42, by stage")
     return figure
+
+
+def _bar(axes: Axes, row: int, speed: Speed, stages: dict[str, float]) -> None:
+    colours = (plots.BLUE, plots.YELLOW, plots.RED, plots.GREY, plots.GREEN)
+    left = 0.0
+    if not stages:
+        axes.barh(row, speed.wall, height=0.6, color=plots.PURPLE)
+    for colour, (stage, seconds) in zip(colours, stages.items(), strict=False):
+        # The stages are of another run: what is drawn is their share of the median one.
+        width = seconds * speed.wall / sum(stages.values())
+        axes.barh(row, width, left=left, height=0.6, color=colour, label=stage)
+        left += width
+    memory = f", {speed.peak / 1e9:.2f} GB" if speed.peak else ""
+    label = f"{speed.wall:.1f} s{memory}"
+    axes.annotate(label, (speed.wall, row), (5, 0), textcoords="offset points", va="center")
+    if speed.target:
+        axes.plot([speed.target[0]] * 2, [row - 0.42, row + 0.42], color=plots.INK, linewidth=1.6)
 
 
 def report(picture: plots.Picture = plots.no_picture, result: Result | None = None) -> str:

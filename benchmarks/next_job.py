@@ -121,7 +121,7 @@ def draw(results: Sequence[Next]) -> Figure:
             mark, colour = marks[verb]
             style = {"color": colour, "markersize": 5.5, "markeredgecolor": plots.CARD, "markeredgewidth": 0.6}
             new.plot(found.new_chunks / found.blob, row, mark, **style | {"color": plots.GREY})
-            new.plot(found.share, row, mark, label=verb if row == 0 else None, **style)
+            new.plot(found.share, row, mark, **style)
             whole.plot(found.alone / found.blob, row, mark, **style)
     middle = median([found.share for found in results])
     new.axvline(middle, color=plots.RED, linewidth=1.2)
@@ -130,11 +130,14 @@ def draw(results: Sequence[Next]) -> Figure:
     new.set_ylim(len(ordered) - 0.4, -1.3)
     new.set_xlim(0, 1.02)
     new.xaxis.set_major_formatter("{x:.0%}")
-    new.set_xlabel("new bytes / blob; grey: in chunks of 4 KiB")
-    new.set_title("After all others")
-    new.legend(loc="lower right", bbox_to_anchor=(0.93, 0))
+    new.set_xlabel("new bytes / blob")
+    new.set_title("For a node that holds all others")
+    for verb, (mark, colour) in marks.items():
+        new.plot([], [], mark, color=colour, label=f"new of the program that {verb}s")
+    new.plot([], [], "o", color=plots.GREY, label="new in chunks of 4 KiB")
+    new.legend(loc="center", bbox_to_anchor=(0.62, 0.5))
     whole.set_xlabel("remainder and modules / blob")
-    whole.set_title("To who has nothing")
+    whole.set_title("For one that holds none")
     whole.axvline(1, color=plots.FAINT, linewidth=1)
     plots.bare(new)
     plots.bare(whole)
