@@ -20,7 +20,7 @@ import pytest
 from bacpack.proof import Prover
 from bacpack.split.catalog import Catalog
 from bacpack.split.fingerprint import Blob, fingerprint
-from bacpack.split.image import image
+from bacpack.split.image import Image, image
 from bacpack.split.known import NUMBER, PLACE, UNKNOWN, Knowledge, Known
 from bacpack.split.objects import own_data
 from bacpack.split.pipeline import Input, Split, split, stripped_size
@@ -217,6 +217,23 @@ def test_words_of_a_class_point_into_one_piece(blob: bytes) -> None:
     assert {kind for said in targets.values() for kind, _ in said} == {"piece", "object", "place"}
     assert all(len(said) == 1 for said in targets.values())
     assert len(set.union(*targets.values())) == len(targets)
+
+
+def test_a_data_module_has_no_more_parameters_than_engines_take() -> None:
+    """One object with more places of functions than that, and more objects that all point elsewhere."""
+    words = range(1, 5001)
+    content = b"".join(word.to_bytes(4, "little") for word in words) + bytes(range(1, 201)) * 600
+    objects = [(1024, 1024 + 20_000), *((at, at + 200) for at in range(21_024, 141_024, 200))]
+    places = {1024 + 4 * at: PLACE for at in range(5000)} | {at: 1 << 20 | at for at in range(21_024, 141_024, 200)}
+    facts = Known([], objects, places, {})
+    plans = own_data([Image(1024, content, 3 << 16)], [facts], [])
+    assert len(plans) > 1
+    assert max(len(plan.pieces) + len(plan.classes) for plan in plans) <= 1000
+    memory = bytearray(len(content))
+    for plan in plans:
+        for address, written in plan.written(0):
+            memory[address - 1024 : address - 1024 + len(written)] = written
+    assert memory == content
 
 
 @pytest.mark.parametrize("seed", range(6))
