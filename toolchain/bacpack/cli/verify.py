@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid import BadCidError, Cid, is_cid
 from bacpack.content.ref import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError, UnreachableError
 
@@ -51,7 +51,7 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
 
     wanted = parse_ref(ref)
     # What follows the first blob are more of them, but for a CID.
-    expected = more[0] if more and (not against or _is_cid(more[0])) else None
+    expected = more[0] if more and (not against or is_cid(more[0])) else None
     blobs = [*against, *more[expected is not None :]]
     if blobs and not against:
         raise click.UsageError(f"Got unexpected extra arguments ({' '.join(blobs)})")
@@ -126,14 +126,6 @@ def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))
     return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files)}
-
-
-def _is_cid(text: str) -> bool:
-    try:
-        Cid.parse(text)
-    except BadCidError:
-        return False
-    return True
 
 
 def _prove(output: Output, folder: Path, blobs: list[Path]) -> list[str]:

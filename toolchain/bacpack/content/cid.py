@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bacpack.content.multihash import IDENTITY, decode_multihash, matches, multihash_of, sha2_256
@@ -171,6 +172,16 @@ class Cid:
     def from_multiformats(cls, cid: CID) -> Cid:
         """Return the CID that `cid`, of the `multiformats` package, represents."""
         return cls.from_bytes(bytes(cid))
+
+
+@lru_cache
+def is_cid(text: str) -> bool:
+    """Whether `text` is a CID."""
+    try:
+        Cid.parse(text)
+    except BadCidError:
+        return False
+    return True
 
 
 def _decode_base32(text: str) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bacpack.content.cid import RAW, Cid
+from bacpack.content.cid import RAW, Cid, is_cid
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.proof.code import Codes
@@ -21,7 +21,7 @@ from bacpack.proof.names import Linked, Named
 from bacpack.proof.relation import Relation
 from bacpack.proof.start import run_start
 from bacpack.proof.state import StartTrapError, State
-from bacpack.proof.unit import Unit, is_cid
+from bacpack.proof.unit import Unit
 from bacpack.proof.world import Instance, World, in_order
 from bacpack.wasm import Export, Kind
 

@@ -103,20 +103,19 @@ def follow(
     if data[body:position] != track.locals:
         return None
     operands: list[Operand] = []
-    for run, size, (constant, slot_read, shape, has_two, _, _) in track.steps:
+    for run, size, (always, slot_read, shape, has_two, _, _) in track.steps:
         if data.startswith(run, position):
             position += size
-            if constant:
+            if always:
                 continue
-        elif constant and data.startswith(run[: -len(constant)], position):
-            position += size - len(constant)  # what follows may be the same constant, padded
+        elif always and data.startswith(run[: -len(always)], position):
+            position += size - len(always)  # what follows may be the same constant, padded
         else:
             return None
-        if slot_read:
-            constant = slots[slot_read]  # noqa: PLW2901
-            if data.startswith(constant, position):
-                position += len(constant)
-                continue
+        constant = slots[slot_read] if slot_read else always
+        if slot_read and data.startswith(constant, position):
+            position += len(constant)
+            continue
         token = _token(data, position, end, shape[0], has_two)
         if constant:
             token = token or _token(data, position, end, _GLOBAL_GET, False)

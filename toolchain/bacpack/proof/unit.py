@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypeVar
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid import is_cid
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
 from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
@@ -244,16 +244,6 @@ class Unit:
             return self.is_shared
         type_ = imported[table].type
         return isinstance(type_, TableType) and type_.limits.maximum is not None and is_cid(imported[table].module)
-
-
-@lru_cache
-def is_cid(namespace: str) -> bool:
-    """Whether a namespace names a module by its content."""
-    try:
-        Cid.parse(namespace)
-    except BadCidError:
-        return False
-    return True
 
 
 def type_bytes(type_: FuncType) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from bacpack.content.cid import is_cid
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.unit import Unit, at, is_cid
+from bacpack.proof.unit import Unit, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
 
 #: An instance's number, and in the low bits an index among what it defines and imports.

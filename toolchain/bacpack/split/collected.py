@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from bacpack.split.collect import Live
 from bacpack.split.elements import constant_offset, is_placeable, referenced_function
 from bacpack.split.exact import Exact
+from bacpack.split.image import PAGE_BYTES
 from bacpack.split.remainder import is_dropped
 from bacpack.wasm import Kind, Module, SectionId, writer
 from bacpack.wasm import scanner as scan
@@ -38,7 +39,6 @@ from bacpack.wasm.relocations import (
 from bacpack.wasm.types import Body, Data, Element, Global, Import, Mode, Section, Table
 
 _NAMING = (scan.CALL, scan.RETURN_CALL, scan.REF_FUNC)
-_PAGE_BYTES = 65_536
 #: What it takes to begin another data segment: shorter gaps of zeros are written.
 _LARGEST_GAP = 12
 _NOT_ZERO = re.compile(rb"[^\0](?:\0{0,%d}+[^\0])*+" % _LARGEST_GAP)
@@ -234,7 +234,7 @@ class _Writer:
             if data.mode != Mode.ACTIVE or data.memory or start is None or start < end:
                 return False
             end = start + data.end - data.start
-        return end <= (module.memories[0].minimum * _PAGE_BYTES if module.memories else 0)
+        return end <= (module.memories[0].minimum * PAGE_BYTES if module.memories else 0)
 
     def _runs(self, content: bytes, address: int) -> Iterator[tuple[int, int]]:
         """The parts of a segment that are written: symbols stay whole where relocations name them."""

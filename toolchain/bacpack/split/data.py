@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from bacpack.split.image import Image
 
@@ -26,12 +26,14 @@ def own_data(image: Image, written: Iterable[tuple[int, bytes]]) -> list[tuple[i
     memory = bytearray(end - start)
     for address, content in places:
         memory[address - start : address - start + len(content)] = content
-    difference = b"".join(_differences(wanted, bytes(memory)))
-    return [(start + found.start(), wanted[found.start() : found.end()]) for found in _DIFFERENCE.finditer(difference)]
+    changed = difference(wanted, bytes(memory))
+    return [(start + found.start(), wanted[found.start() : found.end()]) for found in _DIFFERENCE.finditer(changed)]
 
 
-def _differences(content: bytes, other: bytes) -> Iterator[bytes]:
+def difference(content: bytes, other: bytes) -> bytes:
     """The bytewise difference of two contents of the same size: zero where they are equal."""
+    parts: list[bytes] = []
     for first in range(0, len(content), _BLOCK):
         mine, theirs = content[first : first + _BLOCK], other[first : first + _BLOCK]
-        yield (int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")).to_bytes(len(mine), "little")
+        parts.append((int.from_bytes(mine, "little") ^ int.from_bytes(theirs, "little")).to_bytes(len(mine), "little"))
+    return b"".join(parts)

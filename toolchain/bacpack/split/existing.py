@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid import Cid, is_cid
 from bacpack.split.environment import LOAD, REGISTERS, environment_cid
 from bacpack.split.far import LOADS, before_address, count_locals, far_load, read_far_load, without_scratch
 from bacpack.split.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
@@ -20,6 +20,7 @@ from bacpack.split.form import (
     SET_SLOTS,
     LateCall,
     SlotRead,
+    UnknownFormError,
     export_name,
     write_placer,
 )
@@ -89,15 +90,11 @@ class Existing:
         return {operand.cid for operand in operands if isinstance(operand, ModuleCall) and operand.cid is not None}
 
 
-class _UnknownFormError(Exception):
-    """A module is not in the form that `shared` writes."""
-
-
 def read_existing(cid: str, data: bytes) -> Existing | None:
     """Read a shared module, or return None for bytes that are no module of this form."""
     try:
         return _Reader(cid, data).read()
-    except (WasmError, _UnknownFormError, IndexError):
+    except (WasmError, UnknownFormError, IndexError):
         return None
 
 
@@ -130,12 +127,12 @@ class _Cut:
         if self.runs[-1]:
             last = self.runs[-1][-2:]
             if last[0] != scan.I32_CONST:
-                raise _UnknownFormError
+                raise UnknownFormError
             self.runs[-1] = self.runs[-1][:-2]
             return decode_signed(last, 1)[0]
         operand = self.operands.pop()
         if not isinstance(operand, Literal) or self.kinds[-1] != CONST:
-            raise _UnknownFormError
+            raise UnknownFormError
         self.kinds = self.kinds[:-1]
         self.shapes.pop()
         self.runs.pop()
@@ -151,7 +148,7 @@ class _Reader:
         self._registers = [_register(entry) for entry in module.imported(Kind.GLOBAL)]
         self._own = {entry.name: entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
         if not _holds_code_only(module):
-            raise _UnknownFormError
+            raise UnknownFormError
         first = len(self._imported)
         functions = module.elements[0].functions or []
         self._functions = len(functions)
@@ -167,14 +164,14 @@ class _Reader:
             != list(range(first + self._functions, len(module.function_types)))
             or len(self._own) != len(self._exported) + len(helpers)
         ):
-            raise _UnknownFormError
+            raise UnknownFormError
         self._tables = module.imported(Kind.TABLE)
         self._has_late_table = _has_late_table(module)
 
     def read(self) -> Existing:
         module = self._module
         if not _imports_modules_only(module):
-            raise _UnknownFormError
+            raise UnknownFormError
         own = zip(module.functions[: self._functions], module.bodies[: self._functions], strict=True)
         functions = [self._function(type_index, body) for type_index, body in own]
         late = module.tables[0].type.limits.minimum if self._has_late_table else 0
@@ -182,7 +179,7 @@ class _Reader:
             operand.entry for function in functions for operand in function.operands if isinstance(operand, LateCall)
         }
         if late != len(entries) or entries != set(range(late)):
-            raise _UnknownFormError
+            raise UnknownFormError
         return Existing(
             self._cid,
             self._data,
@@ -205,13 +202,13 @@ class _Reader:
             constants = [values[0] for row, values in _instructions(reader) if row.name == "i32.const"]
             sizes = constants[1::2]
             if self._data[body.start : body.end] != write_placer(done, sizes):
-                raise _UnknownFormError
+                raise UnknownFormError
             placers.append([])
             for size in sizes:
                 placers[-1].append(tuple(index - first for index in segment[done : done + size]))
                 done += size
         if done != len(segment) or any(not 0 <= index - first < self._functions for index in segment):
-            raise _UnknownFormError
+            raise UnknownFormError
         return placers
 
     def _function(self, type_index: int, body: Body) -> ExistingFunction:
@@ -288,7 +285,7 @@ class _Reader:
         if table < len(self._tables):
             return ModuleCall(self._tables[table].module, entry)
         if not self._has_late_table or table != len(self._tables):
-            raise _UnknownFormError
+            raise UnknownFormError
         return LateCall(entry)
 
     def _callee(self, index: int) -> ModuleCall:
@@ -299,7 +296,7 @@ class _Reader:
 
     def _signature(self, type_index: int) -> bytes:
         if type_index < 0:
-            raise _UnknownFormError
+            raise UnknownFormError
         return func_type(self._module.function_type(type_index))
 
     def _closed(self, opcode: int, instruction: bytes) -> bytes:
@@ -312,14 +309,14 @@ class _Reader:
             return bytes([opcode]) + self._signature(decode_signed(instruction, 1)[0])
         if opcode == scan.MEMORY_GROW:
             return instruction
-        raise _UnknownFormError
+        raise UnknownFormError
 
 
 def _register(entry: Import) -> int:
     for number, register in enumerate(REGISTERS):
         if (register.name, register.type) == (entry.name, entry.type):
             return number
-    raise _UnknownFormError
+    raise UnknownFormError
 
 
 def _instructions(reader: Reader) -> Iterator[tuple[Opcode, list[int]]]:
@@ -332,7 +329,7 @@ def _has_late_table(module: Module) -> bool:
     first = len(module.imported(Kind.TABLE))
     forms = [(FUNCTIONS, first)], [(LATE_TABLE, first), (FUNCTIONS, first + 1)]
     if tables not in forms or len(tables) != len(module.tables):
-        raise _UnknownFormError
+        raise UnknownFormError
     return len(tables) > 1
 
 
@@ -344,19 +341,17 @@ def _imports_modules_only(module: Module) -> bool:
     return (
         [(entry.module, entry.name) for entry in functions[:1]] == [(environment, LOAD)]
         and all(entry.module == environment or _is_table_of_functions(entry) for entry in rest)
-        and all(entry.module != environment and _is_cid(entry.module) for entry in functions[1:])
+        and all(entry.module != environment and _is_own_name(entry.module) for entry in functions[1:])
     )
 
 
 def _is_table_of_functions(entry: Import) -> bool:
-    return entry.kind == Kind.TABLE and entry.name == FUNCTIONS and _is_cid(entry.module)
+    return entry.kind == Kind.TABLE and entry.name == FUNCTIONS and _is_own_name(entry.module)
 
 
-def _is_cid(name: str) -> bool:
-    try:
-        return str(Cid.parse(name)) == name
-    except BadCidError:
-        return False
+def _is_own_name(name: str) -> bool:
+    """Whether a namespace is a CID as it is written here: one in another base names the same module."""
+    return is_cid(name) and str(Cid.parse(name)) == name
 
 
 def _holds_code_only(module: Module) -> bool:

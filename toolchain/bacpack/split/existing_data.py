@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from bacpack.split.data import difference
 from bacpack.split.data_module import LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
 from bacpack.split.environment import LOAD, MEMORY, environment_cid
+from bacpack.split.form import UnknownFormError
 from bacpack.split.image import Image
 from bacpack.split.partition import FETCH_WEIGHT, IMPORT_COST
 from bacpack.split.pieces import HIGHEST_ADDRESS, WORD_BYTES, DataPlan, Piece
@@ -20,15 +22,11 @@ _COPY_COST = 13
 _WORD = 0xFFFF_FFFF
 
 
-class _UnknownFormError(Exception):
-    """A module is not in the form that `data_module` writes."""
-
-
 def read_existing_data(data: bytes) -> DataPlan | None:
     """Read a data module as a plan that no blob uses yet, or return None for bytes that are none of this form."""
     try:
         return _read(Module.parse(data))
-    except (WasmError, _UnknownFormError, IndexError):
+    except (WasmError, UnknownFormError, IndexError):
         return None
 
 
@@ -45,15 +43,15 @@ def _read(module: Module) -> DataPlan:
     for start, size, heads in loads:
         # Pieces lie one behind the other, so together they are no larger than the module.
         if start != end or size <= 0 or start + size > len(content):
-            raise _UnknownFormError
+            raise UnknownFormError
         end += size
         piece, classes = bytearray(content[start:end]), dict[int, int]()
         for at, parameter in heads:
             if not 0 <= parameter - len(loads) < count:
-                raise _UnknownFormError
+                raise UnknownFormError
             for place in _unchained(piece, at, value_bits):
                 if place in classes:
-                    raise _UnknownFormError
+                    raise UnknownFormError
                 classes[place] = parameter - len(loads)
         pieces.append(Piece(bytes(piece), {}, {}))
         words.append(dict(sorted(classes.items())))
@@ -63,7 +61,7 @@ def _read(module: Module) -> DataPlan:
 def _check_form(module: Module) -> None:
     """Check all of a module that is the same in every data module but for its size."""
     if len(module.imports) != 2:
-        raise _UnknownFormError
+        raise UnknownFormError
     load, memory = module.imports
     parameters = module.function_type(module.functions[1]).params
     if (
@@ -81,7 +79,7 @@ def _check_form(module: Module) -> None:
         or module.globals
         or module.elements
     ):
-        raise _UnknownFormError
+        raise UnknownFormError
 
 
 def _value_bits(module: Module, body: Body) -> int:
@@ -89,14 +87,14 @@ def _value_bits(module: Module, body: Body) -> int:
     for bits in range(32):
         if code == walk(bits):
             return bits
-    raise _UnknownFormError
+    raise UnknownFormError
 
 
 def _unchained(content: bytearray, at: int, value_bits: int) -> Iterator[int]:
     """Take the marks of a chain out of its words; the place of each."""
     while True:
         if not 0 <= at <= len(content) - WORD_BYTES:
-            raise _UnknownFormError
+            raise UnknownFormError
         word = int.from_bytes(content[at : at + WORD_BYTES], "little")
         content[at : at + WORD_BYTES] = (word & (1 << value_bits) - 1).to_bytes(WORD_BYTES, "little")
         yield at
@@ -109,7 +107,7 @@ def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[in
     """For each piece: where it starts in the segment, its size, and the start and parameter of each of its chains."""
     instructions: list[tuple[str, int]] = []
     if module.data[body.start] != 0:  # it has no locals
-        raise _UnknownFormError
+        raise UnknownFormError
     reader = Reader(module.data, body.start + 1, body.end)
     while reader.remaining:
         row, values = reader.instruction()
@@ -124,7 +122,7 @@ def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[in
         if len(part) < len(expected) or any(
             want not in (None, have) for want, have in zip(expected, part, strict=True)
         ):
-            raise _UnknownFormError
+            raise UnknownFormError
         heads: list[tuple[int, int]] = []
         position += len(expected)
         while instructions[position] == get:
@@ -133,11 +131,11 @@ def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[in
                 at = instructions[position + 1][1]
                 position += 2
             if instructions[position + 2] != ("call", WALK):
-                raise _UnknownFormError
+                raise UnknownFormError
             heads.append((at, instructions[position + 1][1]))
             position += 3
         if instructions[position] != ("end", 0):
-            raise _UnknownFormError
+            raise UnknownFormError
         position += 1
         number += 1
         yield part[3][1], part[4][1], heads
@@ -207,8 +205,7 @@ def _keep_worthy(plan: DataPlan, blob: int, image: Image) -> int:
         there = bytes(wanted[max(0, start) : max(0, start + len(content))])
         there = bytes(max(0, -start)) + there
         there += bytes(len(content) - len(there))
-        difference = int.from_bytes(there, "little") ^ int.from_bytes(content, "little")
-        changed = difference.to_bytes(len(content), "little")
+        changed = difference(there, content)
         wrong = len(changed) - changed.count(0)
         copies = len([part for part in changed.split(b"\0\0\0\0\0\0\0\0") if part.strip(b"\0")])
         saved = len(content) - wrong - content.count(0) - wrong - copies * _COPY_COST

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from bacpack.content.cid import Cid
-from bacpack.errors import InputError
+from bacpack.content.cid import is_cid
 from bacpack.split.stayed import Remains
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm.component import COMPONENT_HEADER, Component
@@ -177,18 +176,10 @@ def code_sizes(module: Module) -> list[int]:
 
 def _start(module: Module) -> int | None:
     """The position of the function by which a module sets itself up, among those it defines, if it was split."""
-    if module.start is None or not any(_is_cid(entry.module) for entry in module.imports):
+    if module.start is None or not any(is_cid(entry.module) for entry in module.imports):
         return None
     position = module.start - len(module.imported(Kind.FUNCTION))
     return position if 0 <= position < len(module.functions) else None
-
-
-def _is_cid(namespace: str) -> bool:
-    try:
-        Cid.parse(namespace)
-    except InputError:
-        return False
-    return True
 
 
 def _stayed(code: int, remains: Sequence[Remains]) -> list[StayedBehind]:

@@ -25,6 +25,10 @@ MOST_PARAMETERS = 1000
 ADD = {I32: b"\x6a", I64: b"\x7c"}
 
 
+class UnknownFormError(Exception):
+    """A module that was read is not in the form that bacpack writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlotRead:
     """The value of a slot plus a constant."""

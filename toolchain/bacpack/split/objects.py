@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+from bacpack.split.form import MOST_PARAMETERS
 from bacpack.split.image import Image
 from bacpack.split.known import PLACE, Known
 from bacpack.split.partition import MAX_CODE_BYTES
-from bacpack.split.pieces import HIGHEST_ADDRESS, MOST_PARAMETERS, WORD_BYTES, DataPlan, Piece
+from bacpack.split.pieces import HIGHEST_ADDRESS, LEAST_BYTES, WORD_BYTES, DataPlan, Piece
 
 #: Data of one blob alone is put into a module when there is so much of it.
 _LEAST_OWN_BYTES = 2_048
@@ -21,7 +22,6 @@ _LEAST_OWN_BYTES = 2_048
 _PIECE_BYTES = 512
 #: Objects further apart than any alignment asks for are not joined.
 _MOST_PADDING = 16
-_LEAST_BYTES = 24
 #: An object with so many zeros in a row stays with its blob: a remainder can leave them out.
 _MOST_ZEROS = bytes(256)
 #: An object may have more places of functions than a module has parameters: the rest counts as bytes.
@@ -57,7 +57,7 @@ def _pieces(blob: int, image: Image, known: Known, covered: Sequence[tuple[int, 
     for start, end in _joined(image, _without(known.objects, covered)):
         content = image.content[start - image.start : end - image.start]
         # Zero stands for a piece that is not there.
-        if start and len(content) - content.count(0) >= _LEAST_BYTES:
+        if start and len(content) - content.count(0) >= LEAST_BYTES:
             yield Piece(content, {blob: start}, {})
 
 

@@ -13,14 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bacpack.split.form import MOST_PARAMETERS
 from bacpack.split.image import Image
 from bacpack.split.partition import MAX_CODE_BYTES, group_by_users
 from bacpack.split.runs import Run, Sources, Word
 
 #: A piece that is shorter is not worth naming its address.
-_LEAST_BYTES = 24
-#: Engines take at most 1,000 parameters: addresses of pieces and distances of classes.
-MOST_PARAMETERS = 1000
+LEAST_BYTES = 24
 WORD_BYTES = 4
 #: So many zeros are not worth storing.
 _ZEROS = re.compile(rb"\0{64,}")
@@ -82,7 +81,7 @@ class DataPlan:
 
 def share_data(images: Sequence[Image | None]) -> list[DataPlan]:
     """Find what the data of blobs has in common; a blob without an image takes no part."""
-    pieces = [piece for piece in _pieces(images) if len(piece.addresses) > 1 and len(piece.content) >= _LEAST_BYTES]
+    pieces = [piece for piece in _pieces(images) if len(piece.addresses) > 1 and len(piece.content) >= LEAST_BYTES]
     groups = group_by_users((piece, len(piece.content)) for piece in pieces)
     return [_with_classes(part) for group in groups for part in _parts(group.items)]
 
@@ -139,7 +138,7 @@ class _Part:
     @property
     def is_short(self) -> bool:
         """Whether it is too short for a piece."""
-        return self.end - self.start < _LEAST_BYTES
+        return self.end - self.start < LEAST_BYTES
 
     def is_continued_by(self, other: _Part, users: Iterable[int]) -> bool:
         """Whether the copies of `users` go on in another part."""

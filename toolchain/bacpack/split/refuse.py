@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid import is_cid
 from bacpack.errors import InputError
 from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
 from bacpack.wasm.reader import Reader
@@ -23,7 +23,7 @@ def refuse_unsound(name: str, module: Module) -> None:
         hint = "optimise it for size (`wasm-opt -Oz`), or split it into programs where you build it"
         raise _refusal(name, f"it has {size} MB of code, and comparing more than {most} MB takes too long", hint)
     imported = module.imported(Kind.MEMORY)
-    if any(_is_cid(entry.module) for entry in module.imports):
+    if any(is_cid(entry.module) for entry in module.imports):
         raise _refusal(name, "it was split before: it imports modules by CID", "split the blob that it came from")
     # Both of these import their memory as well.
     if module.custom_sections("dylink.0") or module.custom_sections("dylink"):
@@ -44,14 +44,6 @@ def refuse_unsound(name: str, module: Module) -> None:
     for memory in module.memories[:1]:
         _refuse_memory(name, memory)
     _refuse_dangling(module)
-
-
-def _is_cid(namespace: str) -> bool:
-    try:
-        Cid.parse(namespace)
-    except BadCidError:
-        return False
-    return True
 
 
 def _refuse_memory(name: str, memory: Limits) -> None:

@@ -19,10 +19,6 @@ from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
 from bacpack.split.reuse import Fit
 from bacpack.split.slots import Slot, Slots
-from bacpack.wasm.types import I32, I64
-
-_LARGEST = {I32: (1 << 32) - 1, I64: (1 << 64) - 1}
-
 
 #: None is a constant that is the same in every member: it stays as it is.
 Operand = SlotRead | DirectCall | TableCall | LateCall | None

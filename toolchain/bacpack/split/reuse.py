@@ -35,14 +35,15 @@ class Fit:
 
     def slots(self, cid: str) -> dict[int, int]:
         """The values of the slots of a module."""
-        return {
-            number: value for (module, kind, number), value in self.settings.items() if (module, kind) == (cid, _SLOT)
-        }
+        return self._settings_of(cid, _SLOT)
 
     def late(self, cid: str) -> dict[int, int]:
         """The functions in the private table of a module."""
+        return self._settings_of(cid, _LATE)
+
+    def _settings_of(self, cid: str, wanted: str) -> dict[int, int]:
         return {
-            number: value for (module, kind, number), value in self.settings.items() if (module, kind) == (cid, _LATE)
+            number: value for (module, kind, number), value in self.settings.items() if (module, kind) == (cid, wanted)
         }
 
 

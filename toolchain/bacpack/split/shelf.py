@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bacpack.split.catalog import Catalog, candidates, find_module
 from bacpack.split.existing import Existing, read_existing
@@ -45,8 +45,9 @@ def take(catalogs: Sequence[Catalog], blobs: Sequence[Blob], images: Sequence[Im
         plans = {cid: offered.data[cid] for cid in found if cid in offered.data}
         if image is not None and plans:
             left = fit_data(image, position, plans, {cid: len(offered.contents[cid]) for cid in plans})
-            image = Image(image.start, left, image.size)  # noqa: PLW2901
-        shelf.images.append(image)
+            shelf.images.append(replace(image, content=left))
+        else:
+            shelf.images.append(image)
     used = {cid for found in shelf.fits for cid, _ in found.places.values()}
     shelf.code = {cid: offered.code[cid] for cid in _with_lower(offered, sorted(used))}
     shelf.data = {
