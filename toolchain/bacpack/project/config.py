@@ -1,0 +1,123 @@
+"""The configuration of a project: `bacpack.toml`, in the current folder or in the nearest one above it.
+
+Each table of the file is a struct here, so that one definition gives the fields, their types and their defaults. What
+is given on the command line goes before what is configured.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from bacpack.errors import InputError
+from bacpack.files import read_file
+
+#: The name of the file.
+CONFIG_NAME = "bacpack.toml"
+
+#: Where `fetch` may ask, by the key that configures it.
+SourceKind: TypeAlias = Literal["peers", "gateways", "kubo"]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What all tables share."""
+
+
+class PublishTable(_Table, frozen=True):
+    """`[publish]`: where releases are published to, as `bacpack publish` takes it."""
+
+    #: Targets, as `--to` takes them; none means the store.
+    to: list[str] = []
+    #: Multiaddrs that a pinning service can fetch from.
+    origins: list[str] = []
+    #: Files with tokens, by kind of target; a path is relative to the folder of the configuration.
+    token_files: dict[Literal["kubo", "pinning", "node"], str] = {}
+
+
+class FetchTable(_Table, frozen=True):
+    """`[fetch]`: where content comes from that the store lacks."""
+
+    peers: list[str] = []
+    gateways: list[str] = []
+    #: URL of a Kubo's RPC.
+    kubo: str | None = None
+    #: Who is asked first.
+    order: list[SourceKind] = msgspec.field(default_factory=lambda: ["peers", "gateways", "kubo"])
+
+
+class Tables(_Table, frozen=True):
+    """The whole file."""
+
+    publish: PublishTable = PublishTable()
+    fetch: FetchTable = FetchTable()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The configuration, and the file that it was read from; all defaults where there is none."""
+
+    path: Path | None = None
+    tables: Tables = field(default_factory=Tables)
+
+    @property
+    def publish(self) -> PublishTable:
+        """The table `[publish]`."""
+        return self.tables.publish
+
+    @property
+    def fetch(self) -> FetchTable:
+        """The table `[fetch]`."""
+        return self.tables.fetch
+
+    def resolve(self, path: str) -> Path:
+        """Return a path that the configuration names, which is relative to the folder of the file."""
+        return (self.path.parent if self.path else Path()) / path
+
+
+def find_config(start: Path | None = None) -> Path | None:
+    """Return the `bacpack.toml` in `start` (the current folder) or in the nearest folder above it."""
+    folder = (start or Path()).absolute()
+    return next((path for above in (folder, *folder.parents) if (path := above / CONFIG_NAME).is_file()), None)
+
+
+def load_project(start: Path | None = None) -> Project:
+    """Read the configuration that `find_config` finds; raises `InputError` (`bad-config`) when it cannot be used."""
+    path = find_config(start)
+    return Project(path, decode_config(read_file(path), path)) if path else Project()
+
+
+def decode_config(data: bytes, path: Path) -> Tables:
+    """Read the bytes of a configuration found at `path`; raises `InputError` (`bad-config`)."""
+    import tomllib
+
+    try:
+        raw = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _bad_config(path, str(error), "correct the file; https://toml.io describes the format") from error
+    for name, known in _unknown_keys(raw, Tables, ""):
+        near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0)
+        raise _bad_config(path, f"`{name}` is not known", f"did you mean `{near[0]}`? Known here: {', '.join(known)}")
+    try:
+        return msgspec.convert(raw, Tables)
+    except msgspec.ValidationError as error:
+        raise _bad_config(path, str(error).replace("`$.", "`"), "correct the value") from error
+
+
+def _unknown_keys(raw: dict[str, Any], table: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each key that its table does not have, with those that it has."""
+    fields = {entry.encode_name: entry.type for entry in msgspec.structs.fields(table)}
+    for name, value in raw.items():
+        kind = fields.get(name)
+        if name not in fields:
+            yield prefix + name, sorted(fields)
+        elif isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield from _unknown_keys(value, kind, f"{prefix}{name}.")
+
+
+def _bad_config(path: Path, reason: str, hint: str) -> InputError:
+    return InputError("bad-config", f"`{path}` cannot be used: {reason}", hint=hint, details={"path": str(path)})
