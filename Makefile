@@ -55,10 +55,10 @@ $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 
 $(VENV)/bench.done: $(VENV)/demo.done
 	@echo "installing what benchmarks compare with into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable . --group bench
+	@$(BIN)/python -m pip install --quiet --editable '.[node]' --group bench
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done
 	@echo "installing what tests, checks and documentation need into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[node]' --group dev
 	@touch $@

@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "Check a file, a folder or the store against its CIDs",
     "inspect": "Show imports, exports and the tree of modules a program needs",
     "run": "Run a program, resolving its imports by CID",
+    "node": "Run a node that holds modules and serves them",
 }
 
 EPILOG = """\b

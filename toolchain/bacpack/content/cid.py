@@ -131,7 +131,7 @@ class Cid:
 
     def __str__(self) -> str:
         if self.version == 0:
-            return _encode_base58(self.multihash)
+            return encode_base58(self.multihash)
         return "b" + base64.b32encode(bytes(self)).decode("ascii").rstrip("=").lower()
 
     def to_v1(self) -> Cid:
@@ -206,7 +206,8 @@ def _decode_base58(text: str) -> bytes:
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
-def _encode_base58(data: bytes) -> str:
+def encode_base58(data: bytes) -> str:
+    """Return `data` in base58btc, without a multibase prefix, as CIDs of version 0 and peer IDs are written."""
     number = int.from_bytes(data, "big")
     digits: list[str] = []
     while number:

@@ -1,0 +1,51 @@
+"""The application: every path that the node answers, in one place."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bacnode.service import gateway, pins, uploads
+from bacnode.service.errors import on_bacpack_error, on_http_error
+from bacnode.service.state import NodeState, state_of
+from bacpack import __version__
+from bacpack.errors import BacpackError
+
+
+async def health(_request: Request) -> JSONResponse:
+    """`GET /healthz`: the node answers."""
+    return JSONResponse({"schema": 1, "status": "ok"})
+
+
+async def describe(request: Request) -> JSONResponse:
+    """`GET /api/v1/node`: who this is. Other nodes ask it, so it is open to all."""
+    node = state_of(request)
+    return JSONResponse({"schema": 1, "peer_id": node.identity.peer_id, "version": __version__})
+
+
+def create_app(node: NodeState) -> ASGIApp:
+    """Return the application that serves `node`."""
+    app = Starlette(
+        routes=[
+            Route("/healthz", health, methods=["GET"]),
+            Route("/api/v1/node", describe, methods=["GET"]),
+            *uploads.ROUTES,
+            *pins.ROUTES,
+        ],
+        exception_handlers={BacpackError: on_bacpack_error, HTTPException: on_http_error},
+    )
+    app.state.node = node
+    serve_content = gateway.Gateway(node)
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        # Most requests are for blocks, and going through the router would take as long as serving one.
+        if scope["type"] == "http" and scope["path"].startswith("/ipfs/"):
+            await serve_content(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return dispatch

@@ -1,0 +1,155 @@
+"""Running a node: a socket, the application behind it, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from bacnode.service.app import create_app
+from bacnode.service.protocol import LimitedProtocol
+from bacnode.service.state import open_node
+from bacpack.errors import InputError
+from bacpack.files import explain_os_error
+
+#: Seconds that requests under way have to end when the node is told to.
+_SHUTDOWN_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str) -> Address:
+    """Read `HOST:PORT`, `[IPV6]:PORT` or `:PORT`; raises `InputError` (`bad-address`)."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port) > 65535 or not host.isprintable():
+        raise InputError(
+            "bad-address",
+            f"`{text}` is no address to listen on",
+            hint="write HOST:PORT, such as 127.0.0.1:8301 or [::1]:8301; port 0 takes any that is free",
+            details={"address": text},
+        )
+    return Address(host or "127.0.0.1", int(port))
+
+
+class _Server(uvicorn.Server):
+    """Says when it accepts connections, and ends without an error when told to end."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals that end a process as a wish to end; uvicorn's own way dies of them afterwards."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def serve(address: Address, folder: Path, peers: tuple[str, ...], on_ready: Callable[[str, str], None]) -> None:
+    """Run a node until SIGTERM or SIGINT; `on_ready` is given its URL and peer ID once it accepts requests.
+
+    Raises `InputError` (`cannot-listen`), and what `open_node` raises.
+    """
+    listening = _listen(address)
+    try:
+        node = open_node(folder, peers)
+        try:
+            node.url = _url(listening)
+            _quiet_log()
+            config = uvicorn.Config(
+                create_app(node),
+                http=LimitedProtocol,
+                loop=_loop(),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            )
+            _Server(config, lambda: on_ready(node.url, node.identity.peer_id)).run([listening])
+        finally:
+            node.close()
+    finally:
+        listening.close()
+
+
+def _listen(address: Address) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, where = found[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(where)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        reason = explain_os_error(error, f"listen on {address.host}:{address.port}").message
+        raise InputError(
+            "cannot-listen",
+            reason,
+            hint="choose another address with --listen; port 0 takes any that is free",
+            details={"host": address.host, "port": address.port},
+        ) from error
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _loop() -> str:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return "asyncio"
+    return "uvloop"
+
+
+def _quiet_log() -> None:
+    """Log nothing of what clients do wrong, which is answered; nor answers that were cut short on purpose."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

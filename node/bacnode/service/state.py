@@ -1,0 +1,82 @@
+"""What the endpoints of one node share: its store, its identity, its threads and its limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from bacnode.service.access import Access, load_token
+from bacnode.service.guard import UploadGuard
+from bacnode.service.identity import Identity, load_identity
+from bacnode.service.slots import Slots
+from bacpack.content.pins import Pins
+from bacpack.content.provenance import Provenance
+from bacpack.content.store import BlockStore
+
+#: Threads that read blocks. A CAR holds one only while its next part is read, not while that is sent.
+READERS = 4
+#: Threads that write, each for one upload or pin.
+WRITERS = 4
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class NodeState:
+    """One node. `url` is where it is reached, once it listens; `peers` are URLs of nodes and gateways it knows."""
+
+    store: BlockStore
+    pins: Pins
+    provenance: Provenance
+    access: Access
+    identity: Identity
+    guard: UploadGuard
+    uploads: Slots
+    readers: ThreadPoolExecutor
+    writers: ThreadPoolExecutor
+    peers: tuple[str, ...] = ()
+    url: str = ""
+
+    async def in_reader(self, work: Callable[[], T]) -> T:
+        """Run what reads the disk in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.readers, work)
+
+    async def in_writer(self, work: Callable[[], T]) -> T:
+        """Run what writes to the disk, or waits for a client, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.writers, work)
+
+    def close(self) -> None:
+        """Let go of the store and end the threads."""
+        self.guard.release()
+        self.readers.shutdown(wait=False, cancel_futures=True)
+        self.writers.shutdown(wait=False, cancel_futures=True)
+
+
+def open_node(folder: Path, peers: tuple[str, ...] = ()) -> NodeState:
+    """Return the node whose store and state are in `folder`; both are made on first use. Raises `InputError`."""
+    store = BlockStore(folder)
+    writers = ThreadPoolExecutor(WRITERS, "writer")
+    return NodeState(
+        store=store,
+        pins=Pins(folder),
+        provenance=Provenance(folder),
+        access=Access(load_token(folder)),
+        identity=load_identity(folder),
+        guard=UploadGuard(store, writers),
+        uploads=Slots(WRITERS, "uploads"),
+        readers=ThreadPoolExecutor(READERS, "reader"),
+        writers=writers,
+        peers=peers,
+    )
+
+
+def state_of(request: Request) -> NodeState:
+    """Return the node that a request was sent to."""
+    node: NodeState = request.app.state.node
+    return node
