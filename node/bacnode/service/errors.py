@@ -61,6 +61,11 @@ def status_of(error: BacpackError) -> int:
     return _STATUS.get(error.code, 404 if isinstance(error, UnreachableError) else 400)
 
 
+def error_body(error: BacpackError) -> bytes:
+    """The JSON that carries `error`."""
+    return error_response(error).body  # type: ignore[return-value]  # bytes, as it is not streamed
+
+
 def error_response(error: BacpackError) -> JSONResponse:
     """The answer that carries `error`."""
     body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}

@@ -1,27 +1,164 @@
-"""The content that the node holds, a block at a time."""
+"""`/ipfs/{cid}[/path]`: blocks and CARs of what the node holds, to the IPFS Trustless Gateway specification.
+
+https://specs.ipfs.tech/http-gateways/trustless-gateway/. Nothing is looked for elsewhere: what is not here is answered
+with 404 at once. The application is written to ASGI itself, for a block is sent in less time than a router takes.
+"""
 
 from __future__ import annotations
 
-from starlette.responses import Response
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
 from starlette.types import Receive, Scope, Send
 
+from bacnode.service.car_stream import CutShortError, ahead, parts
+from bacnode.service.content_headers import CROSS_ORIGIN, Headers, content_headers, etag_of, is_known
+from bacnode.service.content_request import ContentRequest, parse_content_request
+from bacnode.service.disk import get_from_memory
+from bacnode.service.errors import RequestError, error_body, status_of
 from bacnode.service.state import NodeState
 from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import Cid
+from bacpack.content.path import Trace, trace
+from bacpack.content.scope import file_bytes, select
+from bacpack.errors import BacpackError
+
+_PREFIX = len(b"/ipfs/")
+#: What a request is answered with when the path does not lead to content that is here.
+_NOT_HERE = frozenset(("no-such-entry", "not-a-directory", "bad-block"))
 
 
 class Gateway:
-    """Serves `/ipfs/{cid}`."""
+    """Serves the store of one node."""
 
     def __init__(self, node: NodeState) -> None:
         self._node = node
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        cid = Cid.parse(scope["path"][6:])
         try:
-            data = self._node.store.get(cid)
-        except MissingBlockError:
-            await Response("not here", 404)(scope, receive, send)
+            await self._answer(scope, receive, send)
+        except BacpackError as error:
+            status = 404 if error.code in _NOT_HERE or isinstance(error, MissingBlockError) else status_of(error)
+            extra = [(n.lower().encode(), v.encode()) for n, v in getattr(error, "headers", {}).items()]
+            await _send(scope, send, status, [_JSON, *extra, *CROSS_ORIGIN], error_body(error))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method == "OPTIONS":
+            await _send(scope, send, 204, CROSS_ORIGIN, b"")
             return
-        await Response(data, media_type="application/vnd.ipld.raw")(scope, receive, send)
+        if method not in ("GET", "HEAD"):
+            raise RequestError(
+                "wrong-method",
+                f"content does not take {method}",
+                hint="it takes GET and HEAD",
+                status=405,
+                headers={"Allow": "GET, HEAD, OPTIONS"},
+            )
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        path = scope["raw_path"][_PREFIX:].decode("latin-1")
+        if headers.get(b"service-worker") == b"script" and "/" not in path:
+            raise RequestError(
+                "bad-request", "a service worker may not control the whole gateway", hint="none is served here"
+            )
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        request = parse_content_request(path, scope["query_string"].decode("latin-1"), accept)
+        cached_only = headers.get(b"cache-control", b"").strip() == b"only-if-cached"
+        if not self._node.store.has(request.cid):
+            status = 412 if cached_only else 404
+            raise RequestError(
+                "not-here",
+                f"{request.cid} is not on this node",
+                hint="ask another; `/routing/v1/providers/{cid}` names those that this one knows of",
+                status=status,
+                details={"cid": str(request.cid)},
+            )
+        text = str(request.cid)
+        etag = etag_of(request, text)
+        if b"if-none-match" in headers and is_known(headers[b"if-none-match"].decode("latin-1"), etag, exists=True):
+            await _send(scope, send, 304, [(b"etag", etag.encode()), *CROSS_ORIGIN], b"")
+        elif request.format == "raw":
+            await self._send_block(scope, send, request, content_headers(request, text, path, etag, ()))
+        else:
+            with self._node.streams:
+                found = await self._node.in_reader(lambda: self._find(request))
+                head = content_headers(request, text, path, etag, found.roots)
+                await self._send_car(scope, receive, send, found, request, head)
+
+    async def _send_block(self, scope: Scope, send: Send, request: ContentRequest, headers: Headers) -> None:
+        store = self._node.store
+        if scope["method"] == "HEAD":
+            size = store.size(request.cid)
+            headers.append((b"content-length", b"%d" % (size or 0)))
+            await _send(scope, send, 200, headers, b"")
+            return
+        block = get_from_memory(store, request.cid)
+        if block is None:
+            block = await self._node.in_reader(lambda: store.get(request.cid))
+        headers.append((b"content-length", b"%d" % len(block)))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": block})
+
+    def _find(self, request: ContentRequest) -> Trace:
+        """Follow the path, and look at what it ends at: later is too late to answer with an error."""
+        found = trace(self._node.store.get, request.cid, request.names)
+        block = self._node.store.get(found.end)
+        wanted = request.selection.bytes
+        if wanted is not None and not found.inside:
+            size = file_bytes(block, found.end)
+            if size and wanted.first >= size:
+                raise RequestError(
+                    "bad-request",
+                    f"`entity-bytes` begins at byte {wanted.first} of a file of {size}",
+                    hint="ask for bytes that it has",
+                    details={"bytes": size},
+                )
+        return found
+
+    async def _send_car(
+        self, scope: Scope, receive: Receive, send: Send, found: Trace, request: ContentRequest, headers: Headers
+    ) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        blocks = select(self._node.store.get, found, request.selection)
+        gone = asyncio.create_task(_wait_for_end(receive))
+        try:
+            async with contextlib.aclosing(ahead(self._node.readers, _cut(parts(request.cid, blocks)))) as coming:
+                async for part in coming:
+                    if gone.done():
+                        return
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+
+def _cut(source: Iterator[bytes]) -> Iterator[bytes]:
+    """Turn errors of content into one that says that the answer was cut short, which is no fault of the node."""
+    try:
+        yield from source
+    except BacpackError as error:
+        raise CutShortError(error.message) from error
+
+
+async def _wait_for_end(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+_JSON = (b"content-type", b"application/json")
+
+
+async def _send(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send an answer that is all there; to HEAD without its body."""
+    if scope["method"] == "HEAD" and body:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+        body = b""
+    elif status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

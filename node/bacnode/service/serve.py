@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from bacnode.service.app import create_app
+from bacnode.service.car_stream import CutShortError
 from bacnode.service.protocol import LimitedProtocol
 from bacnode.service.state import open_node
 from bacpack.errors import InputError
@@ -152,4 +153,6 @@ def _loop() -> str:
 
 def _quiet_log() -> None:
     """Log nothing of what clients do wrong, which is answered; nor answers that were cut short on purpose."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    log = logging.getLogger("uvicorn.error")
+    log.setLevel(logging.ERROR)
+    log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], CutShortError)))

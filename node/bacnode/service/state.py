@@ -23,6 +23,8 @@ from bacpack.content.store import BlockStore
 READERS = 4
 #: Threads that write, each for one upload or pin.
 WRITERS = 4
+#: CARs that are sent at once: each keeps a part in memory, and the CIDs that it sent.
+MAX_STREAMS = 64
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ class NodeState:
     identity: Identity
     guard: UploadGuard
     uploads: Slots
+    #: CARs that are being sent.
+    streams: Slots
     readers: ThreadPoolExecutor
     writers: ThreadPoolExecutor
     peers: tuple[str, ...] = ()
@@ -70,6 +74,7 @@ def open_node(folder: Path, peers: tuple[str, ...] = ()) -> NodeState:
         identity=load_identity(folder),
         guard=UploadGuard(store, writers),
         uploads=Slots(WRITERS, "uploads"),
+        streams=Slots(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
         peers=peers,

@@ -57,18 +57,19 @@ def decode(data: bytes, cid: Cid | None = None) -> Value:
 
 def links_in_cbor(data: bytes, cid: Cid) -> list[Cid]:
     """Return the links in the block `cid`, in order; raises `BadBlockError`."""
-    return list(_links(decode(data, cid)))
+    return list(links_in(decode(data, cid)))
 
 
-def _links(value: Value) -> Iterator[Cid]:
+def links_in(value: Value) -> Iterator[Cid]:
+    """Yield the links in a value, in order."""
     if isinstance(value, Cid):
         yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _links(item)
+            yield from links_in(item)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _links(item)
+            yield from links_in(item)
 
 
 def _head(kind: int, value: int) -> bytes:

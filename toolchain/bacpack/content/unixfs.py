@@ -99,8 +99,8 @@ def resolve(get: GetBlock, cid: Cid, path: Sequence[str] = ()) -> Cid:
     Raises `InputError` (`no-such-entry`, `not-a-directory`), `BadBlockError`, and what `get` raises.
     """
     for depth, name in enumerate(path):
-        found = _look_up(get, cid, name)
-        if found is None:
+        found = trail(get, cid, name)
+        if not found:
             where = "/".join((str(cid) if depth == 0 else "", *path[:depth])).lstrip("/") or str(cid)
             raise InputError(
                 "no-such-entry",
@@ -108,8 +108,32 @@ def resolve(get: GetBlock, cid: Cid, path: Sequence[str] = ()) -> Cid:
                 hint="the names are listed by `bacpack inspect` on the directory",
                 details={"cid": str(cid), "name": name},
             )
-        cid = found
+        cid = found[-1]
     return cid
+
+
+def trail(get: GetBlock, cid: Cid, name: str) -> list[Cid]:
+    """Return what `name` in the directory `cid` leads to, after the shards on the way; nothing if it is not in it.
+
+    Raises `InputError` (`not-a-directory`), `BadBlockError`, and what `get` raises.
+    """
+    node, message = _directory(get, cid)
+    if message.kind is Kind.DIRECTORY:
+        return next(([link.cid] for link in node.links if link.name == name), [])
+    shards: list[Cid] = []
+    for slot in hamt.slots_of(name):
+        prefix = f"{slot:02X}"
+        below = None
+        for link in node.links:
+            if link.name == prefix + name:
+                return [*shards, link.cid]
+            if link.name == prefix:
+                below = link.cid
+        if below is None:
+            return []
+        shards.append(below)
+        node, message = _directory(get, below)
+    return []
 
 
 def list_directory(get: GetBlock, cid: Cid) -> list[Entry]:
@@ -225,24 +249,6 @@ def _directory(get: GetBlock, cid: Cid) -> tuple[Node, UnixFsData]:
     if message.kind is Kind.SHARD and (message.hash_type, message.fanout) != (hamt.MURMUR3_X64_64, hamt.FANOUT):
         raise BadBlockError(cid, "it is a sharded directory with a hash or fanout that nothing uses")
     return node, message
-
-
-def _look_up(get: GetBlock, cid: Cid, name: str) -> Cid | None:
-    node, message = _directory(get, cid)
-    if message.kind is Kind.DIRECTORY:
-        return next((link.cid for link in node.links if link.name == name), None)
-    for slot in hamt.slots_of(name):
-        prefix = f"{slot:02X}"
-        below = None
-        for link in node.links:
-            if link.name == prefix + name:
-                return link.cid
-            if link.name == prefix:
-                below = link.cid
-        if below is None:
-            return None
-        node, message = _directory(get, below)
-    return None
 
 
 def _shard_entries(get: GetBlock, node: Node, entered: set[Cid], level: int = 1) -> Iterator[Entry]:
