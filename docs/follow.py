@@ -37,6 +37,8 @@ class Shell:
         (folder / "examples").symlink_to(REPOSITORY / "examples")
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {name: value for name, value in os.environ.items() if not name.startswith("BACPACK_")}
+        # On a slow machine a line about it would stand between those of the guides.
+        own |= {f"BACPACK_{name}_PROGRESS": "quiet" for name in ("SPLIT", "PUBLISH", "PACK", "FETCH", "VERIFY")}
         self._bash = subprocess.Popen(
             ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
             env={**own, "PATH": path, "BACPACK_HOME": str(folder / "home"), "LC_ALL": "C.UTF-8"},

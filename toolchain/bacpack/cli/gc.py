@@ -31,12 +31,13 @@ def command(output: Output) -> None:
     from bacpack.home import data_folder
 
     folder = data_folder()
-    done = collect_garbage(
-        BlockStore(folder),
-        Pins(folder),
-        Provenance(folder),
-        lambda: output.note("waiting for a publish or fetch to end"),
-    )
+    with output.progress("collecting garbage") as show:
+
+        def on_wait() -> None:
+            output.note("waiting for a publish or fetch to end")
+            show.waiting("the end of a publish or fetch", "another bacpack")
+
+        done = collect_garbage(BlockStore(folder), Pins(folder), Provenance(folder), on_wait, show)
     if done.missing:
         output.note(f"pinned content lacks {count_of(len(done.missing), 'block')}, missing or damaged:")
         for cid in done.missing:

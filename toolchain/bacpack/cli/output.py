@@ -6,23 +6,31 @@ import functools
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from bacpack.cli.progress import Progress
+
+#: `auto` means `tty` on a terminal and `plain` elsewhere.
+ProgressOption: TypeAlias = Literal["auto", "tty", "plain", "quiet"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Output:
     """Writes results to stdout and everything else to stderr, as `--json`, `--quiet` and `--no-color` ask."""
 
-    def __init__(self, as_json: bool, quiet: bool, color: bool) -> None:
+    def __init__(self, as_json: bool, quiet: bool, color: bool, progress: ProgressOption = "auto") -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self.color = color
+        #: Whether colours are wanted; only a terminal gets them.
+        self._color_wanted = color
+        self.color = color and sys.stdout.isatty()
+        self._progress = progress
+        self._shown: list[Progress] = []
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Print the result once: `data` as one JSON object under `--json`, otherwise `text`."""
@@ -34,44 +42,42 @@ class Output:
     def note(self, text: str) -> None:
         """Tell the person something on stderr, unless `--quiet`."""
         if not self.quiet:
+            for show in self._shown:
+                show.pause()
             click.echo(text, err=True, color=self.color)
 
     @contextmanager
-    def progress(self, doing: str) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows how far the work is, from its second second on.
+    def progress(self, doing: str, total_bytes: int | None = None) -> Iterator[Progress]:
+        """Yield what shows how far the work is, from its second second on: call it as `bacpack.cli.progress` says."""
+        from bacpack.cli.progress import Progress
 
-        On a terminal one line is rewritten; elsewhere a line is printed every ten seconds.
-        """
-        started = last = time.monotonic()
-        terminal = sys.stderr.isatty()
-        shown = False
-
-        def show(state: str) -> None:
-            nonlocal last, shown
-            now = time.monotonic()
-            if self.quiet or now - started < 1 or now - last < (0.1 if terminal else 10):
-                return
-            last, shown = now, True
-            line = f"{doing}: {state}"
-            click.echo(f"\r\x1b[2K{line}" if terminal else line, err=True, nl=not terminal)
-
+        style = self._progress
+        if style == "auto":
+            style = "tty" if sys.stderr.isatty() else "plain"
+        color = sys.stderr.isatty() and self._color_wanted
+        show = Progress(doing, total_bytes, "quiet" if self.quiet else style, color=color)
+        self._shown.append(show)
         try:
             yield show
         finally:
-            if shown and terminal:
-                click.echo("\r\x1b[2K", err=True, nl=False)
+            self._shown.remove(show)
+            show.end()
 
 
 def common_options(function: F) -> F:
-    """Add `--json`, `--quiet` and `--no-color`, and pass the command an `Output` as its first argument."""
+    """Add `--json`, `--quiet`, `--progress` and `--no-color`, and pass the command an `Output` as first argument."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
     @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the result and errors.")
+    @click.option("--progress", type=click.Choice(["auto", "tty", "plain", "quiet"]), default="auto", show_default=True,
+                  help="How to show on stderr how far long work is: a bar, lines, or not at all.")  # fmt: skip
     @click.option("--no-color", is_flag=True, help="Print no colours (also: NO_COLOR).")
     @functools.wraps(function)
-    def with_output(*args: Any, as_json: bool, quiet: bool, no_color: bool, **kwargs: Any) -> Any:
-        color = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
-        return function(Output(as_json, quiet, color), *args, **kwargs)
+    def with_output(
+        *args: Any, as_json: bool, quiet: bool, progress: ProgressOption, no_color: bool, **kwargs: Any
+    ) -> Any:
+        color = not no_color and not os.environ.get("NO_COLOR")
+        return function(Output(as_json, quiet, color, progress), *args, **kwargs)
 
     return with_output  # type: ignore[return-value]  # same call, less the options that it takes care of
 

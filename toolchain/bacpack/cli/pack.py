@@ -47,11 +47,12 @@ def command(output: Output, *, paths: tuple[Path, ...], car: str) -> None:
 
     target = car_path(car)
     refuse_output_inside(paths, target)
-    release = plan_release(paths, BlockStore(data_folder()))
+    with output.progress("hashing") as show:
+        release = plan_release(paths, BlockStore(data_folder()), show.add)
     note_left_out(output, release.left_out)
     blocks = len(release.sizes)
-    with output.progress(f"writing {target}") as show:
-        size = write_car(release, target, lambda count: show(f"{count} of {blocks} blocks"))
+    with output.progress(f"writing {target}", sum(release.sizes.values())) as show:
+        size = write_car(release, target, lambda count, _size: show(f"{count} of {blocks} blocks"))
     output.result(
         {"root": str(release.root), "car": str(target), "blocks": blocks, "bytes": size},
         f"{release.root}  {count_of(blocks, 'block')}, {human_bytes(size)} in {target}",

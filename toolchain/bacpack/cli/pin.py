@@ -77,7 +77,8 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
         pin_directly(store, pins, cid, name)
         output.result({**result, "mode": "direct"}, f"pinned {cid}, this block alone")
         return
-    found = pin_recursively(store, pins, cid, name)
+    with output.progress(f"checking {cid}") as show:
+        found = pin_recursively(store, pins, cid, name, show.add)
     output.result(
         {**result, "mode": "recursive", "blocks": found.blocks, "bytes": found.bytes},
         f"pinned {cid}: {count_of(found.blocks, 'block')}, {human_bytes(found.bytes)}",

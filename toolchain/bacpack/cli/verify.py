@@ -59,7 +59,7 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
         raise click.UsageError(f"--against takes a folder that `bacpack split` wrote, and `{ref}` is none")
     cid = Cid.parse(expected) if expected else None
     if isinstance(wanted, CidRef):
-        result = _verify_stored(wanted, cid)
+        result = _verify_stored(output, wanted, cid)
     elif not isinstance(wanted, PathRef):
         raise UnreachableError(
             "not-supported",
@@ -68,7 +68,7 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
             details={"ref": ref},
         )
     elif wanted.path.is_dir():
-        result = _verify_folder(wanted.path, cid)
+        result = _verify_folder(output, wanted.path, cid)
     elif wanted.path.suffix == ".car":
         result = _verify_car(output, wanted.path, cid)
     else:
@@ -108,7 +108,7 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
     return {"cid": str(expected), "bytes": built.size}
 
 
-def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
+def _verify_folder(output: Output, folder: Path, expected: Cid | None) -> dict[str, Any]:
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
     from bacpack.manifest import MANIFEST_NAME
@@ -121,7 +121,8 @@ def _verify_folder(folder: Path, expected: Cid | None) -> dict[str, Any]:
             hint=f"bacpack verify {folder} CID",
             details={"path": str(folder)},
         )
-    release = plan_release([folder], BlockStore(data_folder()))
+    with output.progress(f"checking {folder}") as show:
+        release = plan_release([folder], BlockStore(data_folder()), show.add)
     sizes = release.sizes.values()
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))
@@ -138,11 +139,11 @@ def _prove(output: Output, folder: Path, blobs: list[Path]) -> list[str]:
 def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, Any]:
     from bacpack.content.car import CarError
     from bacpack.content.keep import incomplete
-    from bacpack.content.transfer import inspect_car, require_roots
+    from bacpack.content.transfer import file_size, inspect_car, require_roots
 
     try:
-        with output.progress(f"checking {path}") as show:
-            contents = inspect_car(path, on_progress=lambda done: show(human_bytes(done)))
+        with output.progress(f"checking {path}", file_size(path)) as show:
+            contents = inspect_car(path, on_progress=show)
     except CarError as error:
         # What cannot be used elsewhere is here the answer to the question: it does not hold.
         raise CheckFailedError(error.code, error.message, hint=error.hint, details=error.details) from error
@@ -161,7 +162,7 @@ def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, A
             "version": contents.version}  # fmt: skip
 
 
-def _verify_stored(wanted: CidRef, expected: Cid | None) -> dict[str, Any]:
+def _verify_stored(output: Output, wanted: CidRef, expected: Cid | None) -> dict[str, Any]:
     from bacpack.content.blocks import MissingBlockError
     from bacpack.content.keep import check_complete, incomplete
     from bacpack.content.store import BlockStore
@@ -176,7 +177,8 @@ def _verify_stored(wanted: CidRef, expected: Cid | None) -> dict[str, Any]:
         cid = resolve(store.get, wanted.cid, wanted.path)
     except MissingBlockError as error:
         raise incomplete(str(wanted), [error], CheckFailedError) from error
-    found = check_complete(store, cid)
+    with output.progress(f"checking {cid}") as show:
+        found = check_complete(store, cid, show.add)
     if expected is not None and expected.to_v1() != cid.to_v1():
         _mismatch(str(wanted), expected, cid, found.bytes)
     return {"cid": str(cid), "bytes": found.bytes, "blocks": found.blocks}

@@ -6,7 +6,7 @@ So the CID of a large folder is known, and its blocks can be read again in any o
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,13 @@ class _Slice:
 
 
 class FileDag:
-    """Blocks of files and directories as they are added; `get` reads any of them."""
+    """Blocks of files and directories as they are added; `get` reads any of them.
 
-    def __init__(self) -> None:
+    `on_bytes` is told the size of each piece of a file that was read and hashed.
+    """
+
+    def __init__(self, on_bytes: Callable[[int], object] | None = None) -> None:
+        self._on_bytes = on_bytes
         self._nodes: dict[Cid, bytes] = {}
         self._leaves: dict[Cid, _Slice] = {}
 
@@ -43,6 +47,8 @@ class FileDag:
             if cid.codec == RAW:
                 self._leaves.setdefault(cid, _Slice(path, offset, len(block)))
                 offset += len(block)
+                if self._on_bytes:
+                    self._on_bytes(len(block))
             else:
                 self._nodes[cid] = block
 

@@ -43,12 +43,17 @@ class Collection:
     missing: list[Cid] = field(default_factory=list)
 
 
-def survey(store: BlockStore, root: Cid) -> Survey:
-    """Read and verify every block below `root`, and say what is missing; raises `BadBlockError` and as `walk` does."""
+def survey(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Survey:
+    """Read and verify every block below `root`, and say what is missing; raises `BadBlockError` and as `walk` does.
+
+    `on_bytes` is told the size of each block.
+    """
     found = Survey()
     for _, block in read_dag(store.get, [root], found.missing.append):
         found.blocks += 1
         found.bytes += len(block)
+        if on_bytes:
+            on_bytes(len(block))
     return found
 
 
@@ -66,10 +71,12 @@ def incomplete(what: str, missing: list[MissingBlockError], kind: type[BacpackEr
     )
 
 
-def pin_recursively(store: BlockStore, pins: Pins, root: Cid, name: str = "") -> Survey:
+def pin_recursively(
+    store: BlockStore, pins: Pins, root: Cid, name: str = "", on_bytes: Callable[[int], object] | None = None
+) -> Survey:
     """Pin `root` with all it links to; raises `UnreachableError` (`incomplete`) naming the blocks that are missing."""
     with store.batch():
-        found = survey(store, root)
+        found = survey(store, root, on_bytes)
         if found.missing:
             raise found.error(str(root), UnreachableError)
         pins.add(root, name)
@@ -84,7 +91,11 @@ def pin_directly(store: BlockStore, pins: Pins, cid: Cid, name: str = "") -> Non
 
 
 def collect_garbage(
-    store: BlockStore, pins: Pins, provenance: Provenance, on_wait: Callable[[], None] | None = None
+    store: BlockStore,
+    pins: Pins,
+    provenance: Provenance,
+    on_wait: Callable[[], None] | None = None,
+    on_progress: Callable[[str], None] = lambda text: None,
 ) -> Collection:
     """Delete every block that no pin reaches, and say what was kept and what pins lack.
 
@@ -105,7 +116,9 @@ def collect_garbage(
         done.missing = [pin.cid for pin in pinned if pin.mode == "direct" and not store.has(pin.cid)]
         recursive = [pin.cid for pin in pinned if pin.mode == "recursive"]
         lacking: list[MissingBlockError] = []
-        keep.update(cid.to_v1() for cid, _ in read_dag(get, recursive, lacking.append))
+        for cid, _ in read_dag(get, recursive, lacking.append):
+            keep.add(cid.to_v1())
+            on_progress(f"{count_of(len(keep), 'pinned block')} found")
         done.missing += [error.cid for error in lacking]
         deleted = []
         for cid in store:
@@ -114,16 +127,17 @@ def collect_garbage(
                 done.kept_bytes += store.size(cid) or 0
             else:
                 deleted.append(cid)
-        for cid in deleted:
+        for count, cid in enumerate(deleted, 1):
             done.deleted_bytes += delete(cid)
+            on_progress(f"{count} of {count_of(len(deleted), 'block')} freed")
         done.deleted_blocks = len(deleted)
         provenance.forget(deleted)
     return done
 
 
-def check_complete(store: BlockStore, root: Cid) -> Survey:
+def check_complete(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Survey:
     """Return what is below `root`; raises `CheckFailedError` (`incomplete`) naming the blocks that are missing."""
-    found = survey(store, root)
+    found = survey(store, root, on_bytes)
     if found.missing:
         raise found.error(str(root), CheckFailedError)
     return found

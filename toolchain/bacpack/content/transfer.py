@@ -66,6 +66,14 @@ def inspect_car(
     return CarContents(reader.version, reader.roots, len(links), total, tuple(missing))
 
 
+def file_size(path: Path) -> int | None:
+    """Size of a file in bytes, or None where it cannot be told: reading it will say why."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def import_car(path: Path, store: BlockStore, finish: Callable[[], None]) -> int:
     """Put every block of a CAR file into `store`, verified, and return how many bytes were new.
 

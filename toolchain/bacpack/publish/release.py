@@ -7,7 +7,7 @@ section are text to IPFS, and no pin follows text.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -52,16 +52,17 @@ class Release:
         return read_dag(self.dag.get, [self.root])
 
 
-def plan_release(paths: Sequence[Path], store: BlockStore) -> Release:
+def plan_release(paths: Sequence[Path], store: BlockStore, on_bytes: Callable[[int], object] | None = None) -> Release:
     """Compute the release of one folder, or of files and folders by their names.
 
     A folder with a manifest is checked against it, and holds exactly what it names. With a program that is named as a
     file come the modules it imports, from beside it or from `store`. Raises `InputError` for what cannot be read or
     named, `CheckFailedError` (`cid-mismatch`, `missing-file`, `missing-module`) for a folder that is not what its
-    manifest says, and for modules that are not to be had.
+    manifest says, and for modules that are not to be had. `on_bytes` is told the size of each piece of a file that was
+    read.
     """
     left_out: list[str] = []
-    dag = FileDag()
+    dag = FileDag(on_bytes)
     files: dict[str, Built] = {}
     manifests: dict[str, Manifest] = {}
     programs: dict[str, Path] = {}
