@@ -37,7 +37,7 @@ from bacpack.wasm.types import Element
 from corpus import image_blobs, rust_programs
 from differential.harness import cid_of
 from proof.edits import Code, code_of, with_code, with_elements, with_export, with_functions
-from split.harness import Call, World, engine, work
+from split.harness import Call, World, engine, holds, work
 from split.test_generated import COMMON, ENGINE, HOST, RECENT, SIZES, calls_for, grouped_by_chance, paired_by_chance
 from split.variants import variant
 from strategies_wasm import seeds
@@ -147,6 +147,35 @@ def test_the_third_program_uses_all_of_both_modules(earlier: Earlier) -> None:
     assert {cid for cid, module in result.modules.items() if module.reused} == {earlier.shared, earlier.data}
     assert len(result.apps[0].data) < 0.2 * len(BLOBS[2])
     assert behaves(result, BLOBS[2])
+
+
+def hub_program(number: int, distance: int, callers: int) -> bytes:
+    """A program in which many functions call one that reads two addresses, `distance` bytes apart."""
+    address = 4096 + 512 * number
+    calls = "".join(
+        f"""(func (export "call{caller}") (param i32) (result i32) {work(f"caller {caller}", 30)}
+          local.get 0 call $hub)"""
+        for caller in range(callers)
+    )
+    return assemble(f"""(module {"(type (func (param f64)))" * number} (memory (export "memory") 1)
+      {'(func (export "f") (param i32) unreachable)' * (number > 0)}
+      (func $hub (param i32) (result i32) {work("hub")}
+        i32.const {address} local.get 0 i32.store i32.const {address + distance} i32.load i32.const {address} i32.load
+        i32.add) {calls}
+      (data (i32.const {address}) "{chr(65 + number) * 64}"))""")
+
+
+def test_what_calls_a_hub_is_found_though_two_of_its_addresses_moved_apart() -> None:
+    earlier = split_with([hub_program(0, 8, 12), hub_program(1, 8, 12)], [])
+    modules = {cid: module.data for cid, module in earlier.modules.items()}
+    blob = hub_program(2, 24, 12)
+    result = split_with([blob], [catalog_of(earlier.features, modules)])
+    assert any(module.reused and module.kind == "shared" for module in result.modules.values())
+    assert not any(holds(result.apps[0].data, mark) for mark in ("hub", "caller 0", "caller 11"))
+    by_cid = {cid: module.data for cid, module in result.modules.items()}
+    WORLD.forget()
+    calls: list[Call] = [("call0", 3), ("call11", 99)]
+    assert WORLD.run(result.apps[0].data, by_cid, calls) == WORLD.run(blob, {}, calls)
 
 
 # Reading back ------------------------------------------------------------------------------------------------------

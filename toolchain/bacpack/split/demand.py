@@ -56,7 +56,11 @@ def called_directly(plan: Plan) -> list[set[int]]:
 
 def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     module, homes, first = blob.module, plan.homes[position], blob.imported_functions
-    kept = [index for index in range(first, first + len(blob.functions)) if index not in homes]
+    kept = [
+        index
+        for position, index in enumerate(range(first, first + len(blob.functions)))
+        if index not in homes and position not in blob.unreached
+    ]
     called = {callee for index in kept for callee in blob.functions[index - first].calls if callee in homes}
     copied = {index for index in called if _is_cheaper_copied(blob, index)}
     late = [callees[position] for module_ in plan.modules for callees in module_.late if position in callees]

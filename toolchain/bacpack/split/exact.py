@@ -38,7 +38,7 @@ _PADDED = 5
 _FOUR_BYTES = range(-(1 << 27), 1 << 27)
 _WORD = 4
 _LOADS_AND_STORES = range(0x28, 0x3F)
-_TABLE_GET, _TABLE_SET, _GC, _MISC = 0x25, 0x26, 0xFB, 0xFC
+_TABLE_GET, _TABLE_SET, _MISC = 0x25, 0x26, 0xFC
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 
 #: What may stand right after a one-byte opcode.
@@ -106,8 +106,6 @@ class Code:
     callees: list[int] = field(default_factory=list)
     #: Symbols whose address or table index it reads from a global.
     through_globals: list[int] = field(default_factory=list)
-    #: Whether it reads, writes or changes tables, or names segments.
-    uses_tables_or_segments: bool = False
 
 
 @dataclass(slots=True)
@@ -248,8 +246,6 @@ class _Checker:
                 long_constants += 1
                 if len(instruction) > _PADDED and decode_signed(instruction, 1)[0] in _FOUR_BYTES:
                     raise _DisagreementError(f"the constant at 0x{at:x} is padded, but has no relocation")
-            elif uses_tables_or_segments(instruction):
-                found.uses_tables_or_segments = True
         if next_ != count:
             raise self._wrong(relocations[next_], positions[next_], "is on no operand")
         # The linker's own functions have none; they call, and that is all they do.
@@ -356,10 +352,3 @@ class _Checker:
 
     def _wrong(self, relocation: Relocation, position: int, what: str) -> _DisagreementError:
         return _DisagreementError(f"the relocation {relocation.kind.name} at 0x{position:x} {what}")
-
-
-def uses_tables_or_segments(instruction: bytes) -> bool:
-    """Whether an open instruction uses a table other than by a call, or may name a segment."""
-    if instruction[0] == _MISC:
-        return decode_unsigned(instruction, 1)[0] not in (*range(8), 10, 11)  # not conversions, memory.copy and .fill
-    return instruction[0] in (_TABLE_GET, _TABLE_SET, _GC)

@@ -81,6 +81,8 @@ class Blob:
     functions: list[Function]
     #: For functions that are the same as another one, that one: see `fold`. Both are positions in `functions`.
     same: dict[int, int] = field(default_factory=dict)
+    #: Functions that are left out: see `unreached`. Positions in `functions`.
+    unreached: set[int] = field(default_factory=set)
     #: What its relocations say, if it was linked with them.
     known: Known | None = None
 

@@ -30,6 +30,7 @@ from bacpack.split.reuse import Fit
 from bacpack.split.shared import Shared, write_shared
 from bacpack.split.shelf import Shelf, take
 from bacpack.split.stayed import Remains, Stayed, all_stay, stayed
+from bacpack.split.unreached import drop_unreached
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names
@@ -248,6 +249,7 @@ def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> li
             blob = fingerprint(modules[position])
         except WasmError as error:
             raise _in_blob(inputs[position], error) from error
+        drop_unreached(blob)
         blob.same = fold(blob)
         blob.module = _NO_MODULE  # it is here already
         return blob

@@ -9,12 +9,14 @@ private table of the module that each remainder fills.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from bacpack.split.existing import Existing
 from bacpack.split.fingerprint import CALL, CONSTANTS, Blob
 from bacpack.split.form import IMPORT_BYTES, TABLE_CALL_BYTES, DirectCall, LateCall, SlotRead, TableCall
+from bacpack.split.hubs import hubs
 from bacpack.split.match import SharedFunction
 from bacpack.split.partition import Group
 from bacpack.split.reuse import Fit
@@ -24,7 +26,8 @@ from bacpack.split.slots import Slot, Slots
 Operand = SlotRead | DirectCall | TableCall | LateCall | None
 
 
-_Columns = tuple[tuple[int, ...], str, list[tuple[int, ...]], list[tuple[int, ...]]]
+#: The kind of an operand, the blobs that have it, and for each of them its value and what that is.
+_Column = tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(slots=True)
@@ -83,8 +86,9 @@ def resolve(
         for position, other in entry.same.items():
             if first + other in homes[blob]:
                 homes[blob].setdefault(first + position, homes[blob][first + other])
+    apart = hubs(blobs, ordered, homes, len(existing))
     modules += [
-        _Resolver(blobs, homes, module, existing).resolve(functions)
+        _Resolver(blobs, homes, module, existing).resolve(functions, apart)
         for module, functions in enumerate(ordered, len(modules))
     ]
     return Plan(modules, homes)
@@ -119,21 +123,31 @@ class _Resolver:
         self._direct: dict[tuple[int, int], DirectCall] = {}
         self._late: dict[tuple[tuple[int, int], ...], int] = {}
 
-    def resolve(self, functions: Sequence[SharedFunction]) -> SharedPlan:
-        columns = [self._columns(function) for function in functions]
+    def resolve(self, functions: Sequence[SharedFunction], hubs: Container[tuple[int, int]]) -> SharedPlan:
+        every = [self._columns(function) for function in functions]
+        # Most operands stand in a module several times: each is looked at once.
+        counted: Counter[_Column] = Counter()
+        apart: set[_Column] = set()
+        for position, columns in enumerate(every):
+            counted.update(columns)
+            if (self._module, position) in hubs:
+                apart.update(columns)
         slots = Slots(self._blobs)
-        for users, kinds, values, meanings in columns:
-            for kind, column, meaning in zip(kinds, values, meanings, strict=True):
-                if kind != CALL:
-                    slots.note(CONSTANTS[kind], users, column, meaning)
+        for operand, count in counted.items():
+            kind, users, column, meanings = operand
+            if kind != CALL:
+                slots.note(CONSTANTS[kind], users, column, meanings, count, apart=operand in apart)
         slots.choose()
-        resolved = []
-        for function, (users, kinds, values, meanings) in zip(functions, columns, strict=True):
-            operands = [
-                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column, meaning)
-                for kind, column, meaning in zip(kinds, values, meanings, strict=True)
-            ]
-            resolved.append(ResolvedFunction(*min(function.members.items()), operands))
+        stands_for = {
+            (kind, users, column, meanings): (
+                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column, meanings)
+            )
+            for kind, users, column, meanings in counted
+        }
+        resolved = [
+            ResolvedFunction(*min(function.members.items()), [stands_for[operand] for operand in columns])
+            for function, columns in zip(functions, every, strict=True)
+        ]
         self._use_tables(resolved)
         return SharedPlan(dict(enumerate(resolved)), slots.chosen, [dict(callees) for callees in self._late])
 
@@ -157,17 +171,14 @@ class _Resolver:
         """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
         return call.module >= len(self._existing) or call.index in self._existing[call.module].exported
 
-    def _columns(self, function: SharedFunction) -> _Columns:
-        """The users of a function, the kinds of its operands, and for each its value and what it is in each user."""
+    def _columns(self, function: SharedFunction) -> list[_Column]:
+        """The operands of a function, side by side for all its members."""
         members = sorted(function.members.items())
-        operands = [self._blobs[blob].functions[index].operands for blob, index in members]
+        values = zip(*[self._blobs[blob].functions[index].operands for blob, index in members], strict=True)
+        meanings = zip(*[self._blobs[blob].meanings(index) for blob, index in members], strict=True)
         blob, index = members[0]
-        return (
-            tuple(blob for blob, _ in members),
-            self._blobs[blob].functions[index].kinds,
-            list(zip(*operands, strict=True)),
-            list(zip(*(self._blobs[blob].meanings(index) for blob, index in members), strict=True)),
-        )
+        users = tuple([blob for blob, _ in members])
+        return list(zip(self._blobs[blob].functions[index].kinds, repeat(users), values, meanings))
 
     def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:
         homes = self._homes

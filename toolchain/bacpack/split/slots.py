@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -55,6 +55,8 @@ class _Merged:
     reads: Counter[int]
     #: What its values are, by blob; empty where that is not known.
     meanings: dict[int, int]
+    #: Those of its values that have a slot of their own.
+    apart: set[int]
     #: Where each of its slots begins to serve, and the number of the first.
     starts: list[int] = field(default_factory=list)
     slot: int = 0
@@ -66,6 +68,7 @@ class Slots:
     def __init__(self, blobs: Sequence[Blob]) -> None:
         self._addresses = [address_range(blob.module) for blob in blobs]
         self._classes: dict[_Class, Counter[int]] = {}
+        self._apart: dict[_Class, set[int]] = defaultdict(set)
         self._merged: dict[_Class, _Merged] = {}
         #: The slots chosen.
         self.chosen: list[Slot] = []
@@ -92,10 +95,24 @@ class Slots:
             return None
         return type_, users, tuple([value - first & largest for value in column]), ()
 
-    def note(self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]) -> None:
-        """Take a column of values into account; `bases` are what they are."""
+    def note(
+        self,
+        type_: bytes,
+        users: tuple[int, ...],
+        column: tuple[int, ...],
+        bases: tuple[int, ...],
+        count: int,
+        *,
+        apart: bool,
+    ) -> None:
+        """Take a column of values that is read `count` times into account; `bases` are what they are.
+
+        Those that are read `apart` from others have a slot of their own.
+        """
         if key := self._key(type_, users, column, bases):
-            self._classes.setdefault(key, Counter())[column[0]] += 1
+            self._classes.setdefault(key, Counter())[column[0]] += count
+            if apart:
+                self._apart[key].add(column[0])
 
     def choose(self) -> None:
         """Give classes slots: each holds the value read most often, and reading that one adds nothing."""
@@ -114,7 +131,7 @@ class Slots:
                 (found for pair in pairs for found in steps[pair] if _is_alike(found, relative, meaning, users)), None
             )
             if into is None:
-                into = _Merged(type_, {}, Counter(), {})
+                into = _Merged(type_, {}, Counter(), {}, set())
                 merged.append(into)
             into.meanings |= meaning
             common = next((blob for blob in users if blob in into.relative), users[0])
@@ -123,13 +140,14 @@ class Slots:
                 into.relative[blob] = value + shift & largest
             for first, count in self._classes[key].items():
                 into.reads[first - into.relative[users[0]] & largest] += count
+            into.apart.update(first - into.relative[users[0]] & largest for first in self._apart[key])
             for pair in pairs:
                 if into not in steps[pair]:
                     steps[pair].append(into)
             self._merged[key] = into
         for entry in merged:
             entry.slot = len(self.chosen)
-            for near in [[*entry.reads]] if entry.meanings else _clusters(entry.reads):
+            for near in [[*entry.reads]] if entry.meanings else _clusters(entry.reads, entry.apart):
                 entry.starts.append(min(near))
                 base = max(near, key=lambda value: (entry.reads[value], -value))
                 values_ = {blob: base + value & _LARGEST[entry.type] for blob, value in sorted(entry.relative.items())}
@@ -148,11 +166,14 @@ class Slots:
         return SlotRead(slot, column[0] - self.chosen[slot].values[users[0]] & _LARGEST[type_])
 
 
-def _clusters(values: Iterable[int]) -> Iterator[list[int]]:
-    """Values that lie near each other: what lies between may be of another size in the next program."""
+def _clusters(values: Iterable[int], apart: Container[int]) -> Iterator[list[int]]:
+    """Values that lie near each other: what lies between may be of another size in the next program.
+
+    What is to be `apart` is alone.
+    """
     near: list[int] = []
     for value in sorted(values):
-        if near and value - near[-1] > _GAP_BYTES:
+        if near and (value - near[-1] > _GAP_BYTES or value in apart or near[-1] in apart):
             yield near
             near = []
         near.append(value)
