@@ -52,7 +52,7 @@ def test_json_asked_for_by_a_variable_holds_for_failures_too(command: Command, l
     name = "_".join(["BACPACK", *words, "JSON"]).upper()
     done = command(*line, env={name: "1"})
     assert (done.returncode, done.stderr) == (2, b"")
-    assert json.loads(done.stdout)["error"]["code"] in ("usage", "not-a-cid", "nothing-to-verify")
+    assert json.loads(done.stdout)["error"]["code"] in ("usage", "not-pinned", "nothing-to-verify")
     for value in ("0", "", "perhaps"):
         assert command(*line, env={name: value}).stdout == b""
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bacpack.content.audit import audit_pins
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import DAG_PB, RAW, Cid
 from bacpack.content.database import DATABASE_NAME
@@ -97,13 +98,62 @@ def test_pins_are_listed_added_and_removed(bacpack: Bacpack, store: BlockStore) 
     ]
     assert all(pin["created"].endswith("Z") for pin in pins)
     assert bacpack.ok("pin", "ls", old)["pins"] == [pins[1]]
-    assert bacpack.ok("pin", "rm", old) == {"cid": str(INNER[0])}
+    assert bacpack.ok("pin", "rm", old) == {"cid": str(INNER[0]), "name": ""}
     bacpack.fails(2, "not-pinned", "pin", "rm", INNER[0])
     bacpack.fails(2, "not-pinned", "pin", "ls", INNER[0])
-    bacpack.fails(2, "not-a-cid", "pin", "rm", "app.wasm")
+    bacpack.fails(2, "not-a-cid", "pin", "add", "app.wasm")
+    bacpack.fails(2, "not-pinned", "pin", "rm", "app.wasm")
+    bacpack.fails(2, "bad-cid", "pin", "rm", str(ROOT[0])[:-5])
     text = bacpack.run("pin", "ls").stdout.splitlines()
     assert text[0].split() == ["cid", "mode", "created", "name"]
     assert text[1].startswith(f"{ROOT[0]}  recursive")
+
+
+def test_pins_are_found_by_name(bacpack: Bacpack, store: BlockStore) -> None:
+    pins = Pins(bacpack.home)
+    pins.add(ROOT[0], "release")
+    pins.add(INNER[0], "release")
+    pins.add(ONE[0], "one.car")
+    listed = bacpack.ok("pin", "ls", "release")["pins"]
+    assert [pin["cid"] for pin in listed] == [str(ROOT[0]), str(INNER[0])]
+    error = bacpack.fails(2, "ambiguous-name", "pin", "rm", "release")
+    assert error["details"]["cids"] == [str(ROOT[0]), str(INNER[0])]
+    assert str(INNER[0]) in error["message"]
+    assert len(pins.all()) == 3
+    # By a path, what it leads to is unpinned, as it is pinned, and not what the path begins at.
+    assert bacpack.ok("pin", "rm", f"{ROOT[0]}/inner")["cid"] == str(INNER[0])
+    assert bacpack.ok("pin", "rm", "release") == {"cid": str(ROOT[0]), "name": "release"}
+    assert bacpack.ok("pin", "rm", "one.car")["cid"] == str(ONE[0])
+    assert pins.all() == []
+
+
+def test_every_pinned_block_is_read_and_what_lacks_is_named(bacpack: Bacpack, store: BlockStore) -> None:
+    assert bacpack.ok("pin", "verify") == {"ok": True, "pins": 0, "blocks": 0, "bytes": 0}
+    pins = Pins(bacpack.home)
+    pins.add(ROOT[0], "all")
+    pins.add(INNER[0], "inner")
+    pins.add(ONE[0], "one", "direct")
+    size = sum(map(len, BLOCKS.values()))
+    assert bacpack.ok("pin", "verify") == {"ok": True, "pins": 3, "blocks": 5, "bytes": size}
+    assert bacpack.ok("pin", "verify", "inner")["blocks"] == 3
+    path = store.path(THREE[0])
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    store.delete(ONE[0])
+    details = bacpack.fails(1, "incomplete", "pin", "verify")["details"]
+    assert sorted(details["missing"]) == sorted([str(ONE[0]), str(THREE[0])])
+    assert details["damaged"] == [str(THREE[0])]
+    assert [pin["name"] for pin in details["pins"]] == ["all", "inner", "one"]
+    assert bacpack.fails(1, "incomplete", "pin", "verify", INNER[0])["details"]["missing"] == [str(THREE[0])]
+    assert bacpack.fails(1, "incomplete", "pin", "verify", "one")["details"]["missing"] == [str(ONE[0])]
+
+
+def test_a_pin_that_is_removed_while_it_is_checked_is_not_broken(bacpack: Bacpack, store: BlockStore) -> None:
+    pins = Pins(bacpack.home)
+    pins.add(ROOT[0])
+    wanted = pins.all()
+    pins.remove(ROOT[0])
+    store.delete(ONE[0])
+    assert audit_pins(store, pins, wanted).broken == []
 
 
 def test_a_pin_never_comes_to_keep_less(bacpack: Bacpack, store: BlockStore) -> None:

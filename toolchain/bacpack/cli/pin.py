@@ -1,22 +1,29 @@
-"""`bacpack pin`: list, add or remove what the store keeps."""
+"""`bacpack pin`: list, add, remove or check what the store keeps."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes, table
 from bacpack.content.ref import CidRef, parse_ref
-from bacpack.errors import InputError
+from bacpack.errors import CheckFailedError, InputError
+
+if TYPE_CHECKING:
+    from bacpack.content.pins import Pin
 
 EPILOG = """\b
 Examples:
   bacpack pin ls
   bacpack pin add bafybei… --name release-1
-  bacpack pin rm bafybei…
+  bacpack pin rm release-1
+  bacpack pin verify
 
 \b
 Exit status:
   0  done
+  1  `verify` found pinned blocks missing or damaged
   2  wrong usage or input
   3  blocks are missing from the store, so the content cannot be pinned
 """
@@ -24,26 +31,18 @@ Exit status:
 
 @click.group(epilog=EPILOG)
 def command() -> None:
-    """List, add or remove what the store keeps.
+    """List, add, remove or check what the store keeps.
 
     `bacpack gc` frees everything that no pin reaches.
     """
 
 
 @command.command("ls")
-@click.argument("ref", required=False)
+@click.argument("ref", metavar="[REF|NAME]", required=False)
 @common_options
 def list_pins(output: Output, *, ref: str | None) -> None:
-    """List the pins, oldest first, or only that of REF."""
-    from bacpack.content.pins import Pins
-    from bacpack.home import data_folder
-
-    pins = Pins(data_folder()).all()
-    if ref is not None:
-        cid = _cid_ref(ref).cid.to_v1()
-        pins = [pin for pin in pins if pin.cid == cid]
-        if not pins:
-            raise _not_pinned(ref)
+    """List the pins, oldest first, or only that of REF, or those of a NAME."""
+    pins = _find(ref)
     rows = [["cid", "mode", "created", "name"], *([str(p.cid), p.mode, p.created, p.name] for p in pins)]
     output.result(
         {"pins": [{"cid": str(p.cid), "name": p.name, "mode": p.mode, "created": p.created} for p in pins]},
@@ -86,17 +85,74 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
 
 
 @command.command("rm")
-@click.argument("ref")
+@click.argument("ref", metavar="REF|NAME")
 @common_options
 def remove_pin(output: Output, *, ref: str) -> None:
-    """Remove the pin of REF; its blocks stay until `bacpack gc`."""
+    """Remove the pin of REF, or the one called NAME; its blocks stay until `bacpack gc`."""
     from bacpack.content.pins import Pins
     from bacpack.home import data_folder
 
-    cid = _cid_ref(ref).cid
-    if not Pins(data_folder()).remove(cid):
+    found = _find(ref)
+    if len(found) > 1:
+        cids = [str(pin.cid) for pin in found]
+        raise InputError(
+            "ambiguous-name",
+            f"{len(cids)} pins are called `{ref}`: {', '.join(cids)}",
+            hint="name the one to remove by its CID",
+            details={"name": ref, "cids": cids},
+        )
+    pin = found[0]
+    if not Pins(data_folder()).remove(pin.cid):
         raise _not_pinned(ref)
-    output.result({"cid": str(cid.to_v1())}, f"unpinned {cid}")
+    output.result({"cid": str(pin.cid), "name": pin.name}, f"unpinned {pin.cid}")
+
+
+@command.command("verify")
+@click.argument("ref", metavar="[REF|NAME]", required=False)
+@common_options
+def verify_pins(output: Output, *, ref: str | None) -> None:
+    """Read and hash every pinned block, or those of one pin, and name what is missing or damaged."""
+    from bacpack.content.audit import audit_pins
+    from bacpack.content.keep import count_of, incomplete
+    from bacpack.content.pins import Pins
+    from bacpack.content.store import BlockStore
+    from bacpack.home import data_folder
+
+    store, wanted = BlockStore(data_folder()), _find(ref)
+    with output.progress("checking pins") as show:
+        done = audit_pins(store, Pins(data_folder()), wanted, show.add)
+    if done.broken:
+        what = ", ".join(f"{pin.cid} ({pin.name})" if pin.name else str(pin.cid) for pin in done.broken[:3])
+        more = f" and {len(done.broken) - 3} more" if len(done.broken) > 3 else ""
+        error = incomplete(f"what is pinned as {what}{more}", list(done.faults.values()), CheckFailedError)
+        error.details["pins"] = [{"cid": str(pin.cid), "name": pin.name} for pin in done.broken]
+        raise error
+    output.result(
+        {"ok": True, "pins": done.pins, "blocks": done.blocks, "bytes": done.bytes},
+        f"ok: {count_of(done.pins, 'pin')}, {count_of(done.blocks, 'block')}, {human_bytes(done.bytes)}",
+    )
+
+
+def _find(ref: str | None) -> list[Pin]:
+    """The pins of a CID, of what a CID/path leads to, or of a name; all of them if `ref` is None."""
+    from bacpack.content.cid import is_cid
+    from bacpack.content.pins import Pins
+    from bacpack.content.store import BlockStore
+    from bacpack.content.unixfs import resolve
+    from bacpack.home import data_folder
+
+    pins = Pins(data_folder()).all()
+    if ref is None:
+        return pins
+    found = [] if is_cid(ref) else [pin for pin in pins if pin.name == ref]
+    if not found and isinstance(wanted := parse_ref(ref), CidRef):
+        cid = wanted.cid
+        if wanted.path:
+            cid = resolve(BlockStore(data_folder()).get, cid, wanted.path)
+        found = [pin for pin in pins if pin.cid == cid.to_v1()]
+    if not found:
+        raise _not_pinned(ref)
+    return found
 
 
 def _cid_ref(text: str) -> CidRef:
