@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from bacnode.service.content_request import CAR_TYPE, RAW_TYPE, ContentRequest
@@ -15,24 +16,28 @@ IMMUTABLE = (b"cache-control", b"public, max-age=29030400, immutable")
 #: Any page in a browser may read what is public by its nature.
 CROSS_ORIGIN: Headers = [
     (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Content-Length, Content-Location, Etag, X-Ipfs-Path, X-Ipfs-Roots"),
+]
+#: What a browser asks for before some requests.
+PREFLIGHT: Headers = [
+    *CROSS_ORIGIN,
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
     (b"access-control-allow-headers", b"Accept, Cache-Control, Content-Type, If-None-Match, Range, X-Requested-With"),
-    (b"access-control-expose-headers", b"Content-Length, Content-Location, Etag, X-Ipfs-Path, X-Ipfs-Roots"),
 ]
 _COMMON: Headers = [IMMUTABLE, (b"x-content-type-options", b"nosniff"), (b"vary", b"Accept"), *CROSS_ORIGIN]
 _RAW = [(b"content-type", RAW_TYPE.encode()), *_COMMON]
 _CAR = [(b"accept-ranges", b"none"), *_COMMON]
 
 
-def etag_of(request: ContentRequest, cid_text: str) -> str:
+def etag_of(request: ContentRequest) -> str:
     """Return the validator: strong for a block, which has one form; weak for a CAR, which depends on who wrote it."""
     if request.format == "raw":
-        return f'"{cid_text}.raw"'
+        return f'"{request.text}.raw"'
     shape = repr((request.names, request.selection)).encode()
-    return f'W/"{cid_text}.car.{hashlib.sha256(shape).hexdigest()[:16]}"'
+    return f'W/"{request.text}.car.{hashlib.sha256(shape).hexdigest()[:16]}"'
 
 
-def content_headers(request: ContentRequest, cid_text: str, path: str, etag: str, roots: tuple[Cid, ...]) -> Headers:
+def content_headers(request: ContentRequest, path: str, etag: str, roots: Sequence[Cid]) -> Headers:
     """Return the headers of an answer with content, but its length; `path` is as the client wrote it."""
     if request.format == "raw":
         headers = _RAW.copy()
@@ -41,11 +46,14 @@ def content_headers(request: ContentRequest, cid_text: str, path: str, etag: str
         repeats = "y" if request.selection.repeats else "n"
         headers = [(b"content-type", f"{CAR_TYPE}; version=1; order=dfs; dups={repeats}".encode()), *_CAR]
         suffix = "car"
+    # A CID needs no care as a name, so it is not gone through.
+    own = f'attachment; filename="{request.text}.{suffix}"'
+    filename = disposition(request.filename) if request.filename else own
     headers += (
-        (b"content-disposition", disposition(request.filename or f"{cid_text}.{suffix}").encode("latin-1")),
+        (b"content-disposition", filename.encode("latin-1")),
         (b"etag", etag.encode()),
         (b"x-ipfs-path", f"/ipfs/{path}".encode("ascii", "replace")),
-        (b"x-ipfs-roots", ",".join(map(str, roots)).encode() if roots else cid_text.encode()),
+        (b"x-ipfs-roots", ",".join(map(str, roots)).encode() if roots else request.text.encode()),
     )
     if request.location:
         headers.append((b"content-location", request.location.encode("ascii", "replace")))

@@ -6,8 +6,9 @@ as headers https://specs.ipfs.tech/ipips/ipip-0523/: the query wins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
@@ -22,6 +23,9 @@ CAR_TYPE = "application/vnd.ipld.car"
 
 #: Most query parameters that are looked at.
 _MAX_PARAMETERS = 64
+#: Queries and headers up to this length are remembered: most requests have one of a few.
+_USUAL_CHARACTERS = 100
+_BLOCK = Selection("block")
 _TYPES: dict[str, Format] = {RAW_TYPE: "raw", CAR_TYPE: "car"}
 _SCOPES: dict[str, Scope] = {"block": "block", "entity": "entity", "all": "all"}
 _HINT = "see https://specs.ipfs.tech/http-gateways/trustless-gateway/"
@@ -32,6 +36,9 @@ class ContentRequest:
     """A request for content that can be understood."""
 
     cid: Cid
+    #: The CID as text, and that of version 1.
+    text: str
+    name: str
     names: tuple[str, ...]
     format: Format
     selection: Selection
@@ -43,9 +50,14 @@ class ContentRequest:
 
 def parse_content_request(raw_path: str, query: str, accept: str) -> ContentRequest:
     """Read a request; `raw_path` is as it came, after `/ipfs/`. Raises `RequestError` and `BadCidError`."""
-    cid, names = _content_path(raw_path)
-    asked = _query(query)
-    accepted = _best_accepted(accept)
+    first, *rest = raw_path.split("/")
+    text = unquote(first) if "%" in first else first
+    cid = Cid.parse(text)
+    # A CID has one spelling in each base, so that in base32, which nearly all come in, need not be written anew.
+    name = text if text[0] == "b" else str(cid.to_v1())
+    names = _names(rest) if rest else ()
+    asked = _query(query) if len(query) <= _USUAL_CHARACTERS else _query.__wrapped__(query)
+    accepted = _best_accepted(accept) if len(accept) <= _USUAL_CHARACTERS else _best_accepted.__wrapped__(accept)
     chosen = _format(asked, accepted)
     # Parameters of the media type count for the format that was chosen, also where the query chose it.
     parameters = accepted[1] if accepted is not None and chosen == "car" and accepted[0] == CAR_TYPE else {}
@@ -55,27 +67,20 @@ def parse_content_request(raw_path: str, query: str, accept: str) -> ContentRequ
     if "format" not in asked:
         separator = "&" if query else ""
         location = f"/ipfs/{raw_path}?{query}{separator}format={chosen}"
-    return ContentRequest(
-        cid,
-        names,
-        chosen,
-        _selection(asked, parameters) if chosen == "car" else Selection("block"),
-        asked.get("filename", ""),
-        location,
-    )
+    selection = _selection(asked, parameters) if chosen == "car" else _BLOCK
+    return ContentRequest(cid, text, name, names, chosen, selection, asked.get("filename", ""), location)
 
 
-def _content_path(raw_path: str) -> tuple[Cid, tuple[str, ...]]:
-    first, *rest = raw_path.split("/")
+def _names(parts: Sequence[str]) -> tuple[str, ...]:
     try:
-        # Split first: a slash that is written `%2F` belongs to a name.
-        names = tuple(unquote(part, errors="strict") for part in rest if part)
+        # Split before: a slash that is written `%2F` belongs to a name.
+        return tuple(unquote(part, errors="strict") for part in parts if part)
     except UnicodeDecodeError:
         raise _bad("the path is not UTF-8") from None
-    return Cid.parse(unquote(first)), names
 
 
-def _query(query: str) -> dict[str, str]:
+@lru_cache
+def _query(query: str) -> Mapping[str, str]:
     """Return the parameters; of one that is repeated, the first."""
     if not query:
         return {}
@@ -99,6 +104,7 @@ def _format(asked: Mapping[str, str], accepted: tuple[str, dict[str, str]] | Non
     return _TYPES[accepted[0]]
 
 
+@lru_cache
 def _best_accepted(accept: str) -> tuple[str, dict[str, str]] | None:
     """Return the media type, with its parameters, that the client prefers of those served; else the first it names."""
     best: tuple[float, str, dict[str, str]] | None = None

@@ -23,14 +23,14 @@ MAX_BYTES_AT_ONCE = 256 << 10
 _ONLY_IF_IN_MEMORY: int = getattr(os, "RWF_NOWAIT", 0)
 
 
-def get_from_memory(store: BlockStore, cid: Cid) -> bytes | None:
-    """Return a block if that needs no waiting, otherwise None.
+def get_from_memory(store: BlockStore, cid: Cid, name: str) -> bytes | None:
+    """Return a block if that needs no waiting, otherwise None; `name` is its CID, version 1, as text.
 
     Raises `MissingBlockError`, also when the block does not match its CID.
     """
     if cid.is_identity:
         return cid.identity_data
-    path = store.path(cid)
+    path = store.path_of(name)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from starlette.types import Receive, Scope, Send
 
 from bacnode.service.car_stream import CutShortError, ahead, parts
-from bacnode.service.content_headers import CROSS_ORIGIN, Headers, content_headers, etag_of, is_known
+from bacnode.service.content_headers import CROSS_ORIGIN, PREFLIGHT, Headers, content_headers, etag_of, is_known
 from bacnode.service.content_request import ContentRequest, parse_content_request
 from bacnode.service.disk import get_from_memory
 from bacnode.service.errors import RequestError, error_body, status_of
@@ -39,14 +39,14 @@ class Gateway:
         try:
             await self._answer(scope, receive, send)
         except BacpackError as error:
-            status = 404 if error.code in _NOT_HERE or isinstance(error, MissingBlockError) else status_of(error)
+            status = 404 if error.code in _NOT_HERE else status_of(error)
             extra = [(n.lower().encode(), v.encode()) for n, v in getattr(error, "headers", {}).items()]
             await _send(scope, send, status, [_JSON, *extra, *CROSS_ORIGIN], error_body(error))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope["method"]
         if method == "OPTIONS":
-            await _send(scope, send, 204, CROSS_ORIGIN, b"")
+            await _send(scope, send, 204, PREFLIGHT, b"")
             return
         if method not in ("GET", "HEAD"):
             raise RequestError(
@@ -65,35 +65,39 @@ class Gateway:
         accept = headers.get(b"accept", b"").decode("latin-1")
         request = parse_content_request(path, scope["query_string"].decode("latin-1"), accept)
         cached_only = headers.get(b"cache-control", b"").strip() == b"only-if-cached"
-        if not self._node.store.has(request.cid):
-            status = 412 if cached_only else 404
-            raise RequestError(
-                "not-here",
-                f"{request.cid} is not on this node",
-                hint="ask another; `/routing/v1/providers/{cid}` names those that this one knows of",
-                status=status,
-                details={"cid": str(request.cid)},
-            )
-        text = str(request.cid)
-        etag = etag_of(request, text)
-        if b"if-none-match" in headers and is_known(headers[b"if-none-match"].decode("latin-1"), etag, exists=True):
-            await _send(scope, send, 304, [(b"etag", etag.encode()), *CROSS_ORIGIN], b"")
-        elif request.format == "raw":
-            await self._send_block(scope, send, request, content_headers(request, text, path, etag, ()))
-        else:
+        etag = etag_of(request)
+        try:
+            if b"if-none-match" in headers:
+                held = self._node.store.has(request.cid)
+                if is_known(headers[b"if-none-match"].decode("latin-1"), etag, exists=held):
+                    await _send(scope, send, 304, [(b"etag", etag.encode()), *CROSS_ORIGIN], b"")
+                    return
+            if request.format == "raw":
+                await self._send_block(scope, send, request, content_headers(request, path, etag, ()))
+                return
             with self._node.streams:
                 found = await self._node.in_reader(lambda: self._find(request))
-                head = content_headers(request, text, path, etag, found.roots)
+                head = content_headers(request, path, etag, found.roots)
                 await self._send_car(scope, receive, send, found, request, head)
+        except MissingBlockError as error:
+            raise RequestError(
+                "not-here",
+                f"{error.cid} is not on this node",
+                hint="ask another; `/routing/v1/providers/{cid}` names those that this one knows of",
+                status=412 if cached_only and error.cid == request.cid else 404,
+                details={"cid": str(error.cid)},
+            ) from None
 
     async def _send_block(self, scope: Scope, send: Send, request: ContentRequest, headers: Headers) -> None:
         store = self._node.store
         if scope["method"] == "HEAD":
             size = store.size(request.cid)
-            headers.append((b"content-length", b"%d" % (size or 0)))
+            if size is None:
+                raise MissingBlockError(request.cid)
+            headers.append((b"content-length", b"%d" % size))
             await _send(scope, send, 200, headers, b"")
             return
-        block = get_from_memory(store, request.cid)
+        block = get_from_memory(store, request.cid, request.name)
         if block is None:
             block = await self._node.in_reader(lambda: store.get(request.cid))
         headers.append((b"content-length", b"%d" % len(block)))

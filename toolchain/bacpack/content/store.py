@@ -30,11 +30,15 @@ class BlockStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._blocks = folder / "blocks"
+        self._folder_of_blocks = str(self._blocks)
 
     def path(self, cid: Cid) -> Path:
         """Where the block `cid` is or would be."""
-        name = str(cid.to_v1())
-        return self._blocks / name[-3:-1] / name
+        return Path(self.path_of(str(cid.to_v1())))
+
+    def path_of(self, name: str) -> str:
+        """Where the block is whose CID, version 1, base32, is `name`."""
+        return f"{self._folder_of_blocks}/{name[-3:-1]}/{name}"
 
     def get(self, cid: Cid, *, verify: bool = True) -> bytes:
         """Return a block; raises `MissingBlockError`, and `CorruptBlockError` when it no longer matches its CID."""
