@@ -137,7 +137,7 @@ def test_a_write_that_fails_midway_leaves_nothing(bacpack: Bacpack, tmp_path: Pa
     assert bacpack.ok("pin", "ls") == {"pins": []}
     store = BlockStore(bacpack.home)
     assert all(cid.matches(store.get(cid)) for cid in store)
-    assert bacpack.ok("publish", folder)["pins"] == [{"target": "store", "status": "pinned"}]
+    assert bacpack.ok("publish", folder)["pins"][0]["status"] == "pinned"
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

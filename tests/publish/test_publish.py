@@ -36,7 +36,7 @@ def test_a_release_is_published_and_found_by_path(bacpack: Bacpack, folder: Path
     assert {key: result[key] for key in ("apps", "car", "pins")} == {
         "apps": apps,
         "car": None,
-        "pins": [{"target": "store", "status": "pinned"}],
+        "pins": [{"target": "store", "status": "pinned", "new_bytes": result["bytes"]}],
     }
     # The manifest, two apps, three modules of two leaves and a node, and two directories.
     assert result["blocks"] == 1 + 2 + 3 * 3 + 2
@@ -57,7 +57,8 @@ def test_a_release_is_published_and_found_by_path(bacpack: Bacpack, folder: Path
     assert origin is not None
     assert (origin.names, origin.obtained_from) == (("app-0.wasm",), "publish")
     assert bacpack.ok("gc")["deleted_blocks"] == 0
-    assert bacpack.ok("publish", folder) == {**result, "new_bytes": 0}
+    again = {"target": "store", "status": "pinned", "new_bytes": 0}
+    assert bacpack.ok("publish", folder) == {**result, "new_bytes": 0, "pins": [again]}
 
 
 def test_the_text_names_the_root_the_apps_and_the_next_command(bacpack: Bacpack, folder: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_dry_run_writes_nothing(bacpack: Bacpack, folder: Path, tmp_path: Path
     dry = bacpack.ok("publish", folder, "--dry-run", "--car", car)
     assert not bacpack.home.exists()
     assert not car.exists()
-    assert dry["pins"] == [{"target": "store", "status": "dry-run"}]
+    assert dry["pins"] == [{"target": "store", "status": "dry-run", "new_bytes": dry["bytes"]}]
     wet = bacpack.ok("publish", folder, "--car", car)
     assert {**dry, "pins": wet["pins"]} == wet
     assert bacpack.ok("publish", folder, "--dry-run")["new_bytes"] == 0
@@ -107,7 +108,7 @@ def test_pack_and_publish_give_the_same_car_and_root(bacpack: Bacpack, folder: P
     assert packed["car"] == str(tmp_path / "packed.car")
     assert published["car"] == str(tmp_path / "published.car")
     assert published["pins"] == [
-        {"target": "store", "status": "pinned"},
+        {"target": "store", "status": "pinned", "new_bytes": published["bytes"]},
         {"target": f"car:{tmp_path / 'published.car'}", "status": "written"},
     ]
     assert (tmp_path / "packed.car").read_bytes() == (tmp_path / "published.car").read_bytes()

@@ -1,0 +1,8 @@
+"""Where a release is published to: one file a target, all behind the `Target` of `base`."""
+
+from __future__ import annotations
+
+from bacpack.publish.targets.base import Lacking, Sent, Target, TargetError, bytes_of
+from bacpack.publish.targets.local import CarTarget, StoreTarget, car_path, write_car
+
+__all__ = ["CarTarget", "Lacking", "Sent", "StoreTarget", "Target", "TargetError", "bytes_of", "car_path", "write_car"]
