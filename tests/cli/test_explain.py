@@ -99,8 +99,8 @@ def test_of_what_is_no_module_nothing_is_lost_either(broken: bytes) -> None:
 
 def test_each_reason_for_staying_is_told_with_names(command: Command, tmp_path: Path) -> None:
     table = '(table 1 funcref) (func $bound (export "bound") (result i32) table.size) '
-    twice = f"(func $twin (param i32) {work('twin')} i32.const %s drop)"
-    first = f"""{COMMON} {table} (func $only (param i32) {work("only")})
+    twice = f"(func $twin (param i32) {work('twin')} i32.const %s drop) (elem declare func $twin)"
+    first = f"""{COMMON} {table} (func $only (export "only") (param i32) {work("only")})
       (func $tiny (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))
       (func (export "caller") (param i32) (result i32) {work("caller")} (call $tiny (local.get 0)))
       {twice % 70000} {twice.replace("$twin", "$other") % 80000}"""
@@ -115,12 +115,12 @@ def test_each_reason_for_staying_is_told_with_names(command: Command, tmp_path: 
     assert named["its program has more functions like it than others have"] == ["other"]
     assert reasons["first"]["its program has more functions like it than others have"]["functions"] == 1
     added = reasons["first"]["added by bacpack: passes calls on, or keeps a maximum"]
-    assert added["functions"] == 1 and added["largest"] == [], "`common` is exported through one"
+    assert added["functions"] == 2 and added["largest"] == [], "`common` and `twin` are named through one each"
 
 
 def test_code_that_is_alike_but_does_not_pay(command: Command, tmp_path: Path) -> None:
     alike = '(func $alike (export "alike") (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))'
-    reasons = explained(command, tmp_path, one=alike, two=f"{alike} (func $more)")
+    reasons = explained(command, tmp_path, one=alike, two=f'{alike} (func $more (export "more"))')
     assert reasons["one"].keys() == {"others have one like it, but a module of it would not pay"}
     assert reasons["two"].keys() == {*reasons["one"], "no other program has one like it"}
 
@@ -159,7 +159,7 @@ def test_components_are_told_with_what_is_around_their_core_modules(command: Com
 
 
 def test_the_table_says_the_same_as_the_json(command: Command, tmp_path: Path) -> None:
-    paths = write(tmp_path / "in", one=f"{COMMON} (func $mine (param i32) {work('mine')})", two=COMMON)
+    paths = write(tmp_path / "in", one=f'{COMMON} (func $mine (export "mine") (param i32) {work("mine")})', two=COMMON)
     plain = command("split", *paths, "-o", tmp_path / "out").stdout.decode()
     text = command("split", *paths, "-o", tmp_path / "out", "--explain").stdout.decode()
     assert text.endswith(plain) and "why" not in plain
@@ -171,7 +171,7 @@ def test_the_table_says_the_same_as_the_json(command: Command, tmp_path: Path) -
 
 
 def test_names_do_nothing_to_a_terminal(command: Command, tmp_path: Path) -> None:
-    evil = f'(func $"\\1b[31mred\\0a{"x" * 200}" (param i32) {work("mine")})'
+    evil = f'(func $"\\1b[31mred\\0a{"x" * 200}" (export "mine") (param i32) {work("mine")})'
     paths = write(tmp_path / "in", one=f"{COMMON} {evil}", two=COMMON)
     text = command("split", *paths, "-o", tmp_path / "out", "--explain").stdout.decode()
     assert "\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}xxx" in text

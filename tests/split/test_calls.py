@@ -65,8 +65,8 @@ def test_a_callee_that_differs_in_each_blob(compare: Comparer) -> None:
 def test_a_callee_that_is_another_shared_function_in_each_blob(compare: Comparer) -> None:
     text = f"""(func $f (export "f") (param i32) (result i32) {work("f")} local.get 0 call {{$x|$y}} call {{$z|$x}})
       (func $x (param i32) (result i32) {work("x")} local.get 0 i32.const 3 i32.add)
-      (func $y (param i32) (result i32) {work("y")} local.get 0 i32.const 5 i32.mul)
-      (func $z (param i32) (result i32) {work("z")} local.get 0 i32.const 7 i32.rotl)"""
+      (func $y (export "y") (param i32) (result i32) {work("y")} local.get 0 i32.const 5 i32.mul)
+      (func $z (export "z") (param i32) (result i32) {work("z")} local.get 0 i32.const 7 i32.rotl)"""
     first, second = compare(both(text), ("f", 1), shared=["f", "x", "y", "z"])
     assert first.calls != second.calls
 
@@ -213,12 +213,9 @@ def test_tail_calls_between_modules_need_no_stack(compare: Comparer) -> None:
 
 
 def test_functions_that_are_never_called(compare: Comparer) -> None:
-    text = f"""(func (param i32) {work("unused")}) (func (param i64)) (func $used (export "f") (param i32) {work("f")})
-      (func $alone (param f32) call $alone2) (func $alone2 local.get 0 drop)"""
-    text = text.replace(
-        "(func $alone (param f32) call $alone2) (func $alone2 local.get 0 drop)", "(func $alone call $alone)"
-    )
-    compare(both(text), ("f", 1), shared=["f", "unused"])
+    text = f"""(func $named (param i32) {work("named")}) (func (param i64)) (func $alone call $alone)
+      (func $used (export "f") (param i32) {work("f")}) (table 1 funcref) (elem (i32.const 0) $named)"""
+    compare(both(text), ("f", 1), shared=["f", "named"])
 
 
 @pytest.mark.parametrize("result", [0, 3])

@@ -107,7 +107,7 @@ def test_a_few_bytes_here_and_there(compare: Comparer) -> None:
 )  # fmt: skip
 def test_a_blob_that_traps_on_instantiation_still_does(compare: Comparer, text: str, is_instantiated: bool) -> None:
     text = f"""{text} (func $own (param i32) (result i32) i32.const {{1|2}})
-      (func $shared (param i32) (result i32) {work("shared")} local.get 0) {WITHOUT_MEMORY}"""
+      (func $shared (export "s") (param i32) (result i32) {work("shared")} local.get 0) {WITHOUT_MEMORY}"""
     calls = [("f", 1)] if is_instantiated else []
     for entry in compare(both(text), *calls, shared=["f", "shared"]):
         assert str(entry.calls[:1]).startswith("['not instantiated") != is_instantiated

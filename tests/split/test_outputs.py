@@ -130,7 +130,10 @@ def test_what_only_some_share_is_fetched_by_nobody_else() -> None:
 
     def blob(number: int) -> bytes:
         parts = [work("all", 1500), work("early" if number < count else "late", 1500)]
-        functions = "".join(f"(func (param i32) {part} i32.const {1000 + number} drop)" for part in parts)
+        functions = "".join(
+            f'(func (export "{name}") (param i32) {part} i32.const {1000 + number} drop)'
+            for name, part in enumerate(parts)
+        )
         return assemble(f"(module {functions})")
 
     result = split_all([blob(number) for number in range(2 * count)])
