@@ -199,8 +199,7 @@ def report() -> str:
         "One node on one core; every block is checked against its CID when it is read.",
         table(heading, rows),
         f"Hashing alone does {result.hashing:.0f} MiB/s here; the CAR is served at "
-        f"{result.car.cpu / result.hashing:.2f} of that. A node at rest takes {result.idle_megabytes:.0f} MB of memory; "
-        "80 are allowed.",
+        f"{result.car.cpu / result.hashing:.2f} of that. A node at rest takes {result.idle_megabytes:.0f} MB (80).",
     ])  # fmt: skip
 
 

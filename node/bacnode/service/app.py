@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bacnode.service import gateway, pins, uploads
+from bacnode.service import gateway, pins, routing, uploads
 from bacnode.service.errors import on_bacpack_error, on_http_error
 from bacnode.service.state import NodeState, state_of
 from bacpack import __version__
@@ -29,21 +32,32 @@ async def describe(request: Request) -> JSONResponse:
 
 def create_app(node: NodeState) -> ASGIApp:
     """Return the application that serves `node`."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await node.peers.close()
+
     app = Starlette(
         routes=[
             Route("/healthz", health, methods=["GET"]),
             Route("/api/v1/node", describe, methods=["GET"]),
             *uploads.ROUTES,
             *pins.ROUTES,
+            *routing.ROUTES,
         ],
         exception_handlers={BacpackError: on_bacpack_error, HTTPException: on_http_error},
+        lifespan=lifespan,
     )
     app.state.node = node
     serve_content = gateway.Gateway(node)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
         # Most requests are for blocks, and going through the router would take as long as serving one.
-        if scope["type"] == "http" and scope["path"].startswith("/ipfs/"):
+        if scope["path"].startswith("/ipfs/"):
             await serve_content(scope, receive, send)
         else:
             await app(scope, receive, send)

@@ -102,7 +102,7 @@ def serve(address: Address, folder: Path, peers: tuple[str, ...], on_ready: Call
                 http=LimitedProtocol,
                 loop=_loop(),
                 ws="none",
-                lifespan="off",
+                lifespan="on",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from bacnode.service.access import Access, load_token
 from bacnode.service.guard import UploadGuard
 from bacnode.service.identity import Identity, load_identity
+from bacnode.service.peers import Peers
 from bacnode.service.slots import Slots
 from bacpack.content.pins import Pins
 from bacpack.content.provenance import Provenance
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class NodeState:
-    """One node. `url` is where it is reached, once it listens; `peers` are URLs of nodes and gateways it knows."""
+    """One node. `url` is where it is reached, once it listens."""
 
     store: BlockStore
     pins: Pins
@@ -44,7 +45,7 @@ class NodeState:
     streams: Slots
     readers: ThreadPoolExecutor
     writers: ThreadPoolExecutor
-    peers: tuple[str, ...] = ()
+    peers: Peers
     url: str = ""
 
     async def in_reader(self, work: Callable[[], T]) -> T:
@@ -77,7 +78,7 @@ def open_node(folder: Path, peers: tuple[str, ...] = ()) -> NodeState:
         streams=Slots(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
-        peers=peers,
+        peers=Peers(peers),
     )
 
 

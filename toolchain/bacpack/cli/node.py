@@ -28,6 +28,13 @@ Exit status:
 """
 
 
+def _urls(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.startswith(("http://", "https://")):
+            raise click.BadParameter(f"`{value}` is no http or https URL")
+    return values
+
+
 @click.group()
 def command() -> None:
     """Run a node: it holds modules, serves them to others, and takes them in."""
@@ -36,7 +43,7 @@ def command() -> None:
 @command.command("serve", epilog=EPILOG)
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:8301", show_default=True,
               help="Address to listen on; port 0 takes any that is free.")  # fmt: skip
-@click.option("--peer", "peers", metavar="URL", multiple=True,
+@click.option("--peer", "peers", metavar="URL", multiple=True, callback=_urls,
               help="Another node, told to those who look for content; may be given more than once.")  # fmt: skip
 @click.option("--store", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Folder of the store and the node's state.  [default: the store of the other commands]")  # fmt: skip
