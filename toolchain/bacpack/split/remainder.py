@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from bacpack import __version__
 from bacpack.split import start
 from bacpack.split.canonical import cut
 from bacpack.split.data import own_data
@@ -29,6 +30,7 @@ from bacpack.split.shared import Shared, constant, placer_type, slot_setters
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
+from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import FUNCREF, Data, Element, Global, Mode, Section
 
@@ -137,8 +139,9 @@ class _RemainderWriter:
             SectionId.CODE: writer.vector(map(writer.sized, codes)),
             SectionId.DATA: writer.vector(data) if data else None,
         }
-        kept_sections = [section for section in module.sections if not is_dropped(section)]
-        return writer.rewrite(Module(module.data, kept_sections), changed) + self._names()
+        kept = [section for section in module.sections if not is_dropped(section) and section.name != PRODUCERS_SECTION]
+        rewritten = writer.rewrite(Module(module.data, kept), changed)
+        return rewritten + self._names() + processed_by(module, "bacpack", __version__)
 
     def _import_environment(self, namespace: str) -> None:
         numbers = self._numbers
