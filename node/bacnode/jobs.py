@@ -37,7 +37,7 @@ class Finished:
 def load(program: Program, runtime: Runtime, limits: LoadLimits) -> Loaded:
     """Fetch, check and compile all that a program needs; raises `BacpackError` for the first thing that is wrong."""
     started = time.perf_counter()
-    graph = resolve(program.root, program.sources.fetch, limits)
+    graph = resolve(program.root, program.sources.fetch, limits, program.sources.announce)
     graph.check()
     compiled = {node: runtime.compile(node) for node in graph.nodes}
     return Loaded(graph, compiled, program.root.fetch_ms + _since(started))
@@ -72,7 +72,7 @@ def _module_report(node: Node, compiled: Compiled) -> ModuleReport:
         source=fetched.source,
         fetched_from=fetched.fetched_from,
         fetch_ms=_rounded(fetched.fetch_ms),
-        verified=fetched.cid is not None,
+        verified=fetched.verified,
         compile_ms=_rounded(compiled.compile_ms),
         compiled_cached=compiled.cached,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from bacnode.limits import LoadLimits
 from bacnode.resolver import Fetched
-from bacnode.sources import BlockSource, FolderSource, Source, Sources, file_cid, too_large, url_name
+from bacnode.sources import BlockSource, FolderSource, Source, Sources, file_cid, url_name
+from bacnode.transport import too_large
 from bacnode.web import Web
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarReader
@@ -61,20 +62,20 @@ def open_ref(ref: str, store: BlockStore, web: Web, limits: LoadLimits) -> Progr
     Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
     """
     parsed = parse_ref(ref)
-    shared: list[Source] = [BlockSource("store", str(store.folder), "the store", store.get), *web.peers]
+    here = BlockSource("store", str(store.folder), "the store", store.get)
     if isinstance(parsed, UrlRef):
-        return Program(_fetch_url(parsed.url, web, limits), Sources(shared, web.get))
+        return Program(_fetch_url(parsed.url, web, limits), _sources(web, here))
     if isinstance(parsed, CidRef):
-        opened = _open_content(parsed, Sources(shared, web.get), limits)
+        opened = _open_content(parsed, _sources(web, here), limits)
         return opened if parsed.path or isinstance(opened, Folder) else _named(opened, store)
     car, inside = _car_path(parsed.path)
     if car is not None:
         source, root = open_car(car, limits)
-        return _open_content(CidRef(root, inside), Sources([source, *shared], web.get), limits)
+        return _open_content(CidRef(root, inside), _sources(web, source, here), limits)
     path = parsed.path
     if path.is_dir():
-        return _folder_on_disk(path, shared, web, limits)
-    folder = _folder_on_disk(path.parent, shared, web, limits)
+        return _folder_on_disk(path, here, web, limits)
+    folder = _folder_on_disk(path.parent, here, web, limits)
     return Program(_read_file(path, limits), folder.sources, folder)
 
 
@@ -109,9 +110,14 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
     return BlockSource("file", str(path), f"`{path}`", get), reader.roots[0]
 
 
-def _folder_on_disk(path: Path, shared: Sequence[Source], web: Web, limits: LoadLimits) -> Folder:
+def _sources(web: Web, *near: Source) -> Sources:
+    """What is on this machine first, then what is on the network."""
+    return Sources([*near, *web.remotes], web.get, web.hold_url, far=bool(web.remotes))
+
+
+def _folder_on_disk(path: Path, here: Source, web: Web, limits: LoadLimits) -> Folder:
     return Folder(
-        sources=Sources([FolderSource(path), *shared], web.get),
+        sources=_sources(web, FolderSource(path), here),
         list_programs=lambda: _programs_on_disk(path),
         read=lambda name: _read_file(path / name, limits),
     )

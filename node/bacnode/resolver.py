@@ -6,7 +6,7 @@ Every import names its provider, so the graph follows from the bytes alone. Prob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -18,7 +18,7 @@ from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import BacpackError, InputError
 
 #: What a module can come from.
-SourceKind: TypeAlias = Literal["store", "file", "peer", "url"]
+SourceKind: TypeAlias = Literal["store", "file", "peer", "gateway", "kubo", "url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,13 @@ class Fetched:
     #: The folder, file or URL that had it.
     fetched_from: str
     fetch_ms: float
+    #: Whether what came from a URL was compared with what came from there before.
+    held: bool = False
+
+    @property
+    def verified(self) -> bool:
+        """Whether the bytes were compared with a CID."""
+        return self.cid is not None or self.held
 
     @property
     def identity(self) -> str:
@@ -47,6 +54,9 @@ _MAX_PROBLEMS = 100
 
 #: Returns the module that a reference names, of at most so many bytes; raises `BacpackError` when there is none.
 Fetch: TypeAlias = Callable[[CidRef | UrlRef, int], Fetched]
+
+#: Told which modules will be fetched next, so that they may be on their way meanwhile.
+Announce: TypeAlias = Callable[[Sequence[CidRef]], object]
 
 
 @dataclass(eq=False, slots=True)
@@ -109,17 +119,20 @@ class Graph:
         return list(dict.fromkeys(names))
 
 
-def resolve(root: Fetched, fetch: Fetch, limits: LoadLimits) -> Graph:
+def resolve(root: Fetched, fetch: Fetch, limits: LoadLimits, announce: Announce = lambda refs: None) -> Graph:
     """Follow the imports of `root` to all modules it needs; each is fetched once.
+
+    `announce` is told all that a module imports before the first of it is fetched.
 
     Raises `InputError` when `root` itself is no module; what is wrong further down stands in the graph.
     """
-    return _Resolver(fetch, limits).resolve(root)
+    return _Resolver(fetch, limits, announce).resolve(root)
 
 
 class _Resolver:
-    def __init__(self, fetch: Fetch, limits: LoadLimits) -> None:
+    def __init__(self, fetch: Fetch, limits: LoadLimits, announce: Announce) -> None:
         self._fetch = fetch
+        self._announce = announce
         self._limits = limits
         self._finished: list[Node] = []
         self._by_identity: dict[str, Node] = {}
@@ -141,6 +154,8 @@ class _Resolver:
         wanted: dict[str, list[ImportedItem]] = {}
         for entry in node.interface.imports:
             wanted.setdefault(entry.namespace, []).append(entry)
+        if self._problems < _MAX_PROBLEMS:
+            self._announce(list(self._unknown(wanted)))
         for namespace, entries in wanted.items():
             try:
                 self._link(node, namespace, entries, path)
@@ -150,6 +165,21 @@ class _Resolver:
             if self._problems >= _MAX_PROBLEMS:
                 break
         self._finished.append(node)
+
+    def _unknown(self, namespaces: Iterable[str]) -> Iterator[CidRef]:
+        """Yield what will be fetched by CID for these namespaces, as far as the limit on modules allows."""
+        room = self._limits.modules - len(self._by_identity)
+        for namespace in namespaces:
+            if namespace in self._by_namespace or room <= 0:
+                continue
+            try:
+                ref = parse_namespace(namespace)
+            except BacpackError:
+                # Linking says what is wrong with it.
+                continue
+            if isinstance(ref, CidRef):
+                room -= 1
+                yield ref
 
     def _link(self, node: Node, namespace: str, wanted: list[ImportedItem], path: tuple[Node, ...]) -> None:
         parsed = parse_namespace(namespace)

@@ -1,4 +1,4 @@
-"""Where modules come from: the store, the folder of a program, a CAR file, peers, URLs.
+"""Where modules come from: the store, the folder of a program, a CAR file, the network, URLs.
 
 A source of content gives blocks by CID, and files made of them; every byte is checked against the CID before it is
 returned, so that no source needs to be trusted. A URL promises nothing, and the report says so.
@@ -8,22 +8,39 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from bacnode.resolver import Fetched, SourceKind
+from bacnode.transport import too_large
 from bacpack.content.blocks import MAX_BLOCK_BYTES, CorruptBlockError, GetBlock, MissingBlockError, block_mismatch
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.content.unixfs import read_bytes, resolve
 from bacpack.content.unixfs_build import build_file
+from bacpack.content.walk import links_of
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from bacpack.files import explain_os_error
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
 #: Returns what a URL gives, of at most so many bytes.
 GetUrl: TypeAlias = Callable[[str, int], bytes]
+
+#: Compares what a URL gave with what it gave when it was first used, and returns whether there was such a time; raises
+#: `CheckFailedError` (`lock-mismatch`).
+HoldUrl: TypeAlias = Callable[[str, Cid, int], bool]
+
+#: How many requests are on their way at once.
+PARALLEL = 8
+#: How many modules are fetched before it is their turn, and the largest of them: they wait in memory.
+_AHEAD, _AHEAD_BYTES = 32, 4 << 20
 
 T = TypeVar("T")
 
@@ -102,11 +119,32 @@ class FolderSource:
 
 
 class Sources:
-    """All sources that a program may draw on, asked in turn, nearest first."""
+    """All sources that a program may draw on, asked in turn, nearest first.
 
-    def __init__(self, sources: Sequence[Source], get_url: GetUrl) -> None:
+    `far` says that some are on the network, so that it pays to ask for several modules at once.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], get_url: GetUrl, hold_url: HoldUrl | None = None, *, far: bool = False
+    ) -> None:
         self._sources = sources
         self._get_url = get_url
+        self._hold_url = hold_url
+        self._far = far
+        self._ahead: dict[Cid, Future[Found]] = {}
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(PARALLEL, "fetch")
+
+    def announce(self, refs: Sequence[CidRef]) -> None:
+        """Begin to fetch modules that `fetch` will be asked for next, if they may be far."""
+        for ref in refs if self._far else ():
+            cid = ref.cid.to_v1()
+            if not ref.path and cid not in self._ahead and len(self._ahead) < _AHEAD:
+                self._ahead[cid] = self._pool.submit(self._read, cid, _AHEAD_BYTES)
 
     def fetch(self, ref: CidRef | UrlRef, max_bytes: int) -> Fetched:
         """Return the module that `ref` names; raises `UnreachableError` when no source has it."""
@@ -114,9 +152,10 @@ class Sources:
         if isinstance(ref, UrlRef):
             found = Found(self._get_url(ref.url, max_bytes), "url", ref.url)
             cid, name = None, url_name(ref.url)
+            held = self._hold_url is not None and self._hold_url(ref.url, file_cid(found.data), len(found.data))
         else:
-            cid = resolve(self.get, ref.cid, ref.path)
-            found = self._first(cid, lambda source: source.read(cid, max_bytes))
+            cid, held = resolve(self.get, ref.cid, ref.path), False
+            found = self._announced(cid, max_bytes) or self._read(cid, max_bytes)
             name = ref.path[-1] if ref.path else str(ref.cid)
         return Fetched(
             data=found.data,
@@ -126,7 +165,24 @@ class Sources:
             source=found.kind,
             fetched_from=found.origin,
             fetch_ms=(time.perf_counter() - started) * 1000,
+            held=held,
         )
+
+    def _announced(self, cid: Cid, max_bytes: int) -> Found | None:
+        """Return the module that `announce` began to fetch; None if it was too large for that, or for `max_bytes`."""
+        future = self._ahead.pop(cid.to_v1(), None)
+        if future is None:
+            return None
+        try:
+            found = future.result()
+        except InputError as error:
+            if error.code != "too-large":
+                raise
+            return None
+        return found if len(found.data) <= max_bytes else None
+
+    def _read(self, cid: Cid, max_bytes: int) -> Found:
+        return self._first(cid, lambda source: source.read(cid, max_bytes))
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `UnreachableError` when no source has it."""
@@ -166,12 +222,31 @@ def file_cid(data: bytes) -> Cid:
     return build_file(io.BytesIO(data), lambda _cid, _block: None).cid
 
 
-def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
-    """The error for a module beyond a limit; `size` is None when it was not read to its end."""
-    has = "more" if size is None else f"{size} bytes, more"
-    return InputError(
-        "too-large",
-        f"{what} has {has} than the {max_bytes} bytes that a program may still load",
-        hint="split the program, so that no module is so large",
-        details={"bytes": size, "max_bytes": max_bytes},
-    )
+@contextmanager
+def read_ahead(get: GetBlock, root: Cid) -> Iterator[GetBlock]:
+    """Yield a function like `get` that has the next few blocks below `root` on their way when one is asked for.
+
+    Blocks are expected in the order of the links of `root`, as a file is read; any other is asked for when it is.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    block = get(root)
+    waiting = deque(links_of(root, block))
+    coming: dict[Cid, Future[bytes]] = {}
+    pool = ThreadPoolExecutor(PARALLEL, "read")
+
+    def next_block(cid: Cid) -> bytes:
+        if cid == root:
+            return block
+        while waiting and len(coming) <= PARALLEL:
+            following = waiting.popleft()
+            if following not in coming:
+                coming[following] = pool.submit(get, following)
+        future = coming.pop(cid, None)
+        return get(cid) if future is None else future.result()
+
+    try:
+        yield next_block
+    finally:
+        # What is still on its way is waited for by nobody.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -129,7 +129,7 @@ def _module_view(
         users=None if names is None else sorted(names),
         source=fetched.source,
         fetched_from=fetched.fetched_from,
-        verified=fetched.cid is not None,
+        verified=fetched.verified,
     )
 
 

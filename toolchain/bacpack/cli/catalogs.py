@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING
 from bacpack.errors import InputError
 
 if TYPE_CHECKING:
+    from bacpack.cli.sources import SourceOptions
     from bacpack.split.catalog import Catalog
     from bacpack.split.release_files import ReadFile
 
 
-def open_catalogs(refs: Sequence[str], peer: Sequence[str], *, offline: bool, allow_private: bool) -> list[Catalog]:
+def open_catalogs(refs: Sequence[str], sources: SourceOptions) -> list[Catalog]:
     """Open the catalogs of some releases.
 
     Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
     """
     from bacpack.split.catalog import Catalog
 
-    return [Catalog.open(ref, _reader(ref, peer, offline=offline, allow_private=allow_private)) for ref in refs]
+    return [Catalog.open(ref, _reader(ref, sources)) for ref in refs]
 
 
-def _reader(ref: str, peer: Sequence[str], *, offline: bool, allow_private: bool) -> ReadFile:
+def _reader(ref: str, sources: SourceOptions) -> ReadFile:
     from bacpack.content.ref import PathRef, UrlRef, parse_ref
     from bacpack.split.release_files import content_reader, folder_reader
 
@@ -34,13 +35,11 @@ def _reader(ref: str, peer: Sequence[str], *, offline: bool, allow_private: bool
 
     from bacnode.limits import LoadLimits
     from bacnode.programs import Folder, open_ref
-    from bacnode.web import Web
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
 
     limits = LoadLimits()
-    web = Web(peer, offline=offline, allow_private=allow_private)
-    opened = open_ref(ref, BlockStore(data_folder()), web, limits)
+    opened = open_ref(ref, BlockStore(data_folder()), sources.web(), limits)
     if not isinstance(opened, Folder) or opened.cid is None:
         raise _no_release(ref, "is a file")
     return content_reader(opened.sources.get, opened.cid, limits.module_bytes)

@@ -2,61 +2,76 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
-from bacpack.content.ref import CidRef, PathRef, parse_ref
+from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.values import seconds, size
+from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
 from bacpack.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from bacnode.remotes import Remote
+    from bacnode.web import Web
+    from bacpack.content.cid import Cid
+    from bacpack.content.store import BlockStore
 
 EPILOG = """\b
 Examples:
   bacpack fetch release.car
-  bacpack fetch bafybei…
+  bacpack fetch bafybei… --peer http://node.example:8080
+  bacpack fetch bafybei…/app.wasm --gateway https://gateway.example --timeout 600
+  bacpack fetch https://example.org/release.car
 
 \b
+What the store lacks is asked of the peers, the gateways and the Kubo, in this order or in that of
+bacpack.toml: as one CAR stream where the source speaks that, as blocks otherwise. Each block is
+checked and stored as it comes, so that a fetch that was interrupted goes on where it stopped.
 A CAR file is checked whole before its first block is stored; blocks that the store holds already
-may be left out of it. A CID is looked for in the store, and what is missing below it is named.
+may be left out of it.
 
 \b
 Exit status:
   0  everything is in the store
-  1  a block does not match its CID
+  1  a block of a CAR file does not match its CID
   2  wrong usage or input
-  3  blocks are missing
+  3  blocks are missing: the message names them, who was asked, and what each answered
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("ref")
 @click.option("--no-pin", is_flag=True, help="Leave it to the next `bacpack gc` to free.")
+@click.option("--timeout", metavar="S", callback=seconds, help="Ask nobody any more after S seconds.")
+@click.option("--max-bytes", metavar="BYTES", callback=size, default="64GiB", show_default=True,
+              help="Take no more new blocks than this; also 500MiB and the like.")  # fmt: skip
+@source_options
 @common_options
-def command(output: Output, *, ref: str, no_pin: bool) -> None:
+def command(
+    output: Output, *, ref: str, no_pin: bool, timeout: float | None, max_bytes: int, sources: SourceOptions
+) -> None:
     """Bring a CID and all it links to into the store, and pin it.
 
-    REF is a CAR file, or a CID or CID/path that is in the store.
+    REF is a CID, CID/path, ipfs://…, a CAR file, or the http(s) URL of one.
     """
     from bacpack.content.keep import count_of
 
     wanted = parse_ref(ref)
     if isinstance(wanted, PathRef):
         result = _fetch_car(output, wanted.path, pin=not no_pin)
-    elif isinstance(wanted, CidRef):
-        result = _fetch_cid(wanted, pin=not no_pin)
     else:
-        raise UnreachableError(
-            "not-supported",
-            f"`{ref}` cannot be fetched: this bacpack fetches from CAR files and the store only",
-            hint="download the content as a CAR file and fetch that",
-            details={"ref": ref},
-        )
+        result = _fetch(output, wanted, sources.web(timeout), max_bytes, pin=not no_pin)
     kept = "pinned" if result["pinned"] else "not pinned: the next `bacpack gc` frees it"
     summary = (
         f"{count_of(result['blocks'], 'block')}, {human_bytes(result['bytes'])}, {human_bytes(result['new_bytes'])} new"
     )
-    output.result({"ref": ref, **result}, "\n".join([*result["roots"], f"{summary}; {kept}"]))
+    came = [f"{count_of(entry['blocks'], 'block')} from {entry['url']}" for entry in result.get("sources", ())]
+    output.result({"ref": ref, **result}, "\n".join([*result["roots"], f"{summary}; {kept}", *came]))
 
 
 def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
@@ -92,19 +107,59 @@ def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
     }
 
 
-def _fetch_cid(wanted: CidRef, *, pin: bool) -> dict[str, Any]:
-    from bacpack.content.keep import pin_recursively, survey
+def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *, pin: bool) -> dict[str, Any]:
+    from bacnode.download import Download, DownloadLimits
+    from bacnode.sources import url_name
     from bacpack.content.pins import Pins
     from bacpack.content.store import BlockStore
-    from bacpack.content.unixfs import resolve
     from bacpack.home import data_folder
 
     store = BlockStore(data_folder())
-    cid = resolve(store.get, wanted.cid, wanted.path)
-    if pin:
-        found = pin_recursively(store, Pins(store.folder), cid)
-    else:
-        found = survey(store, cid)
-        if found.missing:
-            raise found.error(str(cid), UnreachableError)
-    return {"roots": [str(cid)], "blocks": found.blocks, "bytes": found.bytes, "new_bytes": 0, "pinned": pin}
+
+    # The batch keeps garbage collection off until all is pinned.
+    with (
+        store.batch(lambda: output.note("waiting for garbage collection to end")) as batch,
+        output.progress("fetching") as show,
+    ):
+        download = Download(store, batch, web.remotes, DownloadLimits(total_bytes=max_bytes), show.add)
+        try:
+            if isinstance(wanted, UrlRef):
+                roots = download.take(web.car_url(wanted.url))
+            else:
+                roots = [download.resolve(wanted.cid, wanted.path)]
+            download.fetch(roots)
+        except BaseException:
+            web.transport.stop()
+            raise
+        finally:
+            download.close()
+        batch.flush()
+        _record(store, roots, download.done.origins)
+        for root in roots if pin else ():
+            Pins(store.folder).add(
+                root, url_name(wanted.url).removesuffix(".car") if isinstance(wanted, UrlRef) else ""
+            )
+    done = download.done
+    counts = Counter(done.origins.values())
+    return {
+        "roots": [str(root) for root in roots],
+        "blocks": done.blocks,
+        "bytes": done.bytes,
+        "new_bytes": done.new_bytes,
+        "pinned": pin,
+        "sources": [{"source": one.kind, "url": one.origin, "blocks": count} for one, count in counts.items()],
+    }
+
+
+def _record(store: BlockStore, roots: Sequence[Cid], origins: Mapping[Cid, Remote]) -> None:
+    """Note where each file that is new came from."""
+    from bacpack.content.provenance import Provenance
+    from bacpack.content.transfer import named_files
+
+    by_origin: dict[str, list[tuple[Cid, str]]] = {}
+    for cid, path in named_files(store, roots):
+        remote = origins.get(cid.to_v1())
+        if remote is not None:
+            by_origin.setdefault(remote.origin, []).append((cid, path))
+    for origin, named in by_origin.items():
+        Provenance(store.folder).record(named, origin)

@@ -10,7 +10,7 @@ import click
 
 from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.output import Output, common_options, human_bytes, table
-from bacpack.cli.sources import source_options
+from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.errors import BacpackError, InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ _SHOWN_USERS = 4
 @treemap_option
 @source_options
 @common_options
-def command(
-    output: Output, *, ref: str, treemap: Path | None, peer: Sequence[str], offline: bool, allow_private: bool
-) -> None:
+def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOptions) -> None:
     """Show the imports, exports and modules of a program, or the programs of a release.
 
     REF is a .wasm or .car file, a folder, a CID, CID/path, ipfs://… or an http(s) URL. Nothing is run.
@@ -58,16 +56,14 @@ def command(
     from bacnode.programs import Program, open_ref
     from bacnode.resolver import resolve
     from bacnode.survey import survey_folder, survey_program
-    from bacnode.web import Web
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
 
     limits = LoadLimits()
-    web = Web(peer, offline=offline, allow_private=allow_private)
-    opened = open_ref(ref, BlockStore(data_folder()), web, limits)
+    opened = open_ref(ref, BlockStore(data_folder()), sources.web(), limits)
     if isinstance(opened, Program):
         kinds, users = _known(opened.folder)
-        graph = resolve(opened.root, opened.sources.fetch, limits)
+        graph = resolve(opened.root, opened.sources.fetch, limits, opened.sources.announce)
         program = survey_program(graph, kinds, users)
         if treemap:
             write_treemap(_explain([graph], kinds, users), treemap, graph.root.fetched.name)

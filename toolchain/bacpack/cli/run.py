@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from bacpack.cli.sources import source_options
+from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.values import seconds, size
 from bacpack.errors import InputError
 
 EPILOG = """\b
@@ -33,11 +33,6 @@ Exit status: the program's own; 134 if it traps; otherwise
   124  the time limit was reached
   130  interrupted
 """
-
-_SIZE = re.compile(r"([0-9]+)\s*(?:([KMG])(i?)B)?", re.IGNORECASE)
-#: The engine takes sizes as signed numbers of 64 bits.
-_MAX_SIZE = (1 << 63) - 1
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
 
 
 class RunCommand(click.Command):
@@ -107,32 +102,6 @@ def _variable(_ctx: click.Context, _param: click.Parameter, values: Sequence[str
     return variables
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise click.BadParameter(f"`{value}` is no size: give bytes, or a number with KiB, MiB or GiB")
-    number, unit, binary = match.groups()
-    power = _POWERS[(unit or "").lower()]
-    size = int(number) << 10 * power if binary else int(number) * int(1000**power)
-    if size > _MAX_SIZE:
-        raise click.BadParameter(f"`{value}` is more than any machine has")
-    return size
-
-
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < 1e8:
-        raise click.BadParameter(f"`{value}` is no number of seconds above 0: give one such as 5 or 0.5")
-    return seconds
-
-
 @click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("ref")
 @click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
@@ -140,9 +109,9 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
               help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
 @click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
               help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
-@click.option("--timeout", metavar="S", callback=_seconds,
+@click.option("--timeout", metavar="S", callback=seconds,
               help="Stop the program after S seconds; loading does not count.")  # fmt: skip
-@click.option("--max-memory", metavar="BYTES", callback=_size,
+@click.option("--max-memory", metavar="BYTES", callback=size,
               help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
 @source_options
 @click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
@@ -157,9 +126,7 @@ def command(
     environment: list[tuple[str, str]],
     timeout: float | None,
     max_memory: int | None,
-    peer: Sequence[str],
-    offline: bool,
-    allow_private: bool,
+    sources: SourceOptions,
     report: Path | None,
 ) -> int:
     """Run a program with ARGS, resolving its imports by CID.
@@ -172,14 +139,12 @@ def command(
     from bacnode.programs import open_program
     from bacnode.report import encode_report
     from bacnode.runtime import Job, Runtime
-    from bacnode.web import Web
     from bacpack.content.store import BlockStore
     from bacpack.files import explain_os_error, writing_aside
     from bacpack.home import data_folder
 
     limits = LoadLimits()
-    web = Web(peer, offline=offline, allow_private=allow_private)
-    program = open_program(ref, BlockStore(data_folder()), web, limits)
+    program = open_program(ref, BlockStore(data_folder()), sources.web(), limits)
     job = Job(
         arguments=[program.root.name, *ctx.meta["bacpack.program_arguments"]],
         environment=environment,

@@ -1,0 +1,316 @@
+"""HTTP as one job may use it: to allowed addresses only, without redirects, within limits of time and size.
+
+A module can name any URL, so a program from a stranger could otherwise make this machine call services that only it can
+reach: addresses that are not public are refused unless they are allowed, the name is looked up once and exactly what it
+gave is connected to, and redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from bacpack import __version__
+from bacpack.errors import InputError, UnreachableError
+
+# What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
+if TYPE_CHECKING:
+    import httpcore2
+
+    from bacnode.wire import Clock
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: What of an error's text is read, and kept for a message.
+_ERROR_BYTES, _ERROR_CHARACTERS = 4096, 200
+#: Open connections of one job.
+_CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long others are waited for, in seconds, and how often they are asked again."""
+
+    #: Silence; also from a request to the end of the headers that answer it.
+    idle: float = 30
+    #: One block, however slowly it drips.
+    block: float = 180
+    #: One whole answer to a URL.
+    answer: float = 600
+    #: What a Kubo may spend on looking for one block that it does not hold.
+    search: float = 10
+    #: All that one source may make us wait for by saying that it is busy.
+    busy: float = 60
+    #: Requests for one thing, before a source that fails is given up.
+    tries: int = 3
+    #: The first pause before asking again; each is twice the one before.
+    pause: float = 0.2
+    #: Failures, one after the other, before a source is asked nothing more.
+    strikes: int = 3
+
+
+class RequestError(UnreachableError):
+    """A request failed; the code is `url-failed`.
+
+    `reason` is a clause. `again` says whether it may help to ask again, after so many `seconds` if the server said so.
+    `final` says that the server is not worth another request.
+    """
+
+    def __init__(
+        self, url: str, reason: str, *, again: bool = False, seconds: float | None = None, final: bool = False
+    ) -> None:
+        self.reason = reason
+        self.again = again
+        self.seconds = seconds
+        self.final = final
+        super().__init__(
+            "url-failed",
+            f"`{url}` cannot be fetched: {reason}",
+            hint="check the URL and the network, and try again",
+            details={"url": url},
+        )
+
+
+class Transport:
+    """Requests of one job. `offline` refuses all; no request outlasts `deadline`, a time of `time.monotonic`."""
+
+    def __init__(
+        self,
+        *,
+        offline: bool = False,
+        allow_private: bool = False,
+        patience: Patience | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.offline = offline
+        self.patience = patience or Patience()
+        self._allow_private = allow_private
+        self._deadline = deadline
+        self._addresses: dict[tuple[str, int], Address] = {}
+        self._stopped = threading.Event()
+
+    @cached_property
+    def _clock(self) -> Clock:
+        from bacnode.wire import Clock
+
+        return Clock()
+
+    @cached_property
+    def _pool(self) -> httpcore2.ConnectionPool:
+        import httpcore2
+
+        from bacnode.wire import Backend
+
+        # It follows no redirects, and no proxy that the environment names: one would look names up anew, and the check
+        # of addresses mean nothing.
+        return httpcore2.ConnectionPool(
+            max_connections=_CONNECTIONS, keepalive_expiry=5, network_backend=Backend(self._clock)
+        )
+
+    def stop(self) -> None:
+        """Begin no request any more, and wait for nothing."""
+        self._stopped.set()
+
+    def sleep(self, url: str, seconds: float) -> None:
+        """Wait before asking `url` again; raises `RequestError` when there is no time for that."""
+        if self._deadline is not None and time.monotonic() + seconds > self._deadline:
+            raise _out_of_time(url)
+        if self._stopped.wait(seconds):
+            raise RequestError(url, "the work was stopped", final=True)
+
+    @contextmanager
+    def open(self, method: str, url: str, headers: Mapping[str, str], *, any_address: bool = False) -> Iterator[Answer]:
+        """Yield what `url` answers, whatever its status; its body may be read inside the block.
+
+        Raises `RequestError`, or `UnreachableError` (`offline`, `url-private`), also while the body is read.
+        """
+        if self.offline:
+            raise UnreachableError(
+                "offline",
+                f"`{url}` is not fetched: --offline forbids it",
+                hint="run without --offline",
+                details={"url": url},
+            )
+        import httpcore2
+
+        idle = self.patience.idle
+        if self._deadline is not None:
+            idle = min(idle, self._deadline - time.monotonic())
+        if idle <= 0:
+            raise _out_of_time(url)
+        if self._stopped.is_set():
+            raise RequestError(url, "the work was stopped", final=True)
+        request = self._request(method, url, headers, idle, any_address=any_address)
+        try:
+            self._clock.until = time.monotonic() + idle
+            response = self._pool.handle_request(request)
+            try:
+                self._clock.until = self._deadline
+                yield Answer(url, response, self._deadline)
+            finally:
+                response.close()
+        except httpcore2.ConnectError as error:
+            raise RequestError(url, f"it cannot be connected to ({error})", again=True, final=True) from error
+        except httpcore2.TimeoutException as error:
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                raise _out_of_time(url) from error
+            raise RequestError(url, f"no answer came in {self.patience.idle:g} s", final=True) from error
+        except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+            reason = f"the connection broke off ({str(error) or type(error).__name__})"
+            raise RequestError(url, reason, again=True) from error
+        finally:
+            self._clock.until = None
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], idle: float, *, any_address: bool
+    ) -> httpcore2.Request:
+        import httpcore2
+        import httpx2
+
+        try:
+            parsed = httpx2.URL(url)
+        except httpx2.InvalidURL as error:
+            raise RequestError(url, f"it is malformed ({error})", final=True) from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise RequestError(url, "it is no http or https URL", final=True)
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        address = self._look_up(url, parsed.host, port)
+        if not (any_address or self._allow_private) and (not address.is_global or address.is_multicast):
+            raise UnreachableError(
+                "url-private",
+                f"`{url}` is not fetched: {address} is not a public address",
+                hint="if you trust the program, allow it with --allow-private",
+                details={"url": url, "address": str(address)},
+            )
+        target = httpcore2.URL(scheme=parsed.raw_scheme, host=str(address).encode(), port=port, target=parsed.raw_path)
+        sent = {
+            "Host": parsed.netloc.decode("ascii"),
+            "User-Agent": f"bacpack/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **({"Content-Length": "0"} if method == "POST" else {}),
+            **headers,
+        }
+        timeout = dict.fromkeys(("connect", "read", "write", "pool"), idle)
+        return httpcore2.Request(
+            method,
+            target,
+            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
+            extensions={"timeout": timeout, "sni_hostname": parsed.host},
+        )
+
+    def _look_up(self, url: str, host: str, port: int) -> Address:
+        """Return the address to connect to, so that what is checked is what is used."""
+        known = self._addresses.get((host, port))
+        if known is not None:
+            return known
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise RequestError(url, f"the name `{host}` has no address ({error})", final=True) from error
+        address = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
+        self._addresses[host, port] = address
+        return address
+
+
+class Answer:
+    """What a server answers: its status, and a body that is read in pieces."""
+
+    def __init__(self, url: str, response: httpcore2.Response, deadline: float | None) -> None:
+        self.url = url
+        self.status: int = response.status
+        #: By name, in lower case.
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        self._response = response
+        self._deadline = deadline
+
+    def check(self) -> None:
+        """Raise `RequestError` unless the status is 200, saying whether and when to ask again."""
+        if self.status == 200:
+            return
+        redirect = " and redirects are not followed" if 300 <= self.status < 400 else ""
+        raise RequestError(
+            self.url,
+            f"the server answers {self.status}{redirect}",
+            again=self.status == 429 or self.status >= 500,
+            seconds=_retry_after(self.headers.get("retry-after", "")) if self.status in (429, 503) else None,
+        )
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body in pieces, however many there are."""
+        encoding = self.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            reason = f"the server compresses its answer ({encoding}), which it was asked not to do"
+            raise RequestError(self.url, reason, final=True)
+        for chunk in self._response.iter_stream():
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                raise _out_of_time(self.url)
+            yield chunk
+
+    def read(self, max_bytes: int, seconds: float) -> bytes:
+        """Return the body; raises `InputError` (`too-large`), and `RequestError` after so many seconds.
+
+        What the server says about its size is a promise, not a fact.
+        """
+        stated = self.headers.get("content-length", "")
+        if stated.isdecimal() and int(stated) > max_bytes:
+            raise too_large(f"`{self.url}`", int(stated), max_bytes)
+        end = time.monotonic() + seconds
+        body = bytearray()
+        for chunk in self.chunks():
+            body += chunk
+            if len(body) > max_bytes:
+                raise too_large(f"`{self.url}`", None, max_bytes)
+            if time.monotonic() > end:
+                raise RequestError(self.url, f"it was not done after {seconds:g} s", final=True)
+        return bytes(body)
+
+    def error_text(self, seconds: float) -> str:
+        """Return the first bytes of the body as text for a message."""
+        text = b""
+        end = time.monotonic() + seconds
+        for chunk in self.chunks():
+            text += chunk
+            if len(text) >= _ERROR_BYTES or time.monotonic() > end:
+                break
+        return text[:_ERROR_BYTES].decode("utf-8", "replace")
+
+
+def shown(text: str) -> str:
+    """What a server says, as a message may hold it: on one line, printable, and short."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return line if len(line) <= _ERROR_CHARACTERS else f"{line[:_ERROR_CHARACTERS]}…"
+
+
+def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
+    """The error for a module beyond a limit; `size` is None when it was not read to its end."""
+    has = "more" if size is None else f"{size} bytes, more"
+    return InputError(
+        "too-large",
+        f"{what} has {has} than the {max_bytes} bytes that a program may still load",
+        hint="split the program, so that no module is so large",
+        details={"bytes": size, "max_bytes": max_bytes},
+    )
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait: a number of them, or a date."""
+    if text.strip().isdecimal():
+        return float(text)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0)
+    except ValueError:
+        return None
+
+
+def _out_of_time(url: str) -> RequestError:
+    return RequestError(url, "the time for all of the work is over", final=True)

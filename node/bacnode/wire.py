@@ -1,0 +1,79 @@
+"""Connections that keep to a time: `httpcore2` limits each silence, and this how long a thread may go on at all.
+
+A server that sends its headers one byte at a time is never silent, and would hold a request for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import httpcore2
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Clock(threading.local):
+    """Until when the connections that the present thread uses may be read, as `time.monotonic` gives it."""
+
+    until: float | None = None
+
+    def left(self, timeout: float | None) -> float | None:
+        """Return how long to wait for the next bytes; raises `httpcore2.ReadTimeout` when the time is over."""
+        if self.until is None:
+            return timeout
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout("the time is over")
+        return left if timeout is None else min(left, timeout)
+
+
+class Backend(httpcore2.NetworkBackend):
+    """Opens connections that keep to `clock`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sockets = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Connect."""
+        stream = self._sockets.connect_tcp(host, port, timeout, local_address, socket_options)
+        return _Stream(stream, self._clock)
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, stream: httpcore2.NetworkStream, clock: Clock) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return some bytes, none at the end."""
+        return self._stream.read(max_bytes, self._clock.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes."""
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        """Go on encrypted."""
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._clock)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return a fact about the connection."""
+        return self._stream.get_extra_info(info)
