@@ -1,0 +1,116 @@
+"""What tests of the service share: a node as a process of its own, and a client that hides nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from bacpack.content.car import car_chunks
+from bacpack.content.cid import Cid
+from bacpack.content.store import BlockStore
+from content.harness import Blocks
+
+CAR = {"Content-Type": "application/vnd.ipld.car; version=1"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of the error that this is."""
+        error = self.json["error"]
+        assert error["message"] and error["hint"], error
+        return str(error["code"])
+
+
+class Node:
+    """The real command, serving a store of its own; ends cleanly or fails the test."""
+
+    def __init__(self, store: Path, *arguments: object, listen: str = "127.0.0.1:0") -> None:
+        self.store = store
+        line = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", listen, "--store", store, *arguments]
+        environment = {**os.environ, "PYTHONWARNINGS": "error"}
+        self.process = subprocess.Popen(
+            list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert self.process.stdout
+        first = self.process.stdout.readline()
+        if not first:
+            raise AssertionError(self.process.communicate()[1])
+        self.ready: dict[str, Any] = json.loads(first)
+        self.url: str = self.ready["url"]
+        self.peer_id: str = self.ready["peer_id"]
+        self.host, self.port = urlsplit(self.url).hostname or "", urlsplit(self.url).port or 0
+        self.token = (store / "node-token").read_text().strip()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            out, err = self.stop()
+            assert (self.process.returncode, out, err) == (0, "", "") or error is not None, (out, err)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[str, str]:
+        """Tell it to end; return what it printed after its first line."""
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=20)
+
+    def connect(self, seconds: float = 20) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.host, self.port, timeout=seconds)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post(self, path: str, body: object = None, *, method: str = "POST", token: str | None = None) -> Answer:
+        """Send JSON with the token."""
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        return self.ask(method, path, b"" if body is None else json.dumps(body).encode(), headers)
+
+    def upload(self, root: Cid, blocks: Blocks) -> Answer:
+        return self.upload_bytes(b"".join(car_chunks([root], blocks.items())))
+
+    def upload_bytes(self, car: bytes | Iterable[bytes]) -> Answer:
+        return self.ask("POST", "/api/v1/blocks", car, {**CAR, "Authorization": f"Bearer {self.token}"})
+
+
+def keep(store: Path, blocks: Blocks) -> None:
+    """Put blocks into a store."""
+    with BlockStore(store).batch() as batch:
+        for cid, data in blocks.items():
+            batch.put(cid, data)
