@@ -138,12 +138,13 @@ class _Resolver:
             if kind != CALL:
                 slots.note(CONSTANTS[kind], users, column, meanings, count, apart=operand in apart)
         slots.choose()
-        stands_for = {
-            (kind, users, column, meanings): (
-                self._call(users, column) if kind == CALL else slots.read(CONSTANTS[kind], users, column, meanings)
-            )
-            for kind, users, column, meanings in counted
-        }
+        stands_for: dict[_Column, Operand] = {}
+        for operand in counted:
+            kind, users, column, meanings = operand
+            if kind == CALL:
+                stands_for[operand] = self._call(users, column)
+            else:
+                stands_for[operand] = slots.read(CONSTANTS[kind], users, column, meanings, apart=operand in apart)
         resolved = [
             ResolvedFunction(*min(function.members.items()), [stands_for[operand] for operand in columns])
             for function, columns in zip(functions, every, strict=True)

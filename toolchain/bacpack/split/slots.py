@@ -74,7 +74,7 @@ class Slots:
         self.chosen: list[Slot] = []
 
     def _key(
-        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]
+        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...], *, apart: bool
     ) -> _Class | None:
         """The class of a column of values, or None when it stays as it is."""
         first, largest = column[0], _LARGEST[type_]
@@ -87,13 +87,15 @@ class Slots:
         if bases == (NUMBER,):
             return None
         if len(column) == 1:
-            is_address = (
-                type_ == I32 and first in self._addresses[users[0]] and first & (first - 1) and first & (first + 1)
-            )
-            return (type_, users, (first // _REGION_BYTES,), ()) if is_address else None
-        if column.count(first) == len(column):
+            return (type_, users, (first // _REGION_BYTES,), ()) if self._may_be_address(type_, users, first) else None
+        if column.count(first) == len(column) and not (apart and self._may_be_address(type_, users, first)):
             return None
         return type_, users, tuple([value - first & largest for value in column]), ()
+
+    def _may_be_address(self, type_: bytes, users: tuple[int, ...], value: int) -> bool:
+        """Whether a constant that is the same in all its blobs looks like one that is not in the next."""
+        is_round = not (value & (value - 1) and value & (value + 1))
+        return type_ == I32 and not is_round and all(value in self._addresses[blob] for blob in users)
 
     def note(
         self,
@@ -109,7 +111,7 @@ class Slots:
 
         Those that are read `apart` from others have a slot of their own.
         """
-        if key := self._key(type_, users, column, bases):
+        if key := self._key(type_, users, column, bases, apart=apart):
             self._classes.setdefault(key, Counter())[column[0]] += count
             if apart:
                 self._apart[key].add(column[0])
@@ -154,10 +156,10 @@ class Slots:
                 self.chosen.append(Slot(entry.type, values_))
 
     def read(
-        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...]
+        self, type_: bytes, users: tuple[int, ...], column: tuple[int, ...], bases: tuple[int, ...], *, apart: bool
     ) -> SlotRead | None:
-        """What stands for a column of values; None for a constant that stays."""
-        key = self._key(type_, users, column, bases)
+        """What stands for a column of values that was noted; None for a constant that stays."""
+        key = self._key(type_, users, column, bases, apart=apart)
         if key is None:
             return None
         entry = self._merged[key]
