@@ -166,7 +166,7 @@ def hub_program(number: int, distance: int, callers: int) -> bytes:
 
 
 def test_an_address_in_a_hub_that_all_programs_had_alike_may_differ_in_the_next() -> None:
-    """The second of the two addresses is 4616 in both programs, where the first is 4096 in one and 4608 in the other."""
+    """The second of the two is 4616 in both programs, where the first is 4096 in one and 4608 in the other."""
     earlier = split_with([hub_program(0, 520, 12), hub_program(1, 8, 12)], [])
     modules = {cid: module.data for cid, module in earlier.modules.items()}
     result = split_with([hub_program(2, 16, 12)], [catalog_of(earlier.features, modules)])
