@@ -116,9 +116,11 @@ def _best_accepted(accept: str) -> tuple[str, dict[str, str]] | None:
             continue
         pairs = (part.partition("=") for part in given)
         parameters = {name.strip().lower(): value.strip().strip('"').lower() for name, _, value in pairs}
-        first = first or (kind, parameters)
         quality = _quality(parameters.pop("q", "1"))
-        if kind in _TYPES and quality > 0 and (best is None or quality > best[0]):
+        if quality <= 0:
+            continue
+        first = first or (kind, parameters)
+        if kind in _TYPES and (best is None or quality > best[0]):
             best = quality, kind, parameters
     return best[1:] if best else first
 

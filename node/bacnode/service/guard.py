@@ -22,10 +22,9 @@ GRACE_SECONDS = 30
 class UploadGuard:
     """The lock of one store, held for as long as something is being uploaded and a while longer."""
 
-    def __init__(self, store: BlockStore, executor: Executor, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(self, store: BlockStore, executor: Executor) -> None:
         self._store = store
         self._executor = executor
-        self._grace_seconds = grace_seconds
         self._entering = asyncio.Lock()
         self._held = ExitStack()
         self._is_held = False
@@ -34,7 +33,7 @@ class UploadGuard:
 
     @asynccontextmanager
     async def holding(self) -> AsyncIterator[None]:
-        """Hold the lock while the block runs, and `grace_seconds` longer; waits for a collection under way."""
+        """Hold the lock while the block runs, and `GRACE_SECONDS` longer; waits for a collection under way."""
         loop = asyncio.get_running_loop()
         self._active += 1
         try:
@@ -49,7 +48,7 @@ class UploadGuard:
         finally:
             self._active -= 1
             if self._active == 0 and self._is_held:
-                self._timer = loop.call_later(self._grace_seconds, self.release)
+                self._timer = loop.call_later(GRACE_SECONDS, self.release)
 
     def release(self) -> None:
         """Let collection go on."""

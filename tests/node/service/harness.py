@@ -44,9 +44,17 @@ class Answer:
 class Node:
     """The real command, serving a store of its own; ends cleanly or fails the test."""
 
-    def __init__(self, store: Path, *arguments: object, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, store: Path, *arguments: object, listen: str = "127.0.0.1:0", limits: Mapping[str, float] | None = None
+    ) -> None:
+        """`limits` sets constants, as `protocol.HEAD_SECONDS`, that are too large to be waited for."""
         self.store = store
-        line = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", listen, "--store", store, *arguments]
+        start = "".join(
+            f"import bacnode.service.{name.split('.')[0]}; bacnode.service.{name} = {value}\n"
+            for name, value in (limits or {}).items()
+        )
+        run = ["-c", f"{start}from bacpack.cli import main; main()"]
+        line = [sys.executable, *run, "node", "serve", "--listen", listen, "--store", store, *arguments]
         environment = {**os.environ, "PYTHONWARNINGS": "error"}
         self.process = subprocess.Popen(
             list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
