@@ -15,7 +15,8 @@ from bacpack.publish.release import Release
 from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError
 from bacpack.publish.targets.service import Service
 
-_STATES = ("queued", "pinning", "pinned", "failed")
+_WANTED = ("queued", "pinning", "pinned")
+_STATES = ("failed", *_WANTED)
 #: Waits between two questions, in seconds: the first, by what each next is longer, the longest.
 _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.25, 1.5, 15.0
 _MAX_NAME, _MAX_ORIGINS = 255, 20
@@ -36,17 +37,10 @@ class PinningTarget:
     def ask(self, release: Release) -> Lacking:
         """Return whether the service keeps the root already, and what it was asked before."""
         self._service.clock.restart()
-        answer = self._service.call(
-            "GET", "/pins", params=[("cid", str(release.root)), ("status", "queued,pinning,pinned"), ("limit", "10")]
-        )
-        results = self._service.expect(answer, 200).get("results")
-        if not isinstance(results, list):
-            raise self._not_api("a list of pins without `results`")
-        pins = [self._checked(result, release.root) for result in results]
-        pins.sort(key=lambda pin: -_STATES.index(pin["status"]))
-        if not pins:
+        pin = self._find(release.root)
+        if pin is None:
             return Lacking()
-        return Lacking(pinned=pins[0]["status"] == "pinned", facts={"requestid": pins[0]["requestid"]})
+        return Lacking(pinned=pin["status"] == "pinned", facts={"requestid": pin["requestid"]})
 
     def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
         """Ask for the root unless that was done before, and wait until it is pinned."""
@@ -62,10 +56,7 @@ class PinningTarget:
         while pin["status"] != "pinned":
             if pin["status"] == "failed":
                 raise self._refused(pin)
-            if self._service.clock.left <= wait:
-                self._service.pause(self._service.clock.left)
-                raise self._service.timed_out(f"; request {pin['requestid']} is {pin['status']}")
-            self._service.pause(wait)
+            self._service.pause(wait, f": request {pin['requestid']} is {pin['status']}")
             wait = min(wait * _POLL_GROWTH, _LONGEST_POLL)
             pin = self._look(release.root, facts["requestid"])
         return Sent("pinned", facts=facts)
@@ -84,17 +75,21 @@ class PinningTarget:
         except TargetError as error:
             if error.code != "target-unreachable":
                 raise
-            found = self.ask_again(release)
+            found = self._find(release.root)
             if found is None:
                 raise
             return found
         return self._checked(self._service.expect(answer, 202), release.root)
 
-    def ask_again(self, release: Release) -> dict[str, Any] | None:
-        """Return the request for the root if the service has one: the answer to it may have been lost."""
-        answer = self._service.call("GET", "/pins", params=[("cid", str(release.root)), ("status", ",".join(_STATES))])
-        results = self._service.expect(answer, 200).get("results") or []
-        return self._checked(results[0], release.root) if results else None
+    def _find(self, root: Cid) -> dict[str, Any] | None:
+        """Return the request for the root that has come furthest, unless there is none or all have failed."""
+        answer = self._service.call("GET", "/pins", params=[("cid", str(root)), ("status", ",".join(_WANTED))])
+        value = self._service.expect(answer, 200)
+        results = value.get("results") if isinstance(value, dict) else None
+        if not isinstance(results, list):
+            raise self._not_api("a list of pins without `results`")
+        pins = [self._checked(result, root) for result in results]
+        return max(pins, key=lambda pin: _STATES.index(pin["status"]), default=None)
 
     def _look(self, root: Cid, request: str) -> dict[str, Any]:
         return self._checked(self._service.expect(self._service.call("GET", f"/pins/{request}"), 200), root)

@@ -104,11 +104,11 @@ class Service:
             self.pause(wait)
         raise AssertionError("unreachable")
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, doing: str = "") -> None:
         """Wait, but not beyond the time limit; raises `TargetError` (`target-timeout`) if there is none left."""
         time.sleep(max(0.0, min(seconds, self.clock.left)))
         if self.clock.left <= 0:
-            raise self.timed_out()
+            raise self.timed_out(doing)
 
     def expect(self, answer: Answer, *statuses: int) -> Any:
         """Return the JSON value of an answer with one of these statuses; raises `TargetError` (`target-failed`)."""
