@@ -91,13 +91,18 @@ class Oracles:
 
 def install_oracles() -> Oracles:
     """Return the oracles, installed below `build/` if they are not there; skip, with the reason, if that cannot be."""
+    return Oracles(install_packages(ORACLE_SOURCES, "npm"))
+
+
+def install_packages(sources: Path, name: str) -> Path:
+    """Return a folder below `build/` with these files and the packages that they lock; skip if that cannot be."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         unavailable("node is not installed")
-    lock_file = ORACLE_SOURCES / "package-lock.json"
-    folder = REPOSITORY / "build" / f"npm-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"
+    lock_file = sources / "package-lock.json"
+    folder = REPOSITORY / "build" / f"{name}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        for source in ORACLE_SOURCES.iterdir():
+        for source in sources.iterdir():
             # Only what changed: another worker's node may be reading it.
             target = folder / source.name
             if not target.exists() or target.read_bytes() != source.read_bytes():
@@ -109,7 +114,7 @@ def install_oracles() -> Oracles:
             if done.returncode != 0:
                 unavailable(f"the packages to compare with cannot be installed: {done.stderr[-400:]}")
             complete.touch()
-    return Oracles(folder)
+    return folder
 
 
 def unavailable(reason: str) -> None:
