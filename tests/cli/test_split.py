@@ -79,7 +79,7 @@ def test_the_result_is_what_outside_scripts_rely_on(split: Command, tmp_path: Pa
     catalog = {name for name in files if name.startswith("catalog/")}
     assert catalog == {entry["path"] for entry in result["catalog"]} >= {"catalog/catalog.json", "catalog/modules"}
     named_files = {f"{blob.stem}.wasm" for blob in FIVE} | {f"modules/{cid}.wasm" for cid in modules}
-    assert set(files) - catalog == named_files | {"bacpack.json"}
+    assert set(files) - catalog == named_files | {"bacpack.json", "provenance.json"}
     stored = sum(len(files[name]) for name in named_files)
     assert result["totals"] == {"blob_bytes": sum(blob.stat().st_size for blob in FIVE), "split_bytes": stored}
 

@@ -62,8 +62,16 @@ class CatalogFile(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class ProvenanceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that says what the programs and modules were made of, or a signature under it."""
+
+    path: str
+    cid: str
+    bytes: int
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over the release, in bytes: `split_bytes` counts every file once."""
+    """Sums over the release, in bytes: `split_bytes` counts every program and module once."""
 
     blob_bytes: int
     split_bytes: int
@@ -77,6 +85,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     modules: list[SharedModule]
     #: Files of the catalog, sorted by path.
     catalog: list[CatalogFile] = []
+    #: The statement and its signature, sorted by path.
+    provenance: list[ProvenanceFile] = []
     totals: Totals
 
 

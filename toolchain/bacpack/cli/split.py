@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ import click
 
 from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.provenance import provenance_options
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.errors import InputError
 
 if TYPE_CHECKING:
+    from bacpack.attest.attach import Circumstances
     from bacpack.manifest import Manifest
+    from bacpack.split.pipeline import Input, Split
 
 EPILOG = """\b
 Examples:
@@ -48,6 +52,7 @@ Exit status:
 )  # fmt: skip
 @click.option("--explain", is_flag=True, help="Say where the bytes went, and why code stayed in the programs.")
 @treemap_option
+@provenance_options
 @source_options
 @common_options
 def command(
@@ -59,23 +64,25 @@ def command(
     explain: bool,
     treemap: Path | None,
     sources: SourceOptions,
+    circumstances: Circumstances,
 ) -> None:
     """Split linked programs into a remainder each and modules they share, named by CID.
 
-    Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, and DIR/bacpack.json, the manifest. Before that, every
-    module is validated, and programs that share code are proved equal to their blobs. A program split alone is not:
-    `bacpack verify DIR --against BLOB` does that.
+    Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, DIR/provenance.json, which says what they were made of,
+    and DIR/bacpack.json, the manifest. Before that, every module is validated, and programs that share code are proved
+    equal to their blobs. A program split alone is not: `bacpack verify DIR --against BLOB` does that.
     """
     import gc
     import time
 
+    from bacpack.attest.attach import with_provenance
     from bacpack.cli.catalogs import open_catalogs
     from bacpack.files import read_file
     from bacpack.split.component import pack_again, take_apart
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
     from bacpack.split.prove import prove_split
-    from bacpack.split.validate import check_valid, told_apart
+    from bacpack.split.validate import told_apart
 
     # Millions of small objects are made and no cycles: looking for those takes a fifth of the time and frees nothing.
     gc.disable()
@@ -94,14 +101,12 @@ def command(
         result = pack_again(split_parts, programs)
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
-        outputs = {app.name: app.data for app in result.apps}
-        outputs |= {cid: module.data for cid, module in result.modules.items() if not module.reused}
-        reused = {cid: module.data for cid, module in result.modules.items() if module.reused}
-        check_valid({entry.path: entry.data for entry in inputs}, outputs, show, reused)
+        _check_valid(inputs, result, show)
         if len(parts) > 1 or catalogs:
             prove_split(result, show, catalogs)
         checked = time.monotonic()
-        write_split(folder, result, manifest)
+        manifest, provenance = with_provenance(manifest, result, [entry.digest for entry in opened], circumstances)
+        write_split(folder, result, manifest, provenance)
     seconds = time.monotonic() - started - (checked - checking)
     if not manifest.modules:
         output.note(_nothing_shared(len(blobs)))
@@ -118,6 +123,15 @@ def command(
             data["explain"] = explanation_json(explanation)
             text = f"{explanation_text(explanation)}\n\n{text}"
     output.result(data, text)
+
+
+def _check_valid(inputs: Sequence[Input], result: Split, show: Callable[[str], None]) -> None:
+    from bacpack.split.validate import check_valid
+
+    outputs = {app.name: app.data for app in result.apps}
+    outputs |= {cid: module.data for cid, module in result.modules.items() if not module.reused}
+    reused = {cid: module.data for cid, module in result.modules.items() if module.reused}
+    check_valid({entry.path: entry.data for entry in inputs}, outputs, show, reused)
 
 
 def app_name(path: Path) -> str:

@@ -18,6 +18,7 @@ Examples:
   bacpack verify modules/bafkrei….wasm   the file has the CID that it is named by
   bacpack verify out                     the folder is what its manifest says
   bacpack verify out bafybei…            and publishing it gives this root
+  bacpack verify out --key alice.pem     and the owner of this key has signed it
   bacpack verify out --against a.wasm b.wasm
                                          and it behaves as these programs, which it was split from
   bacpack verify release.car             every block, and nothing is missing
@@ -44,8 +45,10 @@ Exit status:
     multiple=True,
     help="Prove that the programs in DIR behave as the blobs they were split from.",
 )
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path),
+              help="Check that the owner of this public ed25519 key, a PEM file, has signed DIR.")  # fmt: skip
 @common_options
-def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[str, ...]) -> None:
+def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[str, ...], key: Path | None) -> None:
     """Check a file, a folder, a CAR file or the store against its CIDs."""
     from bacpack.content.keep import count_of
 
@@ -57,6 +60,8 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
         raise click.UsageError(f"Got unexpected extra arguments ({' '.join(blobs)})")
     if blobs and not (isinstance(wanted, PathRef) and wanted.path.is_dir()):
         raise click.UsageError(f"--against takes a folder that `bacpack split` wrote, and `{ref}` is none")
+    if key and not (isinstance(wanted, PathRef) and wanted.path.is_dir()):
+        raise click.UsageError(f"--key takes a folder that `bacpack split` wrote, and `{ref}` is none")
     cid = Cid.parse(expected) if expected else None
     if isinstance(wanted, CidRef):
         result = _verify_stored(output, wanted, cid)
@@ -68,7 +73,7 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
             details={"ref": ref},
         )
     elif wanted.path.is_dir():
-        result = _verify_folder(output, wanted.path, cid)
+        result = _verify_folder(output, wanted.path, cid, key)
     elif wanted.path.suffix == ".car":
         result = _verify_car(output, wanted.path, cid)
     else:
@@ -79,6 +84,8 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
     if blobs and isinstance(wanted, PathRef):
         result["verified"] = _prove(output, wanted.path, [Path(blob) for blob in blobs])
         facts.append(f"equal to their blobs: {', '.join(result['verified'])}")
+    if "signed_by" in result:
+        facts.append(f"signed by {result['signed_by']}")
     output.result({"ref": ref, "ok": True, **result}, f"ok: {', '.join(facts)}")
 
 
@@ -108,10 +115,12 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
     return {"cid": str(expected), "bytes": built.size}
 
 
-def _verify_folder(output: Output, folder: Path, expected: Cid | None) -> dict[str, Any]:
+def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path | None) -> dict[str, Any]:
+    from bacpack.attest.check import check_statement
+    from bacpack.attest.dsse import key_id, load_public_key
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
-    from bacpack.manifest import MANIFEST_NAME
+    from bacpack.manifest import MANIFEST_NAME, load_manifest
     from bacpack.publish.release import plan_release
 
     if expected is None and not (folder / MANIFEST_NAME).is_file():
@@ -121,12 +130,17 @@ def _verify_folder(output: Output, folder: Path, expected: Cid | None) -> dict[s
             hint=f"bacpack verify {folder} CID",
             details={"path": str(folder)},
         )
+    public = load_public_key(key) if key else None
     with output.progress(f"checking {folder}") as show:
         release = plan_release([folder], BlockStore(data_folder()), show.add)
+        manifest = load_manifest(folder) if key or (folder / MANIFEST_NAME).is_file() else None
+        if manifest:
+            check_statement(folder, manifest, public)
     sizes = release.sizes.values()
     if expected is not None and expected.to_v1() != release.root:
         _mismatch(str(folder), expected, release.root, sum(sizes))
-    return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files)}
+    signed = {"signed_by": key_id(public)} if public else {}
+    return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files), **signed}
 
 
 def _prove(output: Output, folder: Path, blobs: list[Path]) -> list[str]:

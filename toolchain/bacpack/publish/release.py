@@ -19,13 +19,16 @@ from bacpack.content.unixfs_build import Built
 from bacpack.content.walk import read_dag
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
-from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, SharedModule, load_manifest
+from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest
 from bacpack.publish.needed import MODULES, add_needed
 
 #: What a directory will hold: each name's file on disk, or what is in the directory of that name.
 Tree: TypeAlias = "dict[str, Path | Tree]"
 #: The same with files that were added to the DAG.
 BuiltTree: TypeAlias = "dict[str, Built | BuiltTree]"
+
+#: What a manifest names.
+_Item: TypeAlias = App | SharedModule | CatalogFile | ProvenanceFile
 
 _SUFFIX = ".wasm"
 
@@ -117,11 +120,11 @@ def _tree_of(folder: Path, prefix: str, manifests: dict[str, Manifest], left_out
     return tree
 
 
-def _items(manifest: Manifest) -> list[App | SharedModule | CatalogFile]:
-    return [*manifest.apps, *manifest.modules, *manifest.catalog]
+def _items(manifest: Manifest) -> list[_Item]:
+    return [*manifest.apps, *manifest.modules, *manifest.catalog, *manifest.provenance]
 
 
-def _place(tree: Tree, item: App | SharedModule | CatalogFile, folder: Path) -> None:
+def _place(tree: Tree, item: _Item, folder: Path) -> None:
     path = PurePosixPath(item.path)
     if path.is_absolute() or not path.parts or ".." in path.parts or str(path) != item.path:
         raise _bad_manifest(folder, f"`{item.path}` is no plain path inside the folder", "split the programs again")

@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from heapq import heapify, heappop, heappush
 from typing import Annotated, Literal
 
@@ -135,6 +135,11 @@ class Catalog:
                 details={"ref": name},
             )
         return cls(name, read, described.digits, cids, {})
+
+    @property
+    def digest(self) -> str:
+        """The sha2-256, in hexadecimal, of the list of its modules."""
+        return sha256(self._cids).hexdigest()
 
     def modules_with(self, features: Iterable[bytes]) -> dict[str, set[bytes]]:
         """The modules that have any of the features, with those that each has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from bacpack.content.unixfs_build import cid_of_bytes
@@ -15,6 +16,7 @@ from bacpack.manifest import (
     App,
     CatalogFile,
     Manifest,
+    ProvenanceFile,
     SharedModule,
     Totals,
     encode_manifest,
@@ -70,8 +72,10 @@ def make_manifest(split: Split, blob_names: dict[str, str]) -> Manifest:
     return Manifest(apps=apps, modules=modules, catalog=catalog, totals=totals)
 
 
-def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
+def write_split(folder: Path, split: Split, manifest: Manifest, provenance: Mapping[str, bytes] | None = None) -> None:
     """Write remainders, modules, catalog and manifest to `folder`; of an earlier split, what this one lacks goes away.
+
+    `provenance` has the bytes of the files that the manifest names as such.
 
     Everything is written to a folder aside and moved into place at the end, the manifest last. Raises `InputError` when
     it cannot be written; then nothing has changed.
@@ -79,6 +83,7 @@ def write_split(folder: Path, split: Split, manifest: Manifest) -> None:
     contents = {app.name + _SUFFIX: app.data for app in split.apps}
     contents |= {module.path: split.modules[module.cid].data for module in manifest.modules}
     contents |= split.catalog()
+    contents |= provenance or {}
     contents[MANIFEST_NAME] = encode_manifest(manifest)
     earlier = _files_of_earlier_split(folder)
     try:
@@ -123,6 +128,7 @@ def _files_of_earlier_split(folder: Path) -> set[str]:
         manifest = load_manifest(folder)
     except InputError:
         return set()  # not ours to judge here: it is replaced
-    entries: list[App | SharedModule | CatalogFile] = [*manifest.apps, *manifest.modules, *manifest.catalog]
+    entries: list[App | SharedModule | CatalogFile | ProvenanceFile] = [*manifest.apps, *manifest.modules]
+    entries += [*manifest.catalog, *manifest.provenance]
     paths = {entry.path for entry in entries}
     return {path for path in paths if not Path(path).is_absolute() and ".." not in Path(path).parts}
