@@ -209,7 +209,7 @@ class _Trustless(Remote):
         if answer.status in _NO_CAR:
             raise NoCarError(url, f"the server answers {answer.status} to a request for a CAR")
         answer.check()
-        content_type = answer.headers.get("content-type", "")
+        content_type = answer.header("Content-Type")
         if content_type.partition(";")[0].strip() != "application/vnd.ipld.car":
             raise NoCarError(url, f"the server answers with `{shown(content_type)}` to a request for a CAR")
         return answer

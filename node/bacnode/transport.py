@@ -226,10 +226,13 @@ class Answer:
     def __init__(self, url: str, response: httpcore2.Response, deadline: float | None) -> None:
         self.url = url
         self.status: int = response.status
-        #: By name, in lower case.
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        self._headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         self._response = response
         self._deadline = deadline
+
+    def header(self, name: str) -> str:
+        """Return a header of the answer, empty where there is none."""
+        return self._headers.get(name.lower(), "")
 
     def check(self) -> None:
         """Raise `RequestError` unless the status is 200, saying whether and when to ask again."""
@@ -240,12 +243,12 @@ class Answer:
             self.url,
             f"the server answers {self.status}{redirect}",
             again=self.status == 429 or self.status >= 500,
-            seconds=_retry_after(self.headers.get("retry-after", "")) if self.status in (429, 503) else None,
+            seconds=_retry_after(self.header("Retry-After")) if self.status in (429, 503) else None,
         )
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body in pieces, however many there are."""
-        encoding = self.headers.get("content-encoding", "identity")
+        encoding = self.header("Content-Encoding") or "identity"
         if encoding != "identity":
             reason = f"the server compresses its answer ({encoding}), which it was asked not to do"
             raise RequestError(self.url, reason, final=True)
@@ -259,7 +262,7 @@ class Answer:
 
         What the server says about its size is a promise, not a fact.
         """
-        stated = self.headers.get("content-length", "")
+        stated = self.header("Content-Length")
         if stated.isdecimal() and int(stated) > max_bytes:
             raise too_large(f"`{self.url}`", int(stated), max_bytes)
         end = time.monotonic() + seconds
