@@ -17,7 +17,7 @@ DOCS = REPOSITORY / "docs"
 
 HYPHENATED = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
 #: Text in the source that looks like an error code and is none.
-NOT_CODES = {"unixfs-v1-2025", "self-hosted", "dry-run", "no-color", "utf-8", "component-name", "legacy-exceptions", "node-token", "node-key",
+NOT_CODES = {"unixfs-v1-2025", "self-hosted", "processed-by", "dry-run", "no-color", "utf-8", "component-name", "legacy-exceptions", "node-token", "node-key",
     # Names in the protocols that a node speaks.
     "dag-scope", "entity-bytes", "car-version", "car-order", "car-dups", "only-if-cached", "latin-1",
     "filter-addrs", "filter-protocols", "transport-ipfs-gateway-http",
