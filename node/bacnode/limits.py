@@ -32,3 +32,11 @@ class RunLimits:
     seconds: float | None = None
     #: Bytes that each linear memory, and each table, may reach.
     memory_bytes: int | None = None
+    #: Entries of a table; None allows what takes as many bytes as a memory may have.
+    table_elements: int | None = None
+    #: Modules, tables and memories of the program; -1 for as many as it brings.
+    instances: int = -1
+    tables: int = -1
+    memories: int = -1
+    #: Instructions, roughly; None does not count them.
+    fuel: int | None = None

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import wasmtime
 
+from bacnode.compiled import CompileCache, Configuration
+from bacnode.interface import Type
 from bacnode.invoke import format_results, parse_arguments
 from bacnode.limits import RunLimits
 from bacnode.namespaces import WASI
@@ -33,9 +36,18 @@ _TRAP_UNLESS_GROWN = re.compile(rb"(\x40\x00|\xfc\x0f\x00)\x41\x7f\x46\x04\x40\x
 _CAUSE_PREFIX = re.compile(r"^([0-9]+: )?(wasm trap: )?")
 
 #: The namespace under which a program itself is defined; no import can name it, since an empty one names nothing.
-_ROOT = ""
+ROOT = ""
 #: Bytes that a table takes for each entry.
 _TABLE_ENTRY_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The files that are a program's standard streams, in place of ours."""
+
+    stdin: Path
+    stdout: Path
+    stderr: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,7 @@ class Job:
     #: The exported function to call; None calls the program's entry point.
     invoke: str | None = None
     limits: RunLimits = field(default_factory=RunLimits)
+    streams: Streams | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,29 @@ class Compiled:
     module: wasmtime.Module
     compile_ms: float
     cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The exported function that is called."""
+
+    name: str
+    type: Type | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module of a program as it is instantiated."""
+
+    #: What people call it.
+    name: str
+    #: The namespaces under which others import from it.
+    namespaces: Sequence[str]
+    #: Whether it exports `_initialize`, to be called before anything else in it.
+    initializes: bool
+    module: wasmtime.Module
+    #: Whether the code at this offset of the module traps because it was refused memory, and for nothing else.
+    refused_growth_at: Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +131,17 @@ class _ProcessExit(Exception):  # noqa: N818 - an end, not an error
 class Runtime:
     """An engine, and the modules that it has compiled. One may serve many jobs, one after the other."""
 
-    def __init__(self, *, interruptible: bool) -> None:
+    def __init__(self, *, interruptible: bool, fueled: bool = False, cache: CompileCache | None = None) -> None:
         config = wasmtime.Config()
         # Makes code look at a counter at every loop and call: that is how a program can be stopped from outside. The
         # price is a sixth of the time to compile, so a program without a time limit does not pay it.
         config.epoch_interruption = interruptible
+        config.consume_fuel = fueled
         config.wasm_exceptions = True
         self.interruptible = interruptible
-        self._engine = wasmtime.Engine(config)
+        self.engine = wasmtime.Engine(config)
+        self._cache = cache
+        self._configuration = Configuration(interruptible, fueled)
         self._compiled: dict[str, wasmtime.Module] = {}
 
     def compile(self, node: Node) -> Compiled:
@@ -111,11 +150,11 @@ class Runtime:
         fetched = node.fetched
         # What a URL gives may change: only a CID stands for the same bytes for ever.
         key = None if fetched.cid is None else fetched.identity
-        module = self._compiled.get(key) if key else None
+        module = self.known(key) if key else None
         cached = module is not None
         if module is None:
             try:
-                module = wasmtime.Module(self._engine, fetched.data)
+                module = wasmtime.Module(self.engine, fetched.data)
             except wasmtime.WasmtimeError as error:
                 raise InputError(
                     "invalid-module",
@@ -125,11 +164,26 @@ class Runtime:
                 ) from error
             if key:
                 self._compiled[key] = module
+                if self._cache is not None:
+                    self._cache.put(key, self._configuration, module)
         return Compiled(module, (time.perf_counter() - started) * 1000, cached)
+
+    def known(self, cid: str) -> wasmtime.Module | None:
+        """Return a module that was compiled before, here or by another process that shares the cache."""
+        module = self._compiled.get(cid)
+        if module is None and self._cache is not None:
+            module = self._cache.get(cid, self._configuration, self.engine)
+            if module is not None:
+                self._compiled[cid] = module
+        return module
+
+    def keep(self, cids: Container[str]) -> None:
+        """Let go of every compiled module but these."""
+        self._compiled = {cid: module for cid, module in self._compiled.items() if cid in cids}
 
     def stop(self) -> None:
         """Make the running program trap, from another thread; only for an interruptible runtime."""
-        self._engine.increment_epoch()
+        self.engine.increment_epoch()
 
     def run(self, graph: Graph, compiled: Mapping[Node, Compiled], job: Job) -> Outcome:
         """Instantiate a program's modules and call its entry point.
@@ -137,16 +191,36 @@ class Runtime:
         Raises `InputError` for a function that cannot be called so (`no-entry-point`, `no-such-function`,
         `bad-argument`, `unsupported-signature`), and for what cannot be instantiated (`cannot-instantiate`).
         """
-        entry = _entry_point(graph.root, job.invoke)
-        type_ = graph.root.interface.exports[entry].type
-        values = parse_arguments(entry, type_, job.arguments[1:])
+        entry = entry_point(graph.root, job.invoke)
+        parts = (
+            Part(
+                node.fetched.name,
+                names_of(graph, node),
+                "_initialize" in node.interface.exports,
+                compiled[node].module,
+                partial(_refused_growth_at, node.fetched.data),
+            )
+            for node in graph.nodes
+        )
+        return self.run_parts(entry, list(parts), job)
+
+    def run_parts(
+        self, entry: Entry, parts: Sequence[Part], job: Job, prepare: Callable[[wasmtime.Store], object] | None = None
+    ) -> Outcome:
+        """Instantiate modules, the program last, and call `entry` of it; `prepare` is given the store before.
+
+        Raises `InputError`, as `run` does for what cannot be called or instantiated.
+        """
+        values = parse_arguments(entry.name, entry.type, job.arguments[1:])
         store = self._store(job)
+        if prepare is not None:
+            prepare(store)
         linker = self._linker()
-        setting_up = graph.root
+        setting_up = parts[-1]
         try:
-            for node in graph.nodes:
-                setting_up = node
-                _instantiate(linker, store, node, compiled[node].module, _names(graph, node))
+            for part in parts:
+                setting_up = part
+                _instantiate(linker, store, part)
         except _ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
@@ -154,9 +228,9 @@ class Runtime:
                 return _over_limit(_trap_report(trap.message))
             return _trapped(trap)
         except wasmtime.WasmtimeError as error:
-            return _not_instantiated(setting_up, error)
+            return _not_instantiated(setting_up.name, error)
         try:
-            result = _function(linker, store, _ROOT, entry)(store, *values)
+            result = _function(linker, store, ROOT, entry.name)(store, *values)
         except _ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
@@ -164,20 +238,29 @@ class Runtime:
         except wasmtime.WasmtimeError as error:
             return _host_refused(error)
         results = [] if result is None else result if isinstance(result, list) else [result]
-        return Outcome(0, format_results(results, type_))
+        return Outcome(0, format_results(results, entry.type))
 
     def _store(self, job: Job) -> wasmtime.Store:
-        store = wasmtime.Store(self._engine)
+        store = wasmtime.Store(self.engine)
         if self.interruptible:
             store.set_epoch_deadline(1)
-        memory_bytes = job.limits.memory_bytes
-        if memory_bytes is not None:
-            store.set_limits(memory_size=memory_bytes, table_elements=memory_bytes // _TABLE_ENTRY_BYTES)
+        limits = job.limits
+        if limits.memory_bytes is not None:
+            elements = limits.table_elements or limits.memory_bytes // _TABLE_ENTRY_BYTES
+            store.set_limits(
+                memory_size=limits.memory_bytes,
+                table_elements=elements,
+                instances=limits.instances,
+                tables=limits.tables,
+                memories=limits.memories,
+            )
+        if limits.fuel is not None:
+            store.set_fuel(limits.fuel)
         store.set_wasi(_wasi(job))
         return store
 
     def _linker(self) -> wasmtime.Linker:
-        linker = wasmtime.Linker(self._engine)
+        linker = wasmtime.Linker(self.engine)
         linker.define_wasi()
         # The engine's own refuses codes beyond 125, which programs do use.
         linker.allow_shadowing = True
@@ -186,20 +269,18 @@ class Runtime:
         return linker
 
 
-def _names(graph: Graph, node: Node) -> list[str]:
+def names_of(graph: Graph, node: Node) -> list[str]:
     """Return the namespaces under which others find a module."""
-    return [_ROOT] if node is graph.root else graph.namespaces(node)
+    return [ROOT] if node is graph.root else graph.namespaces(node)
 
 
-def _instantiate(
-    linker: wasmtime.Linker, store: wasmtime.Store, node: Node, module: wasmtime.Module, names: Sequence[str]
-) -> None:
-    instance = linker.instantiate(store, module)
-    for name in names:
+def _instantiate(linker: wasmtime.Linker, store: wasmtime.Store, part: Part) -> None:
+    instance = linker.instantiate(store, part.module)
+    for name in part.namespaces:
         linker.define_instance(store, name, instance)
     # A library with this export is a WASI reactor: nothing else in it may be called before.
-    if "_initialize" in node.interface.exports:
-        _function(linker, store, names[0], "_initialize")(store)
+    if part.initializes:
+        _function(linker, store, part.namespaces[0], "_initialize")(store)
 
 
 def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, name: str) -> wasmtime.Func:
@@ -214,27 +295,34 @@ def _trapped(trap: wasmtime.Trap) -> Outcome:
     return Outcome(error.exit_status, trap=report, error=error)
 
 
-def _not_instantiated(node: Node, error: wasmtime.WasmtimeError) -> Outcome:
+def _not_instantiated(name: str, error: wasmtime.WasmtimeError) -> Outcome:
     report = _trap_report(str(error))
     if _OVER_LIMIT.search(report.reason):
         return _over_limit(report)
     raise InputError(
         "cannot-instantiate",
-        f"`{node.fetched.name}` cannot be instantiated: {_one_line(str(error))}",
+        f"`{name}` cannot be instantiated: {_one_line(str(error))}",
         hint="see what it needs with `bacpack inspect`",
-        details={"module": node.fetched.name},
+        details={"module": name},
     ) from error
 
 
-def _was_refused_growth(trap: wasmtime.Trap, node: Node) -> bool:
-    """Whether the start function of `node`, which was being set up, trapped because it was refused memory."""
+def _was_refused_growth(trap: wasmtime.Trap, part: Part) -> bool:
+    """Whether the start function of `part`, which was being set up, trapped because it was refused memory."""
     frames = trap.frames
     # With more than one call, the innermost may be in another module.
-    if len(frames) != 1:
-        return False
+    return len(frames) == 1 and part.refused_growth_at(frames[0].module_offset)
+
+
+def _refused_growth_at(data: bytes, at: int) -> bool:
     # The engine may name the `if` as well as the `unreachable` in it.
-    at = frames[0].module_offset
-    return _TRAP_UNLESS_GROWN.search(node.fetched.data, max(at - 8, 0), at + 3) is not None
+    return _TRAP_UNLESS_GROWN.search(data, max(at - 8, 0), at + 3) is not None
+
+
+def growths(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of offsets at which a module traps because it was refused memory."""
+    for found in re.finditer(rb"(?=(" + _TRAP_UNLESS_GROWN.pattern + rb"))", data):
+        yield max(found.end(1) - 3, 0), found.start(1) + 8
 
 
 def _over_limit(report: TrapReport) -> Outcome:
@@ -254,13 +342,16 @@ def _host_refused(error: wasmtime.WasmtimeError) -> Outcome:
     return Outcome(refused.exit_status, trap=report, error=refused)
 
 
-def _entry_point(root: Node, invoke: str | None) -> str:
-    """Return the name of the export to call, as the wasmtime command chooses it."""
+def entry_point(root: Node, invoke: str | None) -> Entry:
+    """Return the export to call, as the wasmtime command chooses it.
+
+    Raises `InputError` (`no-entry-point`, `no-such-function`).
+    """
     exports = root.interface.exports
     functions = sorted(name for name, item in exports.items() if item.kind == Kind.FUNCTION)
     if invoke is not None:
         if invoke in functions:
-            return invoke
+            return Entry(invoke, exports[invoke].type)
         raise InputError(
             "no-such-function",
             f"`{root.fetched.name}` exports no function `{invoke}`",
@@ -269,7 +360,7 @@ def _entry_point(root: Node, invoke: str | None) -> str:
         )
     for name in ("", "_start"):
         if name in functions:
-            return name
+            return Entry(name, exports[name].type)
     raise InputError(
         "no-entry-point",
         f"`{root.fetched.name}` is no program: it exports no `_start`",
@@ -295,9 +386,14 @@ def _wasi(job: Job) -> wasmtime.WasiConfig:
     config = wasmtime.WasiConfig()
     config.argv = list(job.arguments)
     config.env = list(job.environment)
-    config.inherit_stdin()
-    config.inherit_stdout()
-    config.inherit_stderr()
+    if job.streams is None:
+        config.inherit_stdin()
+        config.inherit_stdout()
+        config.inherit_stderr()
+    else:
+        config.stdin_file = str(job.streams.stdin)
+        config.stdout_file = str(job.streams.stdout)
+        config.stderr_file = str(job.streams.stderr)
     for host, guest in job.folders:
         try:
             config.preopen_dir(str(host), guest)

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bacnode.service.access import private_file
+from bacnode.private import private_file
 from bacpack.content.cid import encode_base58
 from bacpack.content.multihash import IDENTITY
 from bacpack.errors import InputError

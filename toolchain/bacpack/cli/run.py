@@ -134,14 +134,15 @@ def command(
     REF is a .wasm or .car file, a CID, CID/path, ipfs://… or an http(s) URL. The program has our stdin, stdout and
     stderr, no other file, no variable and no network but what the options give it.
     """
-    from bacnode.jobs import load, run
+    from bacnode.compiled import open_cache
+    from bacnode.execute import load, run
     from bacnode.limits import LoadLimits, RunLimits
     from bacnode.programs import open_program
     from bacnode.report import encode_report
     from bacnode.runtime import Job, Runtime
     from bacpack.content.store import BlockStore
     from bacpack.files import explain_os_error, writing_aside
-    from bacpack.home import data_folder
+    from bacpack.home import cache_folder, data_folder
 
     limits = LoadLimits()
     program = open_program(ref, BlockStore(data_folder()), sources.web(), limits)
@@ -153,7 +154,7 @@ def command(
         limits=RunLimits(timeout, max_memory),
     )
     _check_text([*job.arguments, *(text for pair in environment for text in pair)])
-    runtime = Runtime(interruptible=timeout is not None)
+    runtime = Runtime(interruptible=timeout is not None, cache=open_cache(cache_folder()))
     loaded = load(program, runtime, limits)
     with ExitStack() as stack:
         # Opened before the program runs: hours of work must not end in a report that cannot be written.
