@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bacnode.service import gateway, pins, routing, uploads
-from bacnode.service.errors import on_bacpack_error, on_http_error
+from bacnode.service.errors import on_bacpack_error, on_disconnect, on_http_error
 from bacnode.service.state import NodeState, state_of
 from bacpack import __version__
 from bacpack.errors import BacpackError
@@ -46,7 +46,11 @@ def create_app(node: NodeState) -> ASGIApp:
             *pins.ROUTES,
             *routing.ROUTES,
         ],
-        exception_handlers={BacpackError: on_bacpack_error, HTTPException: on_http_error},
+        exception_handlers={
+            BacpackError: on_bacpack_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_disconnect,
+        },
         lifespan=lifespan,
     )
     app.state.node = node

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from bacpack.errors import BacpackError, UnreachableError
 
@@ -77,6 +77,11 @@ async def on_bacpack_error(_request: Request, error: Exception) -> JSONResponse:
     """Answer an error that an endpoint raised."""
     assert isinstance(error, BacpackError)
     return error_response(error)
+
+
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Answer a client that is gone, which nobody reads: without it each would leave a traceback in the log."""
+    return Response(status_code=400)
 
 
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
