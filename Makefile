@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench soak clean
+.PHONY: help demo test interop lint format docs bench soak clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,15 @@ demo: $(VENV)/demo.done  ## Split real programs, publish them, move the CAR file
 test: $(VENV)/dev.done  ## Run all tests
 	@echo "running the tests with $(WORKERS) processes; this takes some minutes"
 	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+interop: $(VENV)/dev.done  ## Run the tests against a real Kubo, where `ipfs` is on the PATH
+	@command -v ipfs >/dev/null || { \
+	  echo "there is no \`ipfs\` on the PATH, so there is nothing to test against. To get Kubo, either" >&2; \
+	  echo "  - take a binary from https://dist.ipfs.tech/#kubo and put \`ipfs\` on the PATH, or" >&2; \
+	  echo "  - with Go: git clone https://github.com/ipfs/kubo && make -C kubo build, which makes kubo/cmd/ipfs/ipfs" >&2; \
+	  exit 1; }
+	@echo "testing against $$(ipfs version), in repositories of its own: offline, on loopback, without peers"
+	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.done  ## Check style and types
 	@$(BIN)/ruff check .
