@@ -69,6 +69,7 @@ class Remote(ABC):
         """
         if cid.is_identity:
             return cid.identity_data
+        self._transport.on_wait(f"block {cid}", self.label)
         return self._ask(lambda: self._verified(cid))
 
     def read(self, cid: Cid, max_bytes: int) -> Found:
@@ -91,6 +92,7 @@ class Remote(ABC):
 
     @contextmanager
     def _streaming(self, open_car: Callable[[ExitStack], Answer]) -> Iterator[CarStream]:
+        self._transport.on_wait("a stream of blocks", self.label)
         with ExitStack() as stack:
             answer = self._ask(lambda: _opened(open_car, stack), stream=True)
             try:
@@ -186,6 +188,7 @@ class Remote(ABC):
     def _wait_if_busy(self) -> None:
         seconds = self._not_before - time.monotonic()
         if seconds > 0:
+            self._transport.on_wait(f"the end of the {seconds:.0f} s that it asked for", self.label)
             self._transport.sleep(self.origin, seconds)
 
 

@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,15 +22,15 @@ from bacpack.errors import InputError, UnreachableError
 
 # What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
 if TYPE_CHECKING:
-    import httpcore2
+    import ssl
 
-    from bacnode.wire import Clock
+    import httpcore2
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: What of an error's text is read, and kept for a message.
 _ERROR_BYTES, _ERROR_CHARACTERS = 4096, 200
-#: Open connections of one job.
+#: Open connections to one host.
 _CONNECTIONS = 64
 
 
@@ -78,6 +78,12 @@ class RequestError(UnreachableError):
         )
 
 
+class Clock(threading.local):
+    """Until when the connections that the present thread uses may be read, as `time.monotonic` gives it."""
+
+    until: float | None = None
+
+
 class Transport:
     """Requests of one job. `offline` refuses all; no request outlasts `deadline`, a time of `time.monotonic`."""
 
@@ -91,28 +97,39 @@ class Transport:
     ) -> None:
         self.offline = offline
         self.patience = patience or Patience()
+        #: Told what is awaited, and from whom; from any thread.
+        self.on_wait: Callable[[str, str], object] = lambda what, whom: None
         self._allow_private = allow_private
         self._deadline = deadline
         self._addresses: dict[tuple[str, int], Address] = {}
+        self._clock = Clock()
+        self._pools: dict[tuple[str, str], httpcore2.ConnectionPool] = {}
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
 
-    @cached_property
-    def _clock(self) -> Clock:
-        from bacnode.wire import Clock
-
-        return Clock()
-
-    @cached_property
-    def _pool(self) -> httpcore2.ConnectionPool:
+    def _pool(self, scheme: str, host: str) -> httpcore2.ConnectionPool:
+        """Return the connections to one host: they are known by address, and each was proved to be of one name."""
         import httpcore2
 
         from bacnode.wire import Backend
 
-        # It follows no redirects, and no proxy that the environment names: one would look names up anew, and the check
-        # of addresses mean nothing.
-        return httpcore2.ConnectionPool(
-            max_connections=_CONNECTIONS, keepalive_expiry=5, network_backend=Backend(self._clock)
-        )
+        with self._lock:
+            if (scheme, host) not in self._pools:
+                # It follows no redirects, and no proxy that the environment names: one would look names up anew, and
+                # the check of addresses mean nothing.
+                self._pools[scheme, host] = httpcore2.ConnectionPool(
+                    ssl_context=self._trust if scheme == "https" else None,
+                    max_connections=_CONNECTIONS,
+                    keepalive_expiry=5,
+                    network_backend=Backend(self._clock),
+                )
+            return self._pools[scheme, host]
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        import httpcore2
+
+        return httpcore2.default_ssl_context()
 
     def stop(self) -> None:
         """Begin no request any more, and wait for nothing."""
@@ -147,10 +164,10 @@ class Transport:
             raise _out_of_time(url)
         if self._stopped.is_set():
             raise RequestError(url, "the work was stopped", final=True)
-        request = self._request(method, url, headers, idle, any_address=any_address)
+        pool, request = self._request(method, url, headers, idle, any_address=any_address)
         try:
             self._clock.until = time.monotonic() + idle
-            response = self._pool.handle_request(request)
+            response = pool.handle_request(request)
             try:
                 self._clock.until = self._deadline
                 yield Answer(url, response, self._deadline)
@@ -170,7 +187,7 @@ class Transport:
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], idle: float, *, any_address: bool
-    ) -> httpcore2.Request:
+    ) -> tuple[httpcore2.ConnectionPool, httpcore2.Request]:
         import httpcore2
         import httpx2
 
@@ -199,12 +216,13 @@ class Transport:
             **headers,
         }
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), idle)
-        return httpcore2.Request(
+        request = httpcore2.Request(
             method,
             target,
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
             extensions={"timeout": timeout, "sni_hostname": parsed.host},
         )
+        return self._pool(parsed.scheme, parsed.host), request
 
     def _look_up(self, url: str, host: str, port: int) -> Address:
         """Return the address to connect to, so that what is checked is what is used."""
@@ -311,7 +329,7 @@ def _retry_after(text: str) -> float | None:
 
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

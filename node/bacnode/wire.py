@@ -5,7 +5,6 @@ A server that sends its headers one byte at a time is never silent, and would ho
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,20 +14,7 @@ import httpcore2
 if TYPE_CHECKING:
     import ssl
 
-
-class Clock(threading.local):
-    """Until when the connections that the present thread uses may be read, as `time.monotonic` gives it."""
-
-    until: float | None = None
-
-    def left(self, timeout: float | None) -> float | None:
-        """Return how long to wait for the next bytes; raises `httpcore2.ReadTimeout` when the time is over."""
-        if self.until is None:
-            return timeout
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout("the time is over")
-        return left if timeout is None else min(left, timeout)
+    from bacnode.transport import Clock
 
 
 class Backend(httpcore2.NetworkBackend):
@@ -58,7 +44,12 @@ class _Stream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return some bytes, none at the end."""
-        return self._stream.read(max_bytes, self._clock.left(timeout))
+        if self._clock.until is not None:
+            left = self._clock.until - time.monotonic()
+            if left <= 0:
+                raise httpcore2.ReadTimeout("the time is over")
+            timeout = left if timeout is None else min(left, timeout)
+        return self._stream.read(max_bytes, timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes."""

@@ -519,3 +519,30 @@ def test_blocks_are_fetched_several_at_a_time_and_no_more(store: BlockStore, ser
     download(store, [server], root)
     check_complete(store, root)
     assert 4 <= max(together) <= 8
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20),
+        b"HTTP/1.1 429 Busy\r\nRetry-After: " + b"9" * 500 + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 5000,
+    ],
+)
+def test_answers_that_make_no_sense_lead_to_the_next(store: BlockStore, serve: ExitStack, answer: bytes) -> None:
+    class Nonsense(Reply):
+        def encode(self) -> bytes:
+            return answer
+
+    strange, sound = gateway(serve), gateway(serve)
+    strange.mend = lambda asked, reply: Nonsense()
+    download(store, [strange, sound])
+    check_complete(store)
+    assert len(strange.asked) <= 2 * QUICK.tries
+    assert refused(BlockStore(store.folder / "other"), [strange]).code == "incomplete"

@@ -168,6 +168,13 @@ def test_a_kubo_is_authorised_by_a_token_from_the_environment(bacpack: Bacpack, 
     assert bacpack.ok("fetch", ROOT, "--kubo", kubo.url)["blocks"] == len(BLOCKS)
 
 
+def test_a_url_with_a_password_is_refused_without_repeating_it(bacpack: Bacpack, peer: Gateway) -> None:
+    url = peer.url.replace("http://", "http://me:hunter2@")
+    for option in ("--peer", "--gateway", "--kubo"):
+        assert "hunter2" not in bacpack.fails(2, "secret-in-url", "fetch", ROOT, option, url)["message"]
+    assert peer.asked == []
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_fetch_goes_on_where_it_stopped(bacpack: Bacpack, peer: Gateway, how: signal.Signals) -> None:
     store = BlockStore(bacpack.home)

@@ -121,6 +121,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
         store.batch(lambda: output.note("waiting for garbage collection to end")) as batch,
         output.progress("fetching") as show,
     ):
+        web.transport.on_wait = show.waiting
         download = Download(store, batch, web.remotes, DownloadLimits(total_bytes=max_bytes), show.add)
         try:
             if isinstance(wanted, UrlRef):

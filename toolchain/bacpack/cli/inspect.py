@@ -70,7 +70,10 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
         output.result({"ref": ref, **msgspec.to_builtins(program)}, _program_text(graph, program))
     else:
         kinds, _ = _known(opened)
-        graphs = [resolve(opened.read(name), opened.sources.fetch, limits) for name in opened.list_programs()]
+        graphs = [
+            resolve(opened.read(name), opened.sources.fetch, limits, opened.sources.announce)
+            for name in opened.list_programs()
+        ]
         folder = survey_folder(graphs, kinds)
         explanation = _explain(graphs, kinds, {})
         if treemap:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bacpack.errors import InputError
+
 if TYPE_CHECKING:
     from bacnode.web import Web
     from bacpack.content.cid import Cid
@@ -50,6 +52,8 @@ class SourceOptions:
             authorization = _authorization(kubo, project.resolve(token_file) if token_file else None)
         elif not self.offline:
             authorization = _authorization(kubo, None)
+        for url in (*peers, *gateways, *([kubo] if kubo else ())):
+            _refuse_secret(url)
         return Web(
             peers,
             gateways=gateways,
@@ -100,6 +104,16 @@ def _url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
     if value is not None and not value.startswith(("http://", "https://")):
         raise click.BadParameter(f"`{value}` is no http or https URL")
     return value
+
+
+def _refuse_secret(url: str) -> None:
+    """Refuse a URL with a user or password in it: URLs are shown in messages, and noted as where content came from."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise InputError(
+            "secret-in-url",
+            f"the URL of a source at `{url.rpartition('@')[2]}` has a user or password in it, which others could see",
+            hint="leave it out; a Kubo's token goes into BACPACK_KUBO_TOKEN",
+        )
 
 
 def _has_config() -> bool:
