@@ -82,8 +82,8 @@ def import_car(path: Path, store: BlockStore, finish: Callable[[], None]) -> int
     new_bytes = 0
     try:
         with path.open("rb") as file, store.batch() as batch:
-            for cid, block in CarReader(file, f"`{path}`"):
-                if batch.put(cid, block, verified=True):
+            for _, block, is_new in batch.put_all(CarReader(file, f"`{path}`")):
+                if is_new:
                     new_bytes += len(block)
             batch.flush()
             finish()

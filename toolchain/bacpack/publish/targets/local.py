@@ -67,8 +67,8 @@ class StoreTarget:
         """
         new_blocks = new_bytes = 0
         with BlockStore(self.folder).batch(self.on_wait) as batch:
-            for cid, block in _counted(release, on_block):
-                if batch.put(cid, block, verified=True):
+            for _, block, is_new in batch.put_all(_counted(release, on_block)):
+                if is_new:
                     new_blocks += 1
                     new_bytes += len(block)
             batch.flush()
