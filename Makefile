@@ -24,7 +24,7 @@ interop: $(VENV)/dev.done  ## Run the tests against a real Kubo, where `ipfs` is
 	  echo "  - with Go: git clone https://github.com/ipfs/kubo && make -C kubo build, which makes kubo/cmd/ipfs/ipfs" >&2; \
 	  exit 1; }
 	@echo "testing against $$(ipfs version), in repositories of its own: offline, on loopback, without peers"
-	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py $(PYTEST_ARGS)
+	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py tests/node/test_fetch_interop.py $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.done  ## Check style and types
 	@$(BIN)/ruff check .

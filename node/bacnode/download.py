@@ -76,6 +76,10 @@ class Download:
         self._was_empty = next(iter(store), None) is None
         self._pool = ThreadPoolExecutor(PARALLEL, "download")
         self._lock = threading.Lock()
+        #: Blocks that are being written; none once it is closed.
+        self._writing = 0
+        self._written = threading.Condition()
+        self._closed = False
         #: What is known to be in the store, sound: where each block leads to, and its size.
         self._links: dict[Cid, Sequence[Cid]] = {}
         self._sizes: dict[Cid, int] = {}
@@ -86,8 +90,11 @@ class Download:
         self._streams: dict[tuple[Remote, Cid], BacpackError | None] = {}
 
     def close(self) -> None:
-        """Give up what is planned and has not begun."""
+        """Give up what is planned or awaited; what is being written is written to its end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._written:
+            self._closed = True
+            self._written.wait_for(lambda: not self._writing)
 
     def resolve(self, cid: Cid, path: Sequence[str]) -> Cid:
         """Follow the names in `path` from `cid`; raises as `fetch` and `unixfs.resolve` do."""
@@ -170,7 +177,16 @@ class Download:
     def _keep(self, cid: Cid, block: bytes, remote: Remote) -> None:
         """Store a verified block; raises `InputError` when it cannot be written, or is one too many."""
         key = cid.to_v1()
-        is_new = self._batch.put(cid, block, verified=True)
+        with self._written:
+            if self._closed:
+                return
+            self._writing += 1
+        try:
+            is_new = self._batch.put(cid, block, verified=True)
+        finally:
+            with self._written:
+                self._writing -= 1
+                self._written.notify_all()
         self._note(key, block)
         if not is_new:
             return
@@ -203,7 +219,8 @@ class Download:
 
     def _get(self, cid: Cid) -> None:
         for remote in self._remotes:
-            if self._get_from(remote, cid):
+            # A file has no more than what was taken from it.
+            if not isinstance(remote, CarUrl) and self._get_from(remote, cid):
                 return
         self._given_up.add(cid)
 
@@ -314,10 +331,8 @@ class Download:
         """Return the error that names what is missing, whom it was asked of, and what they said."""
         known = incomplete(what, missing, UnreachableError)
         said = [failure for error in missing for failure in self._failures.get(error.cid, ())]
-        said += [(remote, error) for (remote, _), error in self._streams.items() if error]
-        answers = {
-            remote: _answer(remote, [error for asked, error in said if asked is remote]) for remote in self._remotes
-        }
+        streams = [(remote, error) for (remote, _), error in self._streams.items() if error]
+        answers = {remote: _answer(remote, _said(said, remote) or _said(streams, remote)) for remote in self._remotes}
         asked = "".join(f"; {remote.label}: {answer}" for remote, answer in answers.items())
         return UnreachableError(
             known.code,
@@ -349,6 +364,10 @@ def _from_the_top(roots: Sequence[Cid], links: dict[Cid, Sequence[Cid]], enter: 
             waiting.extend(link.to_v1() for link in reversed(links.get(cid, ())) if not link.is_identity)
 
 
+def _said(said: Sequence[tuple[Remote, BacpackError]], remote: Remote) -> list[BacpackError]:
+    return [error for asked, error in said if asked is remote]
+
+
 def _answer(remote: Remote, said: Sequence[BacpackError]) -> str:
     """What a source said to requests that failed, as a clause."""
     if remote.aside is not None:
@@ -356,7 +375,9 @@ def _answer(remote: Remote, said: Sequence[BacpackError]) -> str:
     reasons = [
         str(getattr(error, "reason", error.message)) for error in said if not isinstance(error, MissingBlockError)
     ]
-    return reasons[0] if reasons else "it does not have them" if said else "not asked"
+    if reasons:
+        return reasons[0]
+    return "it does not have them" if said or isinstance(remote, CarUrl) else "not asked"
 
 
 def _without_roots(what: str, where: str) -> InputError:

@@ -135,6 +135,14 @@ class Transport:
         """Begin no request any more, and wait for nothing."""
         self._stopped.set()
 
+    def close(self) -> None:
+        """Begin no request any more, and close all connections."""
+        self.stop()
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
     def sleep(self, url: str, seconds: float) -> None:
         """Wait before asking `url` again; raises `RequestError` when there is no time for that."""
         if self._deadline is not None and time.monotonic() + seconds > self._deadline:

@@ -54,7 +54,7 @@ class SourceOptions:
             authorization = _authorization(kubo, None)
         for url in (*peers, *gateways, *([kubo] if kubo else ())):
             _refuse_secret(url)
-        return Web(
+        web = Web(
             peers,
             gateways=gateways,
             kubo=[kubo] if kubo else [],
@@ -65,6 +65,10 @@ class SourceOptions:
             hold_url=_hold_url,
             deadline=deadline,
         )
+        context = click.get_current_context(silent=True)
+        if context:
+            context.call_on_close(web.transport.close)
+        return web
 
 
 def source_options(function: F) -> F:
