@@ -20,7 +20,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 GUIDES = (
     "README.md",
-    *(f"docs/guides/{name}.md" for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node")),
+    *(
+        f"docs/guides/{name}.md"
+        for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node")
+    ),
 )
 #: Commands that set a machine up; whoever runs this has done so.
 SET_UP = ("apt-get ", "make ", ". .venv/", "bacpack --version")
