@@ -11,10 +11,9 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from bacpack import __version__
@@ -22,15 +21,14 @@ from bacpack.errors import InputError, UnreachableError
 
 # What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
 if TYPE_CHECKING:
-    import ssl
-
     import httpcore2
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Addresses: TypeAlias = dict[tuple[str, int], Sequence[Address]]
 
 #: What of an error's text is read, and kept for a message.
 _ERROR_BYTES, _ERROR_CHARACTERS = 4096, 200
-#: Open connections to one host.
+#: Open connections of one job.
 _CONNECTIONS = 64
 
 
@@ -101,35 +99,30 @@ class Transport:
         self.on_wait: Callable[[str, str], object] = lambda what, whom: None
         self._allow_private = allow_private
         self._deadline = deadline
-        self._addresses: dict[tuple[str, int], Address] = {}
+        #: What each host and port was found to be: this is what is connected to.
+        self._addresses: Addresses = {}
         self._clock = Clock()
-        self._pools: dict[tuple[str, str], httpcore2.ConnectionPool] = {}
+        self._pools: dict[str, httpcore2.ConnectionPool] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
-    def _pool(self, scheme: str, host: str) -> httpcore2.ConnectionPool:
-        """Return the connections to one host: they are known by address, and each was proved to be of one name."""
+    def _pool(self, scheme: str) -> httpcore2.ConnectionPool:
+        """Return the open connections, which are known by scheme, host and port."""
         import httpcore2
 
         from bacnode.wire import Backend
 
         with self._lock:
-            if (scheme, host) not in self._pools:
+            if scheme not in self._pools:
                 # It follows no redirects, and no proxy that the environment names: one would look names up anew, and
                 # the check of addresses mean nothing.
-                self._pools[scheme, host] = httpcore2.ConnectionPool(
-                    ssl_context=self._trust if scheme == "https" else None,
+                self._pools[scheme] = httpcore2.ConnectionPool(
+                    ssl_context=httpcore2.default_ssl_context() if scheme == "https" else None,
                     max_connections=_CONNECTIONS,
                     keepalive_expiry=5,
-                    network_backend=Backend(self._clock),
+                    network_backend=Backend(self._clock, self._addresses),
                 )
-            return self._pools[scheme, host]
-
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        import httpcore2
-
-        return httpcore2.default_ssl_context()
+            return self._pools[scheme]
 
     def stop(self) -> None:
         """Begin no request any more, and wait for nothing."""
@@ -206,15 +199,16 @@ class Transport:
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise RequestError(url, "it is no http or https URL", final=True)
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        address = self._look_up(url, parsed.host, port)
-        if not (any_address or self._allow_private) and (not address.is_global or address.is_multicast):
-            raise UnreachableError(
-                "url-private",
-                f"`{url}` is not fetched: {address} is not a public address",
-                hint="if you trust the program, allow it with --allow-private",
-                details={"url": url, "address": str(address)},
-            )
-        target = httpcore2.URL(scheme=parsed.raw_scheme, host=str(address).encode(), port=port, target=parsed.raw_path)
+        host = parsed.raw_host.decode("ascii")
+        for address in self._look_up(url, host, port):
+            if not (any_address or self._allow_private) and (not address.is_global or address.is_multicast):
+                raise UnreachableError(
+                    "url-private",
+                    f"`{url}` is not fetched: {address} is not a public address",
+                    hint="if you trust the program, allow it with --allow-private",
+                    details={"url": url, "address": str(address)},
+                )
+        target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=port, target=parsed.raw_path)
         sent = {
             "Host": parsed.netloc.decode("ascii"),
             "User-Agent": f"bacpack/{__version__}",
@@ -228,22 +222,22 @@ class Transport:
             method,
             target,
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
-            extensions={"timeout": timeout, "sni_hostname": parsed.host},
+            extensions={"timeout": timeout},
         )
-        return self._pool(parsed.scheme, parsed.host), request
+        return self._pool(parsed.scheme), request
 
-    def _look_up(self, url: str, host: str, port: int) -> Address:
-        """Return the address to connect to, so that what is checked is what is used."""
+    def _look_up(self, url: str, host: str, port: int) -> Sequence[Address]:
+        """Return the addresses that a host is connected to by, so that what is checked is what is used."""
         known = self._addresses.get((host, port))
-        if known is not None:
-            return known
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise RequestError(url, f"the name `{host}` has no address ({error})", final=True) from error
-        address = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
-        self._addresses[host, port] = address
-        return address
+        if known is None:
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
+                raise RequestError(url, f"the name `{host}` has no address ({error})", final=True) from error
+            texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
+            # The first thread that asks decides for all.
+            known = self._addresses.setdefault((host, port), [ipaddress.ip_address(text) for text in texts])
+        return known
 
 
 class Answer:

@@ -1,6 +1,7 @@
-"""Connections that keep to a time: `httpcore2` limits each silence, and this how long a thread may go on at all.
+"""Connections to addresses that were checked, which keep to a time.
 
-A server that sends its headers one byte at a time is never silent, and would hold a request for as long as it likes.
+`httpcore2` limits each silence, and this how long a thread may go on at all: a server that sends its headers one byte
+at a time is never silent, and would hold a request for as long as it likes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import httpcore2
 if TYPE_CHECKING:
     import ssl
 
-    from bacnode.transport import Clock
+    from bacnode.transport import Addresses, Clock
 
 
 class Backend(httpcore2.NetworkBackend):
-    """Opens connections that keep to `clock`."""
+    """Opens connections that keep to `clock`, to one of the `addresses` of their host; it looks up no name."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, addresses: Addresses) -> None:
         self._clock = clock
+        self._addresses = addresses
         self._sockets = httpcore2.SyncBackend()
 
     def connect_tcp(
@@ -32,9 +34,16 @@ class Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Connect."""
-        stream = self._sockets.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _Stream(stream, self._clock)
+        """Connect to the first address that takes it."""
+        failure: Exception = httpcore2.ConnectError("it was not looked up")
+        for address in self._addresses.get((host, port), ()):
+            try:
+                stream = self._sockets.connect_tcp(str(address), port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self._clock)
+        raise failure
 
 
 class _Stream(httpcore2.NetworkStream):

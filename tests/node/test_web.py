@@ -48,6 +48,51 @@ def test_a_name_of_an_address_that_is_not_public_is_refused(server: FileServer) 
     assert refused(Web(), url).code == "url-private"
 
 
+def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Let every name have these addresses; return the names that are looked up."""
+    asked: list[str] = []
+
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_name_with_an_address_that_is_not_public_among_others_is_refused(
+    monkeypatch: pytest.MonkeyPatch, server: FileServer
+) -> None:
+    resolves_to(monkeypatch, "93.184.216.34", "127.0.0.1")
+    url = server.put("/a.wasm", BODY).replace("127.0.0.1", "public.example")
+    assert refused(Web(), url).code == "url-private"
+    assert server.requests == []
+
+
+def test_every_address_of_a_name_is_tried_and_the_name_looked_up_once(
+    monkeypatch: pytest.MonkeyPatch, server: FileServer
+) -> None:
+    url = server.put("/a.wasm", BODY).replace("127.0.0.1", "node.example")
+    server.put("/b.wasm", BODY)
+    # The connection itself must not look the name up.
+    connect, connected = socket.create_connection, []
+
+    def create_connection(address: tuple[str, int], *more: object, **named: object) -> socket.socket:
+        connected.append(address[0])
+        if address[0] == "127.0.0.2":
+            raise ConnectionRefusedError("nobody is here")
+        monkeypatch.undo()
+        return connect(address, *more, **named)  # type: ignore[arg-type]
+
+    asked = resolves_to(monkeypatch, "127.0.0.2", "127.0.0.1")
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    web = Web(allow_private=True)
+    assert web.get(url, PLENTY) == BODY
+    assert web.get(url.replace("/a", "/b"), PLENTY) == BODY
+    assert (asked, connected) == (["node.example"], ["127.0.0.2", "127.0.0.1"])
+    assert server.requests[0][1]["Host"] == url.removeprefix("http://").removesuffix("/a.wasm")
+
+
 def test_what_a_person_typed_may_be_at_any_address(server: FileServer) -> None:
     assert Web().get(server.put("/a.wasm", BODY), PLENTY, named_by_user=True) == BODY
 
