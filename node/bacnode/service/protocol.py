@@ -23,6 +23,42 @@ LINGER_SECONDS = 5
 MAX_CONNECTIONS = 512
 
 
+class JoinedWrites:
+    """A transport that sends what is written at one moment at once: an answer's head and its body.
+
+    For a small block each call of the system takes as long as finding and checking the block.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, with what else is written before the loop goes on."""
+        if self._waiting:
+            self._waiting.append(data)
+            self._send()
+        else:
+            self._waiting.append(data)
+            self._loop.call_soon(self._send)
+
+    def close(self) -> None:
+        """Close when all is sent."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            if not self._transport.is_closing():
+                self._transport.writelines(waiting)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -36,6 +72,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin; or say that there are too many."""
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]  # it does what is asked of it
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, b"too many connections")
         else:
