@@ -37,6 +37,8 @@ class FileDag:
         self._on_bytes = on_bytes
         self._nodes: dict[Cid, bytes] = {}
         self._leaves: dict[Cid, _Slice] = {}
+        #: What nodes link to, once that was asked for.
+        self._links: dict[Cid, Sequence[Cid]] = {}
 
     def add_file(self, path: Path) -> Built:
         """Add the file at `path`; raises `InputError` when it cannot be read."""
@@ -86,12 +88,22 @@ class FileDag:
     def blocks(self, root: Cid) -> Iterator[tuple[Cid, int]]:
         """Yield CID and size in bytes of every block below `root`, in the order of a CAR file; no file is read."""
 
-        def links(cid: Cid) -> Sequence[Cid]:
-            return () if cid.to_v1() in self._leaves else links_of(cid, self._nodes[cid.to_v1()])
-
-        for cid in walk([root], links):
+        for cid in walk([root], self._links_of):
             leaf = self._leaves.get(cid.to_v1())
             yield cid, leaf.length if leaf else len(self._nodes[cid.to_v1()])
+
+    def read(self, root: Cid) -> Iterator[tuple[Cid, bytes]]:
+        """Yield CID and bytes of every block below `root`, in the order of a CAR file; raises as `get`."""
+        for cid in walk([root], self._links_of):
+            yield cid, self.get(cid)
+
+    def _links_of(self, cid: Cid) -> Sequence[Cid]:
+        key = cid.to_v1()
+        if key in self._leaves:
+            return ()
+        if key not in self._links:
+            self._links[key] = links_of(cid, self._nodes[key])
+        return self._links[key]
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `InputError` (`changed-meanwhile`) if its file was changed since."""

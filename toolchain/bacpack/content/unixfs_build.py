@@ -7,11 +7,12 @@ Specification: IPIP-499 (https://specs.ipfs.tech/ipips/ipip-0499/). The profile 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
 from bacpack.content import hamt
+from bacpack.content.ahead import hashed
 from bacpack.content.cid import DAG_PB, Cid
 from bacpack.content.dagpb import Link, encode_node
 from bacpack.content.unixfs import Kind, UnixFsData, encode_data
@@ -39,16 +40,12 @@ class Built:
 
 
 def build_file(file: BinaryIO, put: PutBlock) -> Built:
-    """Make a file of what `file` holds from here to its end, a chunk in memory at a time."""
+    """Make a file of what `file` holds from here to its end, a few chunks in memory at a time."""
     tree = _BalancedTree(put)
-    chunk = _read_chunk(file)
-    while True:
-        cid = Cid.of_raw(chunk)
+    for cid, chunk in hashed(_chunks(file)):
         put(cid, chunk)
         tree.add(Built(cid, len(chunk), len(chunk)))
-        chunk = _read_chunk(file)
-        if not chunk:
-            return tree.finish()
+    return tree.finish()
 
 
 def cid_of_bytes(data: bytes) -> Cid:
@@ -69,6 +66,14 @@ def build_directory(entries: Mapping[str, Built], put: PutBlock) -> Built:
     if len(block) > MAX_DIRECTORY_BYTES:
         return _build_shard([(hamt.slots_of(link.name), link) for link in links], 0, size, put)
     return _put_node(block, links, size, put)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """The chunks of a file; that of an empty file is empty."""
+    chunk = _read_chunk(file)
+    yield chunk
+    while len(chunk) == CHUNK_BYTES and (chunk := _read_chunk(file)):
+        yield chunk
 
 
 def _read_chunk(file: BinaryIO) -> bytes:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
+from bacpack.content.ahead import read_ahead
 from bacpack.content.cid import Cid
 from bacpack.content.filedag import FileDag
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import Built
-from bacpack.content.walk import read_dag
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest
@@ -52,7 +52,7 @@ class Release:
 
     def blocks(self) -> Iterator[tuple[Cid, bytes]]:
         """Yield every block once, in the order of a CAR file: parents first, links left to right."""
-        return read_dag(self.dag.get, [self.root])
+        return read_ahead(self.dag.read(self.root))
 
 
 def plan_release(paths: Sequence[Path], store: BlockStore, on_bytes: Callable[[int], object] | None = None) -> Release:
