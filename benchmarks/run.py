@@ -12,6 +12,7 @@ import car
 import catalog
 import corpus_speed
 import next_job
+import publish
 import run_time
 import sizes
 import split_speed
@@ -30,6 +31,7 @@ ALL: dict[str, Callable[[Picture], str]] = {
     "split_speed": lambda _picture: split_speed.report(),
     "catalog": lambda _picture: catalog.report(),
     "car": lambda _picture: car.report(),
+    "publish": lambda _picture: publish.report(),
     "start_up": lambda _picture: start_up.report(),
 }
 INTRODUCTION = """# Benchmarks
