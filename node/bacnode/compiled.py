@@ -24,11 +24,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-
-import wasmtime
+from typing import TYPE_CHECKING
 
 from bacnode.private import private_file
 from bacpack.errors import BacpackError
+
+# Imported where it is used: a node asks what is compiled, and runs nothing itself.
+if TYPE_CHECKING:
+    import wasmtime
 
 #: Bytes that the folder may take.
 MAX_BYTES = 4 << 30
@@ -81,6 +84,8 @@ class CompileCache:
 
     def get(self, cid: str, configuration: Configuration, engine: wasmtime.Engine) -> wasmtime.Module | None:
         """Return a module, mapped into memory from disk; None if it is not here, or not as it was written."""
+        import wasmtime
+
         path = self._path(cid, configuration)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

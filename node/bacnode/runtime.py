@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -177,9 +177,10 @@ class Runtime:
                 self._compiled[cid] = module
         return module
 
-    def keep(self, cids: Container[str]) -> None:
-        """Let go of every compiled module but these."""
-        self._compiled = {cid: module for cid, module in self._compiled.items() if cid in cids}
+    def keep_at_most(self, count: int) -> None:
+        """Let go of compiled modules if there are more; those in the cache come back when they are needed."""
+        if len(self._compiled) > count:
+            self._compiled.clear()
 
     def stop(self) -> None:
         """Make the running program trap, from another thread; only for an interruptible runtime."""

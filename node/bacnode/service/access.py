@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import secrets
 from pathlib import Path
 
@@ -35,11 +36,36 @@ def load_token(folder: Path) -> str:
     return text
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at a host name or address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Access:
     """Checks requests against the node's token."""
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode("ascii")
+        #: Whether only this machine reaches the node: then jobs need no token.
+        self.is_local = False
+
+    def require_job(self, request: Request) -> None:
+        """Raise `RequestError` (`unauthorized`) unless the request has the token, or needs none for jobs.
+
+        A page in a browser on this machine does need it: its requests say that they are a page's, or call this machine
+        by a name that it was given by others.
+        """
+        headers = request.headers
+        host = headers.get("Host", "")
+        named = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        is_page = "Origin" in headers or headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+        if not self.is_local or "Authorization" in headers or is_page or not is_loopback(named):
+            self.require(request)
 
     def require(self, request: Request) -> None:
         """Raise `RequestError` (`unauthorized`) unless the request shows the token."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bacnode.jobs import api, bids, holdings
 from bacnode.service import gateway, pins, routing, uploads
 from bacnode.service.errors import on_bacpack_error, on_disconnect, on_http_error
 from bacnode.service.state import NodeState, state_of
@@ -35,7 +36,9 @@ def create_app(node: NodeState) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await node.jobs.open()
         yield
+        await node.jobs.close()
         await node.peers.close()
 
     app = Starlette(
@@ -45,6 +48,9 @@ def create_app(node: NodeState) -> ASGIApp:
             *uploads.ROUTES,
             *pins.ROUTES,
             *routing.ROUTES,
+            *api.ROUTES,
+            *holdings.ROUTES,
+            *bids.ROUTES,
         ],
         exception_handlers={
             BacpackError: on_bacpack_error,

@@ -91,9 +91,9 @@ class BodyFile:
         return False
 
 
-async def read_json(request: Request, kind: type[T]) -> T:
+async def read_json(request: Request, kind: type[T], max_bytes: int = MAX_JSON_BYTES) -> T:
     """Return the request's body, which must be JSON of this type; raises `RequestError` (`bad-request`)."""
-    body = Body(request, MAX_JSON_BYTES)
+    body = Body(request, max_bytes)
     parts = []
     while part := await body.next_part():
         parts.append(part)

@@ -17,6 +17,7 @@ _STATUS = {
     "car-too-large": 413,
     "too-large": 413,
     "disk-full": 507,
+    "proprietary-module": 403,
     "no-permission": 500,
     "io-error": 500,
     "store-busy": 503,

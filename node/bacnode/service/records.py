@@ -12,6 +12,8 @@ from typing import Any
 from bacnode.service.multiaddr import protocols_of
 
 GATEWAY_PROTOCOL = "transport-ipfs-gateway-http"
+#: Of a node that runs jobs which need something, and does not give it.
+RUNS_JOBS = "bacpack-jobs"
 
 #: What stands in a filter for records that say nothing.
 _UNKNOWN = "unknown"
@@ -23,10 +25,11 @@ class PeerRecord:
 
     peer_id: str
     addresses: tuple[str, ...]
+    protocols: tuple[str, ...] = (GATEWAY_PROTOCOL,)
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as it is sent."""
-        addresses, protocols = list(self.addresses), [GATEWAY_PROTOCOL]
+        addresses, protocols = list(self.addresses), list(self.protocols)
         return {"Schema": "peer", "ID": self.peer_id, "Addrs": addresses, "Protocols": protocols}
 
 
@@ -44,9 +47,8 @@ class Filters:
 
     def apply(self, records: Sequence[PeerRecord]) -> list[PeerRecord]:
         """Return the records that pass, with those of their addresses that do."""
-        if self.protocols and GATEWAY_PROTOCOL not in self.protocols:
-            return []
-        return [passed for record in records if (passed := self._with_addresses(record)) is not None]
+        usable = [record for record in records if not self.protocols or self.protocols & set(record.protocols)]
+        return [passed for record in usable if (passed := self._with_addresses(record)) is not None]
 
     def _with_addresses(self, record: PeerRecord) -> PeerRecord | None:
         if not self.addresses:

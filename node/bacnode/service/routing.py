@@ -5,6 +5,7 @@ Specification: https://specs.ipfs.tech/routing/http-routing-v1/.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from bacnode.service.content_headers import CROSS_ORIGIN, PREFLIGHT, Headers
 from bacnode.service.errors import RequestError
 from bacnode.service.multiaddr import of_host
-from bacnode.service.records import Filters, PeerRecord
+from bacnode.service.records import RUNS_JOBS, Filters, PeerRecord
 from bacnode.service.state import NodeState, state_of
 from bacpack.content.cid import BadCidError, Cid
 
@@ -39,6 +40,9 @@ async def providers(request: Request) -> Response:
         ) from None
     held = await node.in_reader(lambda: node.store.has(cid))
     own = [_own_record(node, request)] if held else []
+    if str(cid.to_v1()) in node.jobs.proprietary.modules:
+        # A mark for those who look where a job can run: no client takes content by this protocol.
+        own = [dataclasses.replace(_own_record(node, request), protocols=(RUNS_JOBS,))]
     return _answer(request, "Providers", [*own, *await node.peers.holding(cid)])
 
 

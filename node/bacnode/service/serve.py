@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import socket
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
+from bacnode.jobs.side import JobOptions
+from bacnode.service.access import is_loopback
 from bacnode.service.app import create_app
 from bacnode.service.car_stream import CutShortError
 from bacnode.service.protocol import LimitedProtocol
@@ -35,12 +36,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 def parse_address(text: str) -> Address:
@@ -86,16 +82,23 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def serve(address: Address, folder: Path, peers: tuple[str, ...], on_ready: Callable[[str, str], None]) -> None:
+def serve(
+    address: Address,
+    folder: Path,
+    peers: tuple[str, ...],
+    on_ready: Callable[[str, str], None],
+    options: JobOptions | None = None,
+) -> None:
     """Run a node until SIGTERM or SIGINT; `on_ready` is given its URL and peer ID once it accepts requests.
 
     Raises `InputError` (`cannot-listen`), and what `open_node` raises.
     """
     listening = _listen(address)
     try:
-        node = open_node(folder, peers)
+        node = open_node(folder, peers, options)
         try:
             node.url = _url(listening)
+            node.access.is_local = address.is_loopback
             _quiet_log()
             config = uvicorn.Config(
                 create_app(node),

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from bacnode.jobs.proprietary import Proprietary, PublicStore
+from bacnode.jobs.side import JobOptions, JobSide, open_jobs
 from bacnode.service.access import Access, load_token
 from bacnode.service.guard import UploadGuard
 from bacnode.service.identity import Identity, load_identity
@@ -46,6 +48,7 @@ class NodeState:
     readers: ThreadPoolExecutor
     writers: ThreadPoolExecutor
     peers: Peers
+    jobs: JobSide
     url: str = ""
 
     async def in_reader(self, work: Callable[[], T]) -> T:
@@ -63,22 +66,28 @@ class NodeState:
         self.writers.shutdown(wait=False, cancel_futures=True)
 
 
-def open_node(folder: Path, peers: tuple[str, ...] = ()) -> NodeState:
+def open_node(folder: Path, peers: tuple[str, ...] = (), options: JobOptions | None = None) -> NodeState:
     """Return the node whose store and state are in `folder`; both are made on first use. Raises `InputError`."""
-    store = BlockStore(folder)
+    options = options or JobOptions()
+    proprietary = Proprietary(folder)
+    for given in options.proprietary:
+        proprietary.take(given, BlockStore(folder))
+    store = PublicStore(folder, proprietary)
+    identity = load_identity(folder)
     writers = ThreadPoolExecutor(WRITERS, "writer")
     return NodeState(
         store=store,
         pins=Pins(folder),
         provenance=Provenance(folder),
         access=Access(load_token(folder)),
-        identity=load_identity(folder),
+        identity=identity,
         guard=UploadGuard(store, writers),
         uploads=Slots(WRITERS, "uploads"),
         streams=Slots(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
         peers=Peers(peers),
+        jobs=open_jobs(folder, peers, proprietary, options, identity.peer_id),
     )
 
 

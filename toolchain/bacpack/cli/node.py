@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bacpack.cli.values import size
 from bacpack.errors import InputError
 
 EPILOG = """\b
@@ -15,11 +16,13 @@ Examples:
   bacpack node serve
   bacpack node serve --listen 0.0.0.0:8301 --peer http://10.0.0.7:8301
   bacpack node serve --listen 127.0.0.1:0 --store /srv/bacpack
+  bacpack node serve --workers 1 --jobs-per-worker 4 --jobs-memory 512MiB
+  bacpack node serve --proprietary solver.wasm
 
 \b
 Once it accepts requests it prints one line, {"schema": 1, "url": …, "peer_id": …}.
-What may be read is open to whoever reaches the address. To upload or pin, a client shows the token
-in the file `node-token` in the store's folder, made on the first start.
+What may be read is open to whoever reaches the address. To upload or pin, and for jobs from another
+machine, a client shows the token in the file `node-token` in the store's folder, made on the first start.
 
 \b
 Exit status:
@@ -47,21 +50,39 @@ def command() -> None:
               help="Another node, told to those who look for content; may be given more than once.")  # fmt: skip
 @click.option("--store", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Folder of the store and the node's state.  [default: the store of the other commands]")  # fmt: skip
-def serve(*, listen: str, peers: tuple[str, ...], store: Path | None) -> None:
-    """Serve the store until told to end.
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256),
+              help="Processes that run jobs.  [default: one for each core]")  # fmt: skip
+@click.option("--jobs-per-worker", metavar="N", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Jobs that share a process, to save memory.")  # fmt: skip
+@click.option("--jobs-memory", metavar="BYTES", callback=size,
+              help="Memory of all jobs together, such as 2GiB.  [default: half of the machine's]")  # fmt: skip
+@click.option("--proprietary", metavar="CID|FILE", multiple=True,
+              help="A module that jobs here may use and nobody may have; may be given more than once.")  # fmt: skip
+def serve(
+    *,
+    listen: str,
+    peers: tuple[str, ...],
+    store: Path | None,
+    workers: int | None,
+    jobs_per_worker: int,
+    jobs_memory: int | None,
+    proprietary: tuple[str, ...],
+) -> None:
+    """Serve the store and run jobs until told to end.
 
-    Speaks IPFS's Trustless Gateway and Delegated Routing protocols, and takes in what `bacpack publish --to node:URL`
-    sends.
+    Speaks IPFS's Trustless Gateway and Delegated Routing protocols, takes in what `bacpack publish --to node:URL`
+    sends, and runs programs for those who may.
     """
-    if find_spec("uvicorn") is None or find_spec("starlette") is None or find_spec("cryptography") is None:
+    if not all(map(find_spec, ("uvicorn", "starlette", "cryptography", "prometheus_client"))):
         raise InputError(
             "no-node",
             "this bacpack was installed without what a node needs",
             hint="pip install 'bacpack[node]'",
         )
+    from bacnode.jobs.side import JobOptions
     from bacnode.service.serve import parse_address
     from bacnode.service.serve import serve as run
-    from bacpack.home import data_folder
+    from bacpack.home import cache_folder, data_folder
 
     address = parse_address(listen)
     folder = data_folder() if store is None else store
@@ -71,4 +92,11 @@ def serve(*, listen: str, peers: tuple[str, ...], store: Path | None) -> None:
     def on_ready(url: str, peer_id: str) -> None:
         click.echo(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
 
-    run(address, folder, peers, on_ready)
+    options = JobOptions(
+        workers=workers,
+        jobs_per_worker=jobs_per_worker,
+        memory_bytes=jobs_memory,
+        cache=cache_folder() if store is None else None,
+        proprietary=proprietary,
+    )
+    run(address, folder, peers, on_ready, options)

@@ -1,0 +1,225 @@
+"""`/api/v1/jobs`: having programs run, and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from bacnode.jobs.database import Record
+from bacnode.jobs.scheduler import Scheduler
+from bacnode.jobs.schema import ENDED, MAX_SUBMISSION_BYTES, JobView, Submission, check_submission
+from bacnode.service.body import read_json
+from bacnode.service.errors import RequestError
+from bacnode.service.slots import Slots
+from bacnode.service.state import state_of
+
+MAX_PAGE = 1000
+_PIECE_BYTES = 64 << 10
+#: Seconds between two looks at what a running program has printed.
+_LOOK_SECONDS = 0.05
+_STREAMS = ("stdout", "stderr")
+
+
+async def submit(request: Request) -> Response:
+    """`POST /api/v1/jobs`: take a job in."""
+    jobs = _jobs(request)
+    with jobs_slots(request, "submitting"):
+        submission = await read_json(request, Submission, MAX_SUBMISSION_BYTES)
+        check_submission(submission)
+        record = await jobs.submit(submission)
+    return _json(record, 201, {"Location": f"/api/v1/jobs/{record.id}"})
+
+
+async def list_jobs(request: Request) -> Response:
+    """`GET /api/v1/jobs`: jobs, the newest first; `?state=`, `?limit=` and, for more, `?before=`."""
+    jobs = _jobs(request)
+    query = request.query_params
+    count = _number(query.get("limit", "100"), "limit", MAX_PAGE)
+    before = _number(query["before"], "before", 1 << 62) if "before" in query else None
+    state = query.get("state")
+    records = await jobs.page(state, before, count)
+    views = [msgspec.structs.replace(view(record), report=None) for record in records]
+    body = {"schema": 1, "jobs": views, "next": records[-1].number if len(records) == count else None}
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+async def get_job(request: Request) -> Response:
+    """`GET /api/v1/jobs/{id}`: one job; with `?wait=S`, once it has ended or after so many seconds."""
+    jobs = _jobs(request)
+    record = await _found(request, jobs)
+    seconds = _number(request.query_params.get("wait", "0"), "wait", 300)
+    if seconds and (live := jobs.live(record.id)) and live.task is not None:
+        with jobs_slots(request, "following"):
+            await asyncio.wait([live.task], timeout=seconds)
+    return _json(record)
+
+
+async def cancel(request: Request) -> Response:
+    """`DELETE /api/v1/jobs/{id}`: end it, if it has not ended."""
+    jobs = _jobs(request)
+    record = await _found(request, jobs)
+    await jobs.cancel(record.id)
+    return _json(await jobs.find(record.id) or record)
+
+
+async def logs(request: Request) -> Response:
+    """`GET /api/v1/jobs/{id}/logs`: what it printed; `?stream=` one of the two, `?follow=1` until it ends."""
+    jobs = _jobs(request)
+    record = await _found(request, jobs)
+    query = request.query_params
+    wanted = query.get("stream")
+    if wanted is not None and wanted not in _STREAMS:
+        raise RequestError("bad-request", f"a job has no stream `{wanted[:40]}`", hint="`stdout` or `stderr`")
+    folder = jobs.folder(record.id)
+    paths = [folder.path / name for name in (_STREAMS if wanted is None else (wanted,))]
+    follow = query.get("follow", "0") not in ("0", "")
+    slots = jobs_slots(request, "following")
+    # Taken before the answer begins, so that one too many is told so.
+    slots.__enter__()
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return StreamingResponse(
+        _printed(jobs, record, paths, slots, follow=follow), media_type="text/plain; charset=utf-8", headers=headers
+    )
+
+
+async def get_file(request: Request) -> Response:
+    """`GET /api/v1/jobs/{id}/files/{path}`: an output that was asked for."""
+    jobs = _jobs(request)
+    record = await _found(request, jobs)
+    path = request.path_params["path"]
+    # Only what is on the list: no path is put together from what a client sent.
+    kept = next((file for file in record.ending.files if file.path == path), None)
+    if kept is None:
+        raise RequestError(
+            "no-such-file",
+            f"the job has left no file `{path[:200]}`",
+            hint="`files` of the job lists what it left; name what to keep as `outputs`",
+            status=404,
+        )
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}",
+        "Content-Security-Policy": "sandbox",
+    }
+    location = jobs.folder(record.id).outputs.joinpath(*kept.path.split("/"))
+    return FileResponse(location, media_type="application/octet-stream", headers=headers)
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: counts and times for Prometheus."""
+    node = state_of(request)
+    node.access.require_job(request)
+    return Response(node.jobs.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def view(record: Record) -> JobView:
+    """What a client is told of a job."""
+    submission, ending = record.submission, record.ending
+    return JobView(
+        id=record.id,
+        state=record.state,
+        ref=submission.ref,
+        args=submission.args,
+        created=record.created,
+        started=record.started,
+        finished=record.finished,
+        attempts=record.attempts,
+        exit_code=ending.exit_code,
+        error=ending.error,
+        limits=record.granted,
+        results=ending.results,
+        files=ending.files,
+        stdout_bytes=ending.stdout_bytes,
+        stderr_bytes=ending.stderr_bytes,
+        report=ending.report,
+    )
+
+
+async def _printed(
+    jobs: Scheduler, record: Record, paths: list[Path], slots: Slots, *, follow: bool
+) -> AsyncIterator[bytes]:
+    try:
+        read = [0] * len(paths)
+        while True:
+            # Looked at before reading: what is printed up to the end is then read, too.
+            ended = record.state in ENDED or jobs.live(record.id) is None
+            came = False
+            attempts = record.attempts
+            for position, path in enumerate(paths):
+                while piece := await jobs.in_thread(partial(_piece, path, read[position])):
+                    read[position] += len(piece)
+                    came = True
+                    yield piece
+            if ended or not follow:
+                return
+            if not came:
+                await asyncio.sleep(_LOOK_SECONDS)
+            if record.attempts != attempts:
+                # It began anew.
+                read = [0] * len(paths)
+    finally:
+        slots.__exit__(None, None, None)
+
+
+def _piece(path: Path, at: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, _PIECE_BYTES, at)
+    finally:
+        os.close(descriptor)
+
+
+def jobs_slots(request: Request, name: str) -> Slots:
+    """The bound on one kind of request."""
+    slots: Slots = getattr(state_of(request).jobs, name)
+    return slots
+
+
+def _jobs(request: Request) -> Scheduler:
+    node = state_of(request)
+    node.access.require_job(request)
+    return node.jobs.scheduler
+
+
+async def _found(request: Request, jobs: Scheduler) -> Record:
+    job = request.path_params["id"]
+    record = await jobs.find(job)
+    if record is None:
+        raise RequestError(
+            "no-such-job", f"there is no job `{job[:64]}`", hint="`GET /api/v1/jobs` lists them", status=404
+        )
+    return record
+
+
+def _number(text: str, name: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 19:
+        raise RequestError("bad-request", f"`{name}` is `{text[:40]}`, no number", hint="write digits")
+    return min(int(text), most)
+
+
+def _json(record: Record, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(view(record)), status, headers, media_type="application/json")
+
+
+ROUTES = [
+    Route("/metrics", metrics, methods=["GET"]),
+    Route("/api/v1/jobs", submit, methods=["POST"]),
+    Route("/api/v1/jobs", list_jobs, methods=["GET"]),
+    Route("/api/v1/jobs/{id}", get_job, methods=["GET"]),
+    Route("/api/v1/jobs/{id}", cancel, methods=["DELETE"]),
+    Route("/api/v1/jobs/{id}/logs", logs, methods=["GET"]),
+    Route("/api/v1/jobs/{id}/files/{path:path}", get_file, methods=["GET"]),
+]

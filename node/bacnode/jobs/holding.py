@@ -1,0 +1,113 @@
+"""Where jobs get modules from: this node's stores, then its peers; what comes from a peer is kept and passed on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from bacnode.remotes import Remote
+from bacnode.sources import Found, read_ahead
+from bacnode.web import Web
+from bacpack.content.blocks import MissingBlockError
+from bacpack.content.cid import RAW, Cid
+from bacpack.content.provenance import Provenance
+from bacpack.content.store import BlockStore
+from bacpack.content.unixfs import read_bytes
+
+T = TypeVar("T")
+
+
+class OneAtATime:
+    """Has what several threads want at once done by one of them, for all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._doing: dict[str, Future[object]] = {}
+
+    def do(self, key: str, work: Callable[[], T]) -> T:
+        """Return what `work` returns, or what another thread's work for the same key, under way, is going to."""
+        with self._lock:
+            future = self._doing.get(key)
+            mine = future is None
+            if future is None:
+                future = self._doing[key] = Future()
+        if not mine:
+            return future.result()  # type: ignore[return-value]  # of the same key, so of the same kind
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        else:
+            future.set_result(result)
+            return result
+        finally:
+            with self._lock:
+                del self._doing[key]
+
+
+class LayeredStore(BlockStore):
+    """The blocks of the store in `folder`, and before them those in `private`, which are for jobs alone."""
+
+    def __init__(self, folder: BlockStore, private: BlockStore) -> None:
+        super().__init__(folder.folder)
+        self._private = private
+
+    def get(self, cid: Cid, *, verify: bool = True) -> bytes:
+        """Return a block; raises as `BlockStore.get` does."""
+        try:
+            return self._private.get(cid, verify=verify)
+        except MissingBlockError:
+            return super().get(cid, verify=verify)
+
+    def has(self, cid: Cid) -> bool:
+        """Whether one of them holds the block."""
+        return self._private.has(cid) or super().has(cid)
+
+
+class KeepingSource:
+    """A source on the network; what comes from it stays in the store, with a note whom it came from."""
+
+    def __init__(self, remote: Remote, store: BlockStore, once: OneAtATime) -> None:
+        self.label = remote.label
+        self.remote = remote
+        self._store = store
+        self._once = once
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified and kept."""
+
+        def fetch() -> bytes:
+            block = self.remote.get(cid)
+            self._store.put(cid, block, verified=True)
+            return block
+
+        return self._once.do(f"{self.remote.origin} {cid.to_v1()}", fetch)
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified and kept block by block."""
+
+        def fetch() -> Found:
+            if cid.codec == RAW:
+                data = read_bytes(self.get, cid, max_bytes)
+            else:
+                with read_ahead(self.get, cid) as get:
+                    data = read_bytes(get, cid, max_bytes)
+            Provenance(self._store.folder).record([(cid, "")], self.remote.origin)
+            return Found(data, self.remote.kind, self.remote.origin)
+
+        return self._once.do(f"{self.remote.origin} file {cid.to_v1()} {max_bytes}", fetch)
+
+
+class JobWeb(Web):
+    """What a job may reach over HTTP. Nobody at this machine named its program, so no address is let through."""
+
+    def __init__(self, peers: tuple[str, ...], store: BlockStore, once: OneAtATime, deadline: float) -> None:
+        super().__init__(peers, deadline=deadline)
+        self.remotes = [KeepingSource(remote, store, once) for remote in self.remotes]  # type: ignore[misc]
+
+    def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
+        """Return what `url` gives, from a public address; raises as `Web.get` does."""
+        return super().get(url, max_bytes, named_by_user=False)

@@ -1,0 +1,241 @@
+"""`/api/v1/modules`: which modules the node holds, whence, and how much they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bacnode.compiled import CompileCache, Configuration
+from bacnode.jobs.database import Use
+from bacnode.jobs.proprietary import Proprietary
+from bacnode.service.state import NodeState, state_of
+from bacpack.content.cid import RAW, Cid
+from bacpack.content.keep import survey
+from bacpack.content.pins import Pins
+from bacpack.content.provenance import Origin, Provenance
+from bacpack.content.store import BlockStore
+from bacpack.content.unixfs import read_bytes
+from bacpack.content.walk import links_of
+from bacpack.errors import BacpackError
+from bacpack.manifest import MANIFEST_NAME, Manifest
+
+#: A manifest that is read for what it says of modules.
+_MAX_MANIFEST_BYTES = 8 << 20
+#: Blocks below pins that are looked at to tell what is pinned.
+_MAX_WALKED = 1_000_000
+
+
+class HeldModule(msgspec.Struct, kw_only=True):
+    """A module that the node holds."""
+
+    cid: str
+    names: list[str]
+    #: Null for one that jobs may use and nobody may have.
+    bytes: int
+    #: `environment`, `shared` or `data` as a manifest says, `app` for a program; null where nothing says it.
+    kind: str | None
+    #: In a word where it came from: `publish`, `upload`, `car`, `peer`, `url`, `file`; null where nothing says it.
+    origin: str | None
+    obtained_from: str | None
+    obtained_at: str | None
+    verified: bool
+    pinned: bool
+    proprietary: bool
+    compiled: bool
+    last_used: str | None
+    uses: int
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was told of a module, from several places."""
+
+    names: set[str]
+    kind: str | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What one report is made of."""
+
+    store: BlockStore
+    pins: Pins
+    provenance: Provenance
+    proprietary: Proprietary
+    cache: CompileCache
+    peers: frozenset[str]
+
+    def report(self, uses: dict[str, Use]) -> list[HeldModule]:
+        """Return every module that the store holds, sorted by CID."""
+        known = self._known(uses)
+        pinned = self._pinned()
+        configuration = Configuration(interruptible=True, fueled=False)
+        found = []
+        for text in sorted({*known, *self.proprietary.modules}):
+            cid = Cid.parse(text)
+            is_proprietary = text in self.proprietary.modules
+            size = self._size(cid, proprietary=is_proprietary, use=uses.get(text))
+            if size is None:
+                continue
+            facts = known.get(text, _Known(set()))
+            use = uses.get(text)
+            names = facts.names | ({self.proprietary.modules[text]} if is_proprietary else set())
+            found.append(
+                HeldModule(
+                    cid=text,
+                    names=sorted(names - {""}),
+                    bytes=size,
+                    kind=facts.kind,
+                    origin="file" if is_proprietary and facts.origin is None else self._word(facts.origin),
+                    obtained_from=facts.origin.obtained_from if facts.origin else None,
+                    obtained_at=facts.origin.obtained_at if facts.origin else None,
+                    # Nothing gets into a store that was not compared with its CID.
+                    verified=True,
+                    pinned=text in pinned,
+                    proprietary=is_proprietary,
+                    compiled=self.cache.has(text, configuration),
+                    last_used=use.last_used if use else None,
+                    uses=use.uses if use else 0,
+                )
+            )
+        return found
+
+    def _known(self, uses: dict[str, Use]) -> dict[str, _Known]:
+        known: dict[str, _Known] = {cid: _Known({_name(use.name)}) for cid, use in uses.items()}
+        manifests: list[Cid] = []
+        origins = {str(origin.cid): origin for origin in self.provenance.all()}
+        for text, origin in origins.items():
+            names = {_name(name) for name in origin.names}
+            if any(name.endswith(".wasm") for name in origin.names) or text in known:
+                known.setdefault(text, _Known(set())).names |= names
+            if any(name.rpartition("/")[2] == MANIFEST_NAME for name in origin.names):
+                manifests.append(origin.cid)
+        for cid in manifests:
+            for text, kind, name in self._listed(cid):
+                facts = known.setdefault(text, _Known(set()))
+                facts.kind = facts.kind or kind
+                facts.names.add(name)
+        for text, facts in known.items():
+            facts.origin = origins.get(text)
+            # A module is also called by its CID, which is no name that says anything.
+            facts.names -= {text, f"{text}.wasm"}
+        return known
+
+    def _listed(self, cid: Cid) -> Iterator[tuple[str, str, str]]:
+        """Yield what a manifest says: CID, kind and name of every program and module."""
+        try:
+            data = read_bytes(self.store.get, cid, _MAX_MANIFEST_BYTES)
+            manifest = msgspec.json.decode(data, type=Manifest)
+        except (BacpackError, msgspec.DecodeError):
+            return
+        for app in manifest.apps:
+            yield _canonical(app.cid), "app", app.name
+        for module in manifest.modules:
+            yield _canonical(module.cid), module.kind, ""
+
+    def _pinned(self) -> set[str]:
+        """Return every block that a pin keeps."""
+        pinned: set[str] = set()
+        waiting: list[Cid] = []
+        for pin in self.pins.all():
+            pinned.add(str(pin.cid.to_v1()))
+            if pin.mode == "recursive":
+                waiting.append(pin.cid)
+        while waiting and len(pinned) < _MAX_WALKED:
+            cid = waiting.pop()
+            if cid.codec == RAW:
+                continue
+            try:
+                links = links_of(cid, self.store.get(cid))
+            except BacpackError:
+                continue
+            for link in links:
+                text = str(link.to_v1())
+                if text not in pinned:
+                    pinned.add(text)
+                    waiting.append(link)
+        return pinned
+
+    def _size(self, cid: Cid, *, proprietary: bool, use: Use | None) -> int | None:
+        """Return the size of a module that is here whole, otherwise None."""
+        store = self.proprietary.store if proprietary else self.store
+        if cid.codec == RAW:
+            return store.size(cid)
+        if not store.has(cid):
+            return None
+        if use is not None:
+            return use.bytes
+        try:
+            found = survey(store, cid)
+        except BacpackError:
+            return None
+        return None if found.missing else found.bytes
+
+    def _word(self, origin: Origin | None) -> str | None:
+        if origin is None:
+            return None
+        source = origin.obtained_from
+        if source.rstrip("/") in self.peers:
+            return "peer"
+        if source.startswith(("http://", "https://")):
+            return "url"
+        return source.partition(":")[0]
+
+
+async def modules(request: Request) -> Response:
+    """`GET /api/v1/modules`: the provenance report."""
+    node = state_of(request)
+    node.access.require_job(request)
+    side = node.jobs
+    with side.surveying:
+        uses = await side.scheduler.in_thread(side.scheduler.database.uses)
+        found = await node.in_reader(lambda: holdings_of(node).report(uses))
+    body = {
+        "schema": 1,
+        "node": node_view(node),
+        "modules": found,
+        "totals": {
+            "modules": len(found),
+            "bytes": sum(module.bytes for module in found),
+            "pinned_bytes": sum(module.bytes for module in found if module.pinned),
+            "proprietary": sum(module.proprietary for module in found),
+            "compiled": sum(module.compiled for module in found),
+            "uses": sum(module.uses for module in found),
+            # Had each use brought a copy of its own.
+            "used_bytes": sum(module.bytes * module.uses for module in found),
+        },
+    }
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def holdings_of(node: NodeState) -> Holdings:
+    """What the report of a node is made of."""
+    return Holdings(
+        node.store, node.pins, node.provenance, node.jobs.proprietary, CompileCache(node.jobs.cache), node.jobs.peers
+    )
+
+
+def node_view(node: NodeState) -> dict[str, Any]:
+    """Who this is."""
+    return {"url": node.url, "peer_id": node.identity.peer_id}
+
+
+def _name(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(Cid.parse(text).to_v1())
+    except BacpackError:
+        return text
+
+
+ROUTES = [Route("/api/v1/modules", modules, methods=["GET"])]

@@ -1,0 +1,129 @@
+"""What the processes of a node say to each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bacnode.jobs.schema import Granted, Submission
+
+
+class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
+    """A module of a program whose code is in the cache."""
+
+    #: Of its bytes, also where it came from a URL: the cache goes by it.
+    cid: str
+    url: str | None
+    name: str
+    bytes: int
+    namespaces: list[str]
+    initializes: bool
+    #: Ranges of offsets at which it traps because it was refused memory.
+    growths: list[tuple[int, int]]
+    #: As in the run report.
+    source: str
+    fetched_from: str
+    fetch_ms: float
+    verified: bool
+    compile_ms: float
+    compiled_cached: bool
+
+
+class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The function to call; `params` and `results` are the binary codes of their types, None for a type unknown."""
+
+    name: str
+    params: list[bytes] | None
+    results: list[bytes] | None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that is ready to be run: its modules, providers first, the program last."""
+
+    modules: list[PlannedModule]
+    entry: PlannedEntry
+    #: Memories that its modules define: each may reach the limit.
+    memories: int
+    #: Whether it means the same for ever, since only CIDs led to it.
+    lasting: bool
+
+
+class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """To the process that prepares: make a plan, and put what CIDs name into the job's folder."""
+
+    job: str
+    submission: Submission
+    folder: str
+    fueled: bool
+    #: Whether the plan is there and only files are wanted.
+    only_files: bool = False
+
+
+class Bid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """To the process that prepares: what is missing to run this, and what is not compiled."""
+
+    job: str
+    ref: str | None
+    modules: list[str]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """To a worker: run this. `folder` is the job's."""
+
+    job: str
+    plan: Plan
+    folder: str
+    arguments: list[str]
+    environment: list[tuple[str, str]]
+    limits: Granted
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """To a worker: end this job."""
+
+    job: str
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to `Prepare`: a plan, or why there is none."""
+
+    job: str
+    plan: Plan | None
+    error: dict[str, Any] | None
+    load_ms: float
+
+
+class Surveyed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to `Bid`. Sizes are in bytes."""
+
+    job: str
+    missing: list[str]
+    #: Size of what is missing, as far as somebody has it; None where nobody says.
+    missing_bytes: int | None
+    #: Of those missing, the ones that nobody has who may be asked.
+    unobtainable: list[str]
+    #: What is still to be compiled, including what is missing.
+    uncompiled_bytes: int
+    error: dict[str, Any] | None
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """From a worker: how a job ended."""
+
+    job: str
+    exit_code: int
+    results: list[str]
+    trap: dict[str, Any] | None
+    error: dict[str, Any] | None
+    run_ms: float
+    #: Whether code that the plan names was not in the cache: make a new plan.
+    stale: bool = False
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """From a process that has just started."""
+
+
+ToChild = Prepare | Bid | Run | Stop
+FromChild = Prepared | Surveyed | Ran | Ready

@@ -1,0 +1,258 @@
+"""The process that fetches, links and compiles what jobs need, and says how each is run.
+
+What strangers wrote is parsed and compiled here, so it is this process that may run out of memory or time over it, and
+the node that starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bacnode.compiled import CompileCache, Configuration
+from bacnode.jobs.channel import Parent
+from bacnode.jobs.confine import confine
+from bacnode.jobs.folders import JobFolder, write_durably
+from bacnode.jobs.holding import JobWeb, LayeredStore, OneAtATime
+from bacnode.jobs.plan import Bid, Plan, PlannedEntry, PlannedModule, Prepare, Prepared, Ready, Surveyed
+from bacnode.jobs.problems import problem
+from bacnode.jobs.proprietary import Proprietary, PublicStore
+from bacnode.jobs.runners import find_runner, size_at_peers
+from bacnode.jobs.schema import Submission
+from bacnode.limits import LoadLimits
+from bacnode.programs import Program, open_program
+from bacnode.resolver import Graph, Node, resolve
+from bacnode.runtime import Entry, Runtime, entry_point, growths, names_of
+from bacnode.sources import BlockSource, Sources, file_cid
+from bacpack.content.cid import Cid
+from bacpack.content.ref import CidRef, UrlRef, parse_ref
+from bacpack.errors import BacpackError, CheckFailedError, InputError
+from bacpack.wasm import FuncType, Module
+
+#: What is prepared at once; each is mostly waiting for peers.
+THREADS = 8
+#: Seconds in which all that a job needs must have come.
+FETCH_SECONDS = 600
+LIMITS = LoadLimits(module_bytes=64 << 20, total_bytes=256 << 20)
+#: The largest file that a job is given by CID.
+MAX_INPUT_BYTES = 256 << 20
+
+T = TypeVar("T")
+
+
+class Preparer:
+    """Makes plans for a node."""
+
+    def __init__(self, parent: Parent, folder: Path, cache: Path, peers: tuple[str, ...]) -> None:
+        proprietary = Proprietary(folder)
+        self._parent = parent
+        self._public = PublicStore(folder, proprietary)
+        self._store = LayeredStore(self._public, proprietary.store)
+        self._private = proprietary.store
+        self._peers = peers
+        self._cache = CompileCache(cache)
+        self._once = OneAtATime()
+        self._compiling = OneAtATime()
+
+    def serve(self) -> None:
+        """Answer the node until it closes the pipe."""
+        self._parent.say(Ready())
+        with ThreadPoolExecutor(THREADS, "prepare") as pool:
+            for message in self._parent.hear():
+                if isinstance(message, Prepare):
+                    pool.submit(self._answer_prepare, message)
+                elif isinstance(message, Bid):
+                    pool.submit(self._answer_bid, message)
+            # The node is gone: nobody waits for what is under way.
+            os._exit(0)
+
+    def _answer_prepare(self, message: Prepare) -> None:
+        started = time.perf_counter()
+        plan, error = _caught(lambda: self._prepare(message))
+        took = (time.perf_counter() - started) * 1000
+        self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took))
+
+    def _answer_bid(self, message: Bid) -> None:
+        answer, error = _caught(lambda: self._survey(message))
+        self._parent.say(
+            answer
+            or Surveyed(
+                job=message.job, missing=[], missing_bytes=None, unobtainable=[], uncompiled_bytes=0, error=error
+            )
+        )
+
+    def _prepare(self, message: Prepare) -> Plan | None:
+        web = JobWeb(self._peers, self._public, self._once, time.monotonic() + FETCH_SECONDS)
+        try:
+            self._bring_files(message.submission, JobFolder(Path(message.folder)), web)
+            return None if message.only_files else self._plan(message, web)
+        except BacpackError as error:
+            raise self._where_it_runs(error, web) from error
+        finally:
+            web.transport.close()
+
+    def _plan(self, message: Prepare, web: JobWeb) -> Plan:
+        ref = parse_ref(message.submission.ref)
+        program = self._open(message.submission.ref, web)
+        graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
+        graph.check()
+        entry = entry_point(graph.root, message.submission.invoke)
+        return Plan(
+            modules=[self._module(graph, node, fueled=message.fueled) for node in graph.nodes],
+            entry=_planned(entry),
+            memories=sum(len(Module.parse(node.fetched.data).memories) for node in graph.nodes),
+            lasting=isinstance(ref, CidRef) and all(node.fetched.cid is not None for node in graph.nodes),
+        )
+
+    def _open(self, ref: str, web: JobWeb) -> Program:
+        if isinstance(parse_ref(ref), CidRef | UrlRef):
+            return open_program(ref, self._store, web, LIMITS)
+        raise InputError("bad-job", f"`{ref}` names a file of this machine", hint="name the program by CID or URL")
+
+    def _module(self, graph: Graph, node: Node, *, fueled: bool) -> PlannedModule:
+        fetched = node.fetched
+        # The code of what came from a URL is kept under the CID that its bytes have.
+        cid = str((fetched.cid or file_cid(fetched.data)).to_v1())
+        started = time.perf_counter()
+        cached = self._compile(cid, node, fueled=fueled)
+        return PlannedModule(
+            cid=cid,
+            url=fetched.url,
+            name=fetched.name,
+            bytes=len(fetched.data),
+            namespaces=names_of(graph, node),
+            initializes="_initialize" in node.interface.exports,
+            growths=list(growths(fetched.data)),
+            source=fetched.source,
+            fetched_from=fetched.fetched_from,
+            fetch_ms=round(fetched.fetch_ms, 3),
+            verified=fetched.verified,
+            compile_ms=round((time.perf_counter() - started) * 1000, 3),
+            compiled_cached=cached,
+        )
+
+    def _compile(self, cid: str, node: Node, *, fueled: bool) -> bool:
+        """Have the code of a module in the cache; return whether it was there."""
+        configuration = Configuration(interruptible=True, fueled=fueled)
+        if self._cache.has(cid, configuration):
+            return True
+
+        def compile_it() -> bool:
+            # An engine for each, so that nothing of it stays in memory.
+            compiled = Runtime(interruptible=True, fueled=fueled).compile(node)
+            if not self._cache.put(cid, configuration, compiled.module):
+                raise InputError(
+                    "disk-full", "compiled modules cannot be kept", hint="free some space in the node's store"
+                )
+            return False
+
+        return self._compiling.do(f"{cid} {fueled}", compile_it)
+
+    def _bring_files(self, submission: Submission, folder: JobFolder, web: JobWeb) -> None:
+        # From what the node serves: a job is given no block of a proprietary module to look at.
+        here = BlockSource("store", str(self._public.folder), "the store", self._public.get)
+        sources = Sources([here, *web.remotes], web.get)
+        wanted = [(file.cid, folder.input(file.path)) for file in submission.files if file.cid is not None]
+        if submission.stdin is not None and submission.stdin.cid is not None:
+            wanted.append((submission.stdin.cid, folder.stdin))
+        for cid, path in wanted:
+            if self._private.has(Cid.parse(cid)):
+                raise CheckFailedError(
+                    "proprietary-module",
+                    f"{cid} may be run here and not be read",
+                    hint="import it from the program",
+                    details={"cid": cid},
+                )
+            if path == folder.stdin or not path.exists():
+                write_durably(path, sources.fetch(CidRef(Cid.parse(cid)), MAX_INPUT_BYTES).data)
+
+    def _where_it_runs(self, error: BacpackError, web: JobWeb) -> BacpackError:
+        """Return an error that names the node that may use a module which nobody gives, if a peer says so."""
+        cid = error.details.get("cid")
+        if error.code != "module-not-found" or not isinstance(cid, str):
+            return error
+        runner = find_runner(web.transport, self._peers, cid)
+        if runner is None:
+            return error
+        return CheckFailedError(
+            "proprietary-module",
+            f"{cid} is not given away: the node {runner.peer_id} runs jobs that need it",
+            hint=f"submit the job to {runner.url}",
+            details={"cid": cid, "node": runner.peer_id, "url": runner.url},
+        )
+
+    def _survey(self, message: Bid) -> Surveyed:
+        # Asked for nothing but sizes: what a bid names is not fetched.
+        web = JobWeb(self._peers, self._public, self._once, time.monotonic() + 10)
+        web.remotes = []
+        try:
+            missing, here = self._missing(message, web)
+            sizes = {cid: size_at_peers(web.transport, self._peers, cid) for cid in missing}
+        finally:
+            web.transport.close()
+        known = [size for size in sizes.values() if size is not None]
+        configuration = Configuration(interruptible=True, fueled=False)
+        uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, configuration))
+        return Surveyed(
+            job=message.job,
+            missing=missing,
+            missing_bytes=sum(known) if len(known) == len(missing) else None,
+            unobtainable=[cid for cid, size in sizes.items() if size is None],
+            uncompiled_bytes=uncompiled + sum(known),
+            error=None,
+        )
+
+    def _missing(self, message: Bid, web: JobWeb) -> tuple[list[str], dict[str, int]]:
+        """Return the CIDs of modules that are not here, and the sizes of those that are."""
+        missing: dict[str, None] = {}
+        here: dict[str, int] = {}
+        for ref in [*([message.ref] if message.ref is not None else []), *message.modules]:
+            try:
+                program = self._open(ref, web)
+            except BacpackError as error:
+                if error.code != "module-not-found":
+                    raise
+                missing[str(Cid.parse(error.details["cid"]).to_v1())] = None
+                continue
+            graph = resolve(program.root, program.sources.fetch, LIMITS)
+            for found in graph.problems:
+                if found.code != "module-not-found":
+                    raise found
+                missing[str(Cid.parse(found.details["cid"]).to_v1())] = None
+            here |= {node.fetched.identity: len(node.fetched.data) for node in graph.nodes}
+        return list(missing), here
+
+
+def _planned(entry: Entry) -> PlannedEntry:
+    if not isinstance(entry.type, FuncType):
+        return PlannedEntry(name=entry.name, params=None, results=None)
+    return PlannedEntry(name=entry.name, params=list(entry.type.params), results=list(entry.type.results))
+
+
+def _caught(work: Callable[[], T]) -> tuple[T | None, dict[str, Any] | None]:
+    try:
+        return work(), None
+    except BacpackError as error:
+        return None, problem(error)
+    except RecursionError:
+        return None, {"code": "too-deep", "message": "it is nested too deeply", "hint": None, "details": {}}
+    except Exception as error:
+        # A fault of ours must not leave the node waiting.
+        return None, {"code": "preparing-failed", "message": repr(error), "hint": "report this", "details": {}}
+
+
+def main() -> None:
+    """Run as `python -m bacnode.jobs.preparing STORE CACHE NODE_PID PEER...`."""
+    parent = Parent()
+    store, cache, node, *peers = sys.argv[1:]
+    confine(file_bytes=None, node=int(node))
+    Preparer(parent, Path(store), Path(cache), tuple(peers)).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The report of a job: what `bacpack run --report` writes, with what only a node knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bacnode.jobs.database import Record
+from bacnode.jobs.plan import Plan, PlannedModule, Prepared, Ran
+
+
+def job_report(record: Record, prepared: Prepared, ran: Ran, node: str) -> dict[str, Any]:
+    """Return what ran, every module in it, and where each came from."""
+    assert prepared.plan is not None
+    return {
+        "schema": 1,
+        "ref": record.submission.ref,
+        "exit_code": ran.exit_code,
+        "modules": [_module(module) for module in prepared.plan.modules],
+        "load_ms": round(prepared.load_ms, 3),
+        "run_ms": round(ran.run_ms, 3),
+        "trap": ran.trap,
+        "node": node,
+        "attempts": record.attempts,
+    }
+
+
+def later(plan: Plan, folder: str) -> Plan:
+    """Return a plan as it is for who uses it again: nothing was fetched or compiled for that."""
+    modules = [
+        msgspec.structs.replace(
+            module,
+            source="store" if module.url is None else module.source,
+            fetched_from=folder if module.url is None else module.fetched_from,
+            fetch_ms=0.0,
+            compile_ms=0.0,
+            compiled_cached=True,
+        )
+        for module in plan.modules
+    ]
+    return msgspec.structs.replace(plan, modules=modules)
+
+
+def _module(module: PlannedModule) -> dict[str, Any]:
+    identity = {"cid": module.cid} if module.url is None else {"url": module.url}
+    return {
+        **identity,
+        "name": module.name,
+        "bytes": module.bytes,
+        "source": module.source,
+        "fetched_from": module.fetched_from,
+        "fetch_ms": module.fetch_ms,
+        "verified": module.verified,
+        "compile_ms": module.compile_ms,
+        "compiled_cached": module.compiled_cached,
+    }

@@ -1,0 +1,76 @@
+"""What a node has for jobs, in one place for its endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bacnode.jobs.limits import grants_here
+from bacnode.jobs.metrics import Metrics
+from bacnode.jobs.proprietary import Proprietary
+from bacnode.jobs.scheduler import Scheduler
+from bacnode.service.slots import Slots
+
+#: Submissions that are read at once: each is in memory whole.
+MAX_SUBMITTING = 8
+#: Answers that follow a job at once.
+MAX_FOLLOWING = 64
+#: Bids and reports that are made at once.
+MAX_SURVEYING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How a person wants jobs to be run."""
+
+    workers: int | None = None
+    jobs_per_worker: int = 1
+    memory_bytes: int | None = None
+    #: Where compiled modules are kept; None for the node's own folder.
+    cache: Path | None = None
+    #: Files and CIDs of what jobs may use and nobody may have.
+    proprietary: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class JobSide:
+    """The scheduler, what it must keep to itself, and bounds on requests."""
+
+    scheduler: Scheduler
+    proprietary: Proprietary
+    metrics: Metrics
+    #: Where compiled modules are.
+    cache: Path
+    #: URLs of the nodes that are asked for modules.
+    peers: frozenset[str]
+    #: Submissions that are being read, answers that follow a job, and bids and reports that are being made.
+    submitting: Slots
+    following: Slots
+    surveying: Slots
+
+    async def open(self) -> None:
+        """Go on with the jobs that had not ended."""
+        await self.scheduler.open()
+
+    async def close(self) -> None:
+        """End every process."""
+        await self.scheduler.close()
+
+
+def open_jobs(
+    folder: Path, peers: tuple[str, ...], proprietary: Proprietary, options: JobOptions, name: str
+) -> JobSide:
+    """Return what a node needs for jobs; raises `InputError`."""
+    cache = options.cache or folder / "cache"
+    grants = grants_here(options.workers, options.jobs_per_worker, options.memory_bytes)
+    scheduler = Scheduler(folder, cache, peers, grants, name)
+    return JobSide(
+        scheduler,
+        proprietary,
+        Metrics(scheduler),
+        cache,
+        frozenset(peer.rstrip("/") for peer in peers),
+        Slots(MAX_SUBMITTING, "submissions"),
+        Slots(MAX_FOLLOWING, "followers of jobs"),
+        Slots(MAX_SURVEYING, "reports and bids"),
+    )

@@ -1,0 +1,254 @@
+"""The process that runs programs: plans come in, endings go out. It has no network code and no store.
+
+Each job has a thread and an engine's store of its own. Time is kept by epochs: a ticker counts, and at every tenth of a
+second of its running a program looks whether it must end. What only sleeps in the host is ended by the node, which
+kills the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from wasmtime import _bindings as engine_calls
+
+from bacnode.compiled import open_cache
+from bacnode.jobs.channel import Parent
+from bacnode.jobs.confine import confine
+from bacnode.jobs.folders import JobFolder, usage
+from bacnode.jobs.limits import LARGEST_FILE, MAX_TABLE_ELEMENTS, MAX_TABLES
+from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Ran, Ready, Run, Stop
+from bacnode.jobs.problems import problem
+from bacnode.limits import RunLimits
+from bacnode.runtime import ROOT, Entry, Job, Outcome, Part, Runtime, Streams
+from bacpack.errors import BacpackError
+from bacpack.wasm import FuncType
+
+#: Seconds from one count of the epoch to the next, and counts after which a program looks whether it must end.
+TICK_SECONDS = 0.02
+TICKS_TO_LOOK = 5
+#: Seconds between two looks at what jobs have written.
+WATCH_SECONDS = 0.1
+#: Modules that stay loaded: each takes some memory.
+MAX_LOADED = 512
+#: The exit code of what was ended from outside, as after SIGKILL.
+_KILLED = 137
+
+_CALLBACK, _FINALIZER = (engine_calls._wasmtime_store_epoch_deadline_callback.argtypes[at] for at in (1, 3))
+_FUEL = re.compile("all fuel consumed")
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    """A job that is being run; `reason` is the code of what ends it, set by any thread."""
+
+    run: Run
+    folder: JobFolder
+    deadline: float
+    reason: str | None = None
+    #: What the engine calls must not be collected before its store.
+    kept: list[Any] = field(default_factory=list)
+
+
+class Worker:
+    """Runs jobs that the node sends."""
+
+    def __init__(self, parent: Parent, cache_folder: Path) -> None:
+        self._parent = parent
+        self._cache = open_cache(cache_folder)
+        self._runtimes: dict[bool, Runtime] = {}
+        self._running: dict[str, _Running] = {}
+        self._lock = threading.Lock()
+        self._busy = threading.Event()
+
+    def serve(self) -> None:
+        """Answer the node until it closes the pipe."""
+        for target in (self._tick, self._watch):
+            threading.Thread(target=target, daemon=True).start()
+        self._parent.say(Ready())
+        for message in self._parent.hear():
+            if isinstance(message, Run):
+                threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+            elif isinstance(message, Stop) and (running := self._running.get(message.job)):
+                running.reason = running.reason or "cancelled"
+
+    def _answer(self, run: Run) -> None:
+        started = time.perf_counter()
+        running = _Running(run, JobFolder(Path(run.folder)), time.monotonic() + run.limits.seconds)
+        with self._lock:
+            self._running[run.job] = running
+            self._busy.set()
+        stale = False
+        try:
+            parts = self._parts(run.plan, self._runtime(fueled=run.limits.fuel is not None))
+            if parts is None:
+                outcome, stale = Outcome(1), True
+            else:
+                outcome = self._run(running, parts)
+            error = problem(outcome.error) if outcome.error else None
+        except BacpackError as failure:
+            outcome, error = Outcome(failure.exit_status), problem(failure)
+        except Exception as failure:
+            # A fault of ours must not leave the node waiting.
+            outcome = Outcome(1)
+            error = {"code": "worker-failed", "message": repr(failure), "hint": "report this", "details": {}}
+        finally:
+            with self._lock:
+                del self._running[run.job]
+                if not self._running:
+                    self._busy.clear()
+        exit_code = outcome.exit_code
+        if running.reason is not None:
+            error, exit_code = _ended(running.reason, run), 124 if running.reason == "time-limit" else _KILLED
+        self._parent.say(
+            Ran(
+                job=run.job,
+                exit_code=exit_code,
+                results=list(outcome.results),
+                trap=asdict(outcome.trap) if outcome.trap else None,
+                error=error,
+                run_ms=(time.perf_counter() - started) * 1000,
+                stale=stale,
+            )
+        )
+
+    def _run(self, running: _Running, parts: list[Part]) -> Outcome:
+        run, folder = running.run, running.folder
+        limits = run.limits
+        job = Job(
+            arguments=run.arguments,
+            environment=run.environment,
+            folders=[(folder.root, "/")],
+            limits=RunLimits(
+                limits.seconds,
+                limits.memory_bytes,
+                table_elements=MAX_TABLE_ELEMENTS,
+                instances=len(parts),
+                tables=MAX_TABLES,
+                memories=max(run.plan.memories, 1),
+                fuel=limits.fuel,
+            ),
+            streams=Streams(folder.stdin, folder.stdout, folder.stderr),
+        )
+        runtime = self._runtime(fueled=limits.fuel is not None)
+        outcome = runtime.run_parts(_entry(run.plan.entry), parts, job, lambda store: _look(store, running))
+        if outcome.trap is not None and _FUEL.search(outcome.trap.reason):
+            running.reason = running.reason or "fuel-limit"
+        return outcome
+
+    def _runtime(self, *, fueled: bool) -> Runtime:
+        with self._lock:
+            if fueled not in self._runtimes:
+                self._runtimes[fueled] = Runtime(interruptible=True, fueled=fueled, cache=self._cache)
+            return self._runtimes[fueled]
+
+    def _parts(self, plan: Plan, runtime: Runtime) -> list[Part] | None:
+        """Load the modules of a plan; None if the code of one is not in the cache."""
+        parts = []
+        with self._lock:
+            runtime.keep_at_most(MAX_LOADED)
+            for planned in plan.modules:
+                module = runtime.known(planned.cid)
+                if module is None:
+                    return None
+                parts.append(_part(planned, module, is_root=planned is plan.modules[-1]))
+        return parts
+
+    def _tick(self) -> None:
+        while True:
+            self._busy.wait()
+            time.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            for running in list(self._running.values()):
+                if now > running.deadline:
+                    running.reason = running.reason or "time-limit"
+            for runtime in list(self._runtimes.values()):
+                runtime.stop()
+
+    def _watch(self) -> None:
+        while True:
+            self._busy.wait()
+            time.sleep(WATCH_SECONDS)
+            for running in list(self._running.values()):
+                if running.reason is None:
+                    running.reason = _too_much(running)
+
+
+def _look(store: wasmtime.Store, running: _Running) -> None:
+    """Have a program look, at every few counts of the epoch, whether it must end."""
+
+    @_CALLBACK  # type: ignore[untyped-decorator]  # made by ctypes
+    def look(_context: object, _data: object, ticks: Any, _kind: Any) -> int:
+        if running.reason is not None:
+            error = engine_calls.wasmtime_error_new(b"it must end")
+            return ctypes.cast(error, ctypes.c_void_p).value or 0
+        ticks[0] = TICKS_TO_LOOK
+        return 0
+
+    running.kept.append(look)
+    engine_calls.wasmtime_store_epoch_deadline_callback(store.ptr(), look, None, ctypes.cast(0, _FINALIZER))
+
+
+def _too_much(running: _Running) -> str | None:
+    """The code of the limit that a job is beyond with what it has written."""
+    limits, folder = running.run.limits, running.folder
+    try:
+        printed = folder.stdout.stat().st_size + folder.stderr.stat().st_size
+    except OSError:
+        return None
+    if printed > limits.output_bytes:
+        return "output-limit"
+    files, size = usage(folder.root, limits.files)
+    return "file-limit" if files > limits.files or size > limits.file_bytes else None
+
+
+def _part(planned: PlannedModule, module: wasmtime.Module, *, is_root: bool) -> Part:
+    def refused_growth_at(offset: int) -> bool:
+        return any(first <= offset <= last for first, last in planned.growths)
+
+    names = [ROOT] if is_root else planned.namespaces
+    return Part(planned.name, names, planned.initializes, module, refused_growth_at)
+
+
+def _entry(planned: PlannedEntry) -> Entry:
+    if planned.params is None or planned.results is None:
+        return Entry(planned.name, None)
+    return Entry(planned.name, FuncType(tuple(planned.params), tuple(planned.results)))
+
+
+_MESSAGES: dict[str, Callable[[Run], str]] = {
+    "time-limit": lambda run: f"the program was stopped: it ran longer than {run.limits.seconds:g} s",
+    "output-limit": lambda run: f"the program was stopped: it printed more than {run.limits.output_bytes} bytes",
+    "file-limit": lambda run: (
+        f"the program was stopped: its files are more than {run.limits.files} or than {run.limits.file_bytes} bytes"
+    ),
+    "fuel-limit": lambda run: f"the program was stopped: it used up its fuel of {run.limits.fuel}",
+    "cancelled": lambda run: "the job was cancelled",
+}
+
+
+def _ended(reason: str, run: Run) -> dict[str, Any]:
+    hint = "submit it again" if reason == "cancelled" else "give it more with `limits`, as far as the node allows"
+    return {"code": reason, "message": _MESSAGES[reason](run), "hint": hint, "details": {}}
+
+
+def main() -> None:
+    """Run as `python -m bacnode.jobs.worker CACHE_FOLDER NODE_PID`."""
+    parent = Parent()
+    confine(file_bytes=LARGEST_FILE, node=int(sys.argv[2]))
+    Worker(parent, Path(sys.argv[1])).serve()
+    # Threads of programs that have not ended would hold the process up.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
