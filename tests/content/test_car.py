@@ -338,7 +338,7 @@ def test_a_document_is_followed_through_its_links(bacpack: Bacpack, tmp_path: Pa
 def test_files_that_cannot_be_read(bacpack: Bacpack, tmp_path: Path) -> None:
     bacpack.fails(2, "not-found", "fetch", tmp_path / "absent.car")
     bacpack.fails(2, "is-a-directory", "fetch", tmp_path)
-    bacpack.fails(3, "not-supported", "fetch", "https://example.org/x.car")
+    bacpack.fails(3, "offline", "fetch", "https://example.org/x.car", "--offline")
     bacpack.fails(3, "not-supported", "verify", "https://example.org/x.car")
     bacpack.fails(3, "missing-block", "fetch", f"{ROOT[0]}/x")
     bacpack.fails(2, "bad-cid", "fetch", str(ROOT[0])[:-1])
