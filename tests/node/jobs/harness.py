@@ -1,0 +1,120 @@
+"""What tests of jobs share: a node that is given programs and asked what became of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from bacpack.content.cid import Cid
+from node.service.harness import Answer, Node, keep
+
+#: Seconds that anything a test waits for may take on a busy machine.
+PATIENCE = 60
+
+
+class JobNode(Node):
+    """A node whose store tests put programs into."""
+
+    def add(self, module: bytes) -> str:
+        """Put a module into the store; return its CID."""
+        cid = Cid.of_raw(module)
+        keep(self.store, {cid: module})
+        return str(cid)
+
+    def submit(self, ref: str | bytes, **more: Any) -> str:
+        """Have a program run; return the job's name."""
+        answer = self.try_submit(ref, **more)
+        assert answer.status == 201, answer.body
+        return str(answer.json["id"])
+
+    def try_submit(self, ref: str | bytes, **more: Any) -> Answer:
+        body = {"ref": self.add(ref) if isinstance(ref, bytes) else ref, **more}
+        return self.post("/api/v1/jobs", body)
+
+    def job(self, job: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/api/v1/jobs/{job}").json
+        return found
+
+    def ended(self, job: str) -> dict[str, Any]:
+        """Wait until a job has ended."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            found: dict[str, Any] = self.get(f"/api/v1/jobs/{job}?wait=10").json
+            if found["finished"]:
+                return found
+        raise AssertionError(found)
+
+    def run(self, ref: str | bytes, **more: Any) -> dict[str, Any]:
+        return self.ended(self.submit(ref, **more))
+
+    def until(self, job: str, state: str) -> dict[str, Any]:
+        """Wait until a job is in a state."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            found = self.job(job)
+            if found["state"] == state:
+                return found
+            assert not found["finished"], found
+            time.sleep(0.01)
+        raise AssertionError(found)
+
+    def until_printed(self, job: str, text: bytes) -> None:
+        """Wait until a running job has printed something."""
+        until = time.monotonic() + PATIENCE
+        while text not in (printed := self.get(f"/api/v1/jobs/{job}/logs").body):
+            assert time.monotonic() < until, (printed, self.job(job))
+            time.sleep(0.01)
+
+    def children(self, module: str = "") -> list[int]:
+        """The processes that the node has started and that are running a module."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                line = (folder / "cmdline").read_bytes()
+            except (OSError, IndexError, ValueError):
+                continue
+            if parent == self.process.pid and module.encode() in line:
+                found.append(int(folder.name))
+        return found
+
+    def worker(self) -> int:
+        """The one worker there is."""
+        (pid,) = self.children("bacnode.jobs.worker")
+        return pid
+
+    def die(self) -> None:
+        """Kill the node as a power cut would, but for what is in the system's memory."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate(timeout=20)
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Wait until a process is no more."""
+    until = time.monotonic() + PATIENCE
+    while is_running(pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value).encode()
