@@ -340,7 +340,7 @@ def test_files_that_cannot_be_read(bacpack: Bacpack, tmp_path: Path) -> None:
     bacpack.fails(2, "is-a-directory", "fetch", tmp_path)
     bacpack.fails(3, "offline", "fetch", "https://example.org/x.car", "--offline")
     bacpack.fails(3, "not-supported", "verify", "https://example.org/x.car")
-    bacpack.fails(3, "missing-block", "fetch", f"{ROOT[0]}/x")
+    bacpack.fails(3, "incomplete", "fetch", f"{ROOT[0]}/x")
     bacpack.fails(2, "bad-cid", "fetch", str(ROOT[0])[:-1])
 
 
