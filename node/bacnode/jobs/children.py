@@ -59,9 +59,14 @@ class Child:
         except BaseException:
             child.kill("nobody waits for it")
             raise
-        if child.is_gone or child._killed:
+        if not child.is_usable:
             raise LostError("a process of the node did not start", alone=True)
         return child
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may be asked something: a process that was killed takes a moment to be gone."""
+        return not self.is_gone and self._killed is None
 
     @property
     def jobs(self) -> int:
@@ -71,7 +76,7 @@ class Child:
     async def ask(self, question: Prepare | Run | ToChild, job: str) -> Answer:
         """Return the answer to a question; raises `LostError`."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if self.is_gone:
+        if not self.is_usable:
             raise LostError("a process of the node ended", alone=False)
         self._waiting[job] = future
         try:
@@ -155,7 +160,7 @@ class Keeper:
     @property
     def running(self) -> Child | None:
         """The process, if there is one."""
-        return None if self.child is None or self.child.is_gone else self.child
+        return self.child if self.child is not None and self.child.is_usable else None
 
     async def get(self) -> Child:
         """Return the process, running."""
@@ -163,9 +168,10 @@ class Keeper:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self.child is None or self.child.is_gone:
-                self.child = await self._start()
-            return self.child
+            child = self.running
+            if child is None:
+                child = self.child = await self._start()
+            return child
 
     def rest(self) -> None:
         """Say that it may be idle: if nothing comes, it ends."""

@@ -43,7 +43,7 @@ MAX_KEPT = 5_000
 #: What is prepared at once.
 PREPARING = 8
 #: Seconds after its limit, or after it was told to end, at which a job's worker is killed.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 5.0
 #: Seconds that preparing a job may take: fetching has its own limit, and compiling none.
 PREPARE_SECONDS = 900
 #: Plans that are remembered.
@@ -101,7 +101,7 @@ class Scheduler:
         self.pool.open(self._preparer)
         for record in unfinished:
             if record.state == "running":
-                log.warning("job %s was interrupted by the end of the node", record.id)
+                log.warning("the node ended while a job ran", extra=_about(record))
             self._begin(record)
 
     async def submit(self, submission: Submission) -> Record:
@@ -227,7 +227,7 @@ class Scheduler:
         except BacpackError as error:
             await self._end(live, "failed", Ending(error=problem(error)))
         except Exception as error:
-            log.exception("job %s", record.id)
+            log.exception("a fault of the node", extra=_about(record))
             ending = Ending(error={"code": "node-failed", "message": repr(error), "hint": "report this", "details": {}})
             with contextlib.suppress(BacpackError):
                 await self._end(live, "failed", ending)
@@ -254,7 +254,7 @@ class Scheduler:
                 ran = await self._run(live, prepared.plan)
             except LostError as error:
                 self.on_lost(error.why)
-                log.warning("job %s: %s", record.id, error.why)
+                log.warning("a job's process ended", extra=_about(record, why=error.why))
                 if live.is_cancelled:
                     await self._end(live, "cancelled", Ending(error=_CANCELLED))
                     return
@@ -296,7 +296,7 @@ class Scheduler:
             fueled=fueled,
             only_files=plan is not None,
         )
-        for attempt in range(MAX_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             async with self._preparing:
                 self._set(live, "fetching")
                 preparer = await self._preparer.get()
@@ -308,7 +308,7 @@ class Scheduler:
                     continue
                 except LostError as lost:
                     self.on_lost(lost.why)
-                    log.warning("job %s, preparing, attempt %d: %s", record.id, attempt + 1, lost.why)
+                    log.warning("the process that prepares ended", extra=_about(record, why=lost.why))
                     continue
                 finally:
                     self._preparer.rest()
@@ -435,6 +435,11 @@ class Scheduler:
         return await asyncio.get_running_loop().run_in_executor(self._files, work)
 
     in_thread = _file
+
+
+def _about(record: Record, **more: object) -> dict[str, object]:
+    """Fields of a line in the log."""
+    return {"about": {"job": record.id, "attempts": record.attempts, **more}}
 
 
 def _without_content(submission: Submission) -> Submission:

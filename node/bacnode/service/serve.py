@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import signal
 import socket
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import uvicorn
 
 from bacnode.jobs.side import JobOptions
@@ -99,6 +101,7 @@ def serve(
         try:
             node.url = _url(listening)
             node.access.is_local = address.is_loopback
+            _log_lines()
             _quiet_log()
             config = uvicorn.Config(
                 create_app(node),
@@ -152,6 +155,30 @@ def _loop() -> str:
     except ImportError:
         return "asyncio"
     return "uvloop"
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line; what a message is about is a field of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "about", {}),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def _log_lines() -> None:
+    """Write what happens to jobs to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines())
+    log = logging.getLogger("bacnode")
+    log.handlers = [handler]
+    log.propagate = False
 
 
 def _quiet_log() -> None:

@@ -154,7 +154,6 @@ def test_from_other_machines_jobs_need_the_token(folder: Path) -> None:
         for method, path in (("POST", "jobs"), ("GET", "jobs"), ("GET", "modules"), ("POST", "bids")):
             assert public.ask(method, f"/api/v1/{path}", b"{}", headers).status == 401
         assert public.post("/api/v1/jobs", {"ref": public.add(programs.hello())}).status == 201
-        public.stop()
 
 
 def test_reports_and_metrics_count_jobs(node: JobNode) -> None:
