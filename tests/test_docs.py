@@ -26,7 +26,7 @@ NOT_CODES = {
 }  # fmt: skip
 NOT_CODES |= {"pin-roots", "pinning-service"}
 # Of cargo, of bacpack.toml and of pipelines.
-NOT_CODES |= {"rust-toolchain", "custom-build", "json-render-diagnostics", "max-new-bytes", "max-closure-bytes",
+NOT_CODES |= {"rust-toolchain", "custom-build", "compiler-artifact", "json-render-diagnostics", "max-new-bytes", "max-closure-bytes",
     "require-locked", "root-cid", "car-path", "report-json", "new-bytes",
 }  # fmt: skip
 

@@ -18,6 +18,10 @@ from bacpack.files import explain_os_error
 
 #: Each command and its one-line help: `bacpack --help` must not import the commands to list them.
 COMMANDS = {
+    "new": "Make a Rust project: a job, a module that jobs share, or a workspace of both",
+    "build": "Build a project, link its programs with their modules, and split them",
+    "doctor": "Check what this machine has to build and run with, and mend what can be mended",
+    "ci": "Build, check budgets and publish in a pipeline",
     "split": "Split linked programs into a remainder each and modules they share",
     "link": "Rewrite import namespaces to the CIDs of the modules that provide them",
     "pack": "Pack files or a folder into a CAR file",

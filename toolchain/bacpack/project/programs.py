@@ -1,0 +1,118 @@
+"""Splitting the programs of a project one after the other, and linking what is left of each with its modules.
+
+Each program is split along its relocations, against the modules that those before it left. So a program that is added
+at the end changes nothing of those that were there: what was published stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from bacpack.content.cid import is_cid
+from bacpack.link import link_imports
+from bacpack.project.modules import Modules, refuse_misuse
+from bacpack.split.catalog import Catalog
+from bacpack.split.environment import environment, environment_cid
+from bacpack.split.fingerprint import fingerprint
+from bacpack.split.fold import fold
+from bacpack.split.image import image
+from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, link, split
+from bacpack.split.prove import prove_split
+from bacpack.split.unreached import drop_unreached
+from bacpack.wasm import Module
+
+#: Stands before a namespace that is a CID or URL already, while the program is split: those of modules are refused.
+_SET_ASIDE = "linked "
+
+
+def split_programs(
+    programs: Sequence[Input],
+    modules: Modules,
+    catalogs: Sequence[Catalog],
+    show: Callable[[str], None],
+) -> Split:
+    """Split programs in their order, prove each, and link it with the modules that it imports.
+
+    Raises `InputError` for a program that cannot be split, or that misuses a module.
+    """
+    apps: list[OutputApp] = []
+    made: dict[str, OutputModule] = {}
+    features: dict[str, list[bytes]] = {}
+    for number, program in enumerate(programs):
+        show(f"splitting {program.name}")
+        refuse_misuse(program.name, program.data, modules.by_name.values())
+        before = Split([], made, features)
+        known = [*catalogs, *([_open(before)] if features else [])]
+        aside = _set_aside(program)
+        done = split([aside], catalogs=known)
+        if done.apps[0].data is done.apps[0].blob and modules.used_by(program.data):
+            done = _on_environment(aside)
+        prove_split(done, lambda state: None, [f"program {number}"] if known else [])
+        linked = _linked(program, done.apps[0], modules)
+        needed = {cid: data for provider in modules.used_by(program.data) for cid, data in provider.closure.items()}
+        for cid, module in done.modules.items():
+            made.setdefault(cid, module)
+        for cid, data in needed.items():
+            made.setdefault(cid, OutputModule(cid, data, "shared", _cids(data)))
+        if any(environment_cid() in _cids(data) for data in needed.values()):
+            made.setdefault(environment_cid(), _environment())
+        features |= done.features
+        apps.append(linked)
+    return Split(apps, made, features)
+
+
+def add_modules(result: Split, modules: Modules) -> Split:
+    """Add the modules of the project that no program uses: others may."""
+    added = dict(result.modules)
+    for provider in modules.by_name.values():
+        for cid, data in provider.closure.items():
+            added.setdefault(cid, OutputModule(cid, data, "shared", _cids(data)))
+            if environment_cid() in _cids(data):
+                added.setdefault(environment_cid(), _environment())
+    return replace(result, modules=added)
+
+
+def _environment() -> OutputModule:
+    return OutputModule(environment_cid(), environment(), "environment", ())
+
+
+def _cids(data: bytes) -> tuple[str, ...]:
+    return tuple(sorted({entry.module for entry in Module.parse(data).imports if is_cid(entry.module)}))
+
+
+def _open(done: Split) -> Catalog:
+    files = done.catalog() | {f"modules/{cid}.wasm": module.data for cid, module in done.modules.items()}
+    return Catalog.open("the programs before", files.get)
+
+
+def _set_aside(program: Input) -> Input:
+    """The program with names in place of CIDs and URLs in its imports: to the split they are modules of the host."""
+    namespaces = dict.fromkeys(entry.module for entry in Module.parse(program.data).imports)
+    renamed = {name: _SET_ASIDE + name for name in namespaces if _is_linked(name)}
+    return replace(program, data=link_imports(program.path, program.data, renamed).data) if renamed else program
+
+
+def _is_linked(namespace: str) -> bool:
+    return is_cid(namespace.partition("/")[0]) or "://" in namespace
+
+
+def _linked(program: Input, app: OutputApp, modules: Modules) -> OutputApp:
+    """What is left of a program with the CIDs of its modules in its imports."""
+    namespaces = dict.fromkeys(entry.module for entry in Module.parse(app.data).imports)
+    providers = {name: name.removeprefix(_SET_ASIDE) for name in namespaces if name.startswith(_SET_ASIDE)}
+    providers |= modules.namespaces(app.data)
+    data = link_imports(program.path, app.data, providers).data
+    return replace(app, name=program.name, blob=program.data, data=data, imports=_cids(data))
+
+
+def _on_environment(program: Input) -> Split:
+    """The program by itself on the memory of the environment, where the split found nothing to gain."""
+    blob = fingerprint(Module.parse(program.data))
+    drop_unreached(blob)
+    blob.same = fold(blob)
+    linked = link([blob], [], [image(blob)], [])
+    data = linked.remainders[0]
+    # It has no module of its own, so the split would have left it as it is; its size is the same.
+    alone = split([program]).apps[0]
+    return Split([replace(alone, data=data, imports=(environment_cid(),))], {environment_cid(): _environment()})
