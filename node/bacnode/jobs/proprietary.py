@@ -32,6 +32,7 @@ class Proprietary:
     """The modules that the node in `folder` may not give away."""
 
     def __init__(self, folder: Path) -> None:
+        (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.store = BlockStore(folder / FOLDER)
         self._names: dict[str, str] = {}
         self._list = folder / FOLDER / _LIST

@@ -76,6 +76,7 @@ class Scheduler:
         self.speeds = Speeds()
         self._store_folder = folder
         self._folder = folder / "jobs"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._cache = cache
         self._name = name
         # One thread, for writing to one file in several would only make them wait for each other.
