@@ -336,3 +336,52 @@ def test_what_is_no_release_is_refused(release: Release, tmp_path: Path) -> None
         fails(release.command, "no-catalog", FIRST, "--catalog", ref, "-o", tmp_path / "out")
     fails(release.command, "not-found", FIRST, "--catalog", tmp_path / "none", "-o", tmp_path / "out")
     fails(release.command, "bad-cid", FIRST, "--catalog", release.root[:-1], "-o", tmp_path / "out")
+
+
+def test_a_program_that_a_release_has_already_stays_as_it_is_there(release: Release, tmp_path: Path) -> None:
+    """One of five is new: nothing else is, though it shares code with the others that they had to themselves."""
+    for ref in (release.folder, release.car, release.root):
+        result = split(release.command, *REST, FIRST, "--catalog", ref, "-o", tmp_path / "out")
+        apps = {app["name"]: app for app in result["apps"]}
+        assert [app["name"] for app in result["apps"]] == [path.stem for path in (*REST, FIRST)]
+        assert {name for name, app in apps.items() if app["reused"]} == {path.stem for path in REST}
+        before = contents(release.folder)
+        after = contents(tmp_path / "out")
+        assert all(after[f"{path.stem}.wasm"] == before[f"{path.stem}.wasm"] for path in REST)
+        assert all(after[path] == data for path, data in before.items() if path.startswith("modules/"))
+        new = {path for path in after if path.endswith(".wasm") and after[path] != before.get(path)}
+        assert f"{FIRST.stem}.wasm" in new and len(new) <= 3
+    verified = release.command("verify", tmp_path / "out", "--against", *FIVE)
+    assert verified.returncode == 0, verified.stderr.decode()
+
+
+def test_a_release_split_again_with_itself_is_the_same(release: Release, tmp_path: Path) -> None:
+    shutil.copytree(release.folder, tmp_path / "out")
+    again = split(release.command, *REST, "--catalog", tmp_path / "out", "-o", tmp_path / "out")
+    assert all(app["reused"] for app in again["apps"])
+    before, after = contents(release.folder), contents(tmp_path / "out")
+    same = {path for path in before if path.endswith(".wasm") or path.startswith("catalog/")}
+    assert same <= after.keys() and all(before[path] == after[path] for path in same)
+
+
+def test_a_program_whose_remainder_is_damaged_is_split_again(release: Release, tmp_path: Path) -> None:
+    shutil.copytree(release.folder, tmp_path / "damaged")
+    damaged, gone, *sound = (path.stem for path in REST)
+    path = tmp_path / "damaged" / f"{damaged}.wasm"
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "damaged" / f"{gone}.wasm").unlink()
+    result = split(release.command, *REST, "--catalog", tmp_path / "damaged", "-o", tmp_path / "out")
+    assert {app["name"] for app in result["apps"] if app["reused"]} == set(sound)
+
+
+def test_a_remainder_of_another_program_is_refused(release: Release, tmp_path: Path) -> None:
+    """Who writes a release can say what they like in its manifest; the proof has the last word."""
+    shutil.copytree(release.folder, tmp_path / "wrong")
+    manifest = json.loads((tmp_path / "wrong" / "bacpack.json").read_text())
+    one, other = manifest["apps"][:2]
+    one["blob_cid"], other["blob_cid"] = other["blob_cid"], one["blob_cid"]
+    (tmp_path / "wrong" / "bacpack.json").write_text(json.dumps(manifest))
+    message = fails(
+        release.command, "not-equivalent", *REST, "--catalog", tmp_path / "wrong", "-o", tmp_path / "out", status=1
+    )
+    assert "is not its blob, so nothing was written" in message

@@ -39,6 +39,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     imports: list[str]
     #: Whether it was checked before it was written: valid, and proved equal to its blob if it shares code with others.
     verified: bool
+    #: Whether the remainder was taken over from the release of a catalog.
+    reused: bool = False
 
 
 class SharedModule(msgspec.Struct, frozen=True, kw_only=True):

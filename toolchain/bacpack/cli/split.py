@@ -79,6 +79,7 @@ def command(
     from bacpack.cli.catalogs import open_catalogs
     from bacpack.files import read_file
     from bacpack.split.component import pack_again, take_apart
+    from bacpack.split.earlier import find_earlier, with_earlier
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input, split
     from bacpack.split.prove import prove_split
@@ -92,20 +93,22 @@ def command(
     _refuse_to_replace(blobs, folder)
     opened = open_catalogs(catalogs, sources)
     with output.progress("splitting") as show:
-        programs = [take_apart(entry) for entry in inputs]
+        earlier = find_earlier(opened, inputs)
+        programs = [take_apart(entry) for entry in inputs if entry.name not in earlier.apps]
         parts = [part for program in programs for part in program.parts.values()]
         try:
             split_parts = split(parts, show, opened)
         except InputError as error:
             raise told_apart(error, {part.path: part.data for part in parts}) from error
-        result = pack_again(split_parts, programs)
+        result = with_earlier(pack_again(split_parts, programs), earlier, [entry.name for entry in inputs])
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
         _check_valid(inputs, result, show)
-        if len(parts) > 1 or catalogs:
+        if len(inputs) > 1 or catalogs:
             prove_split(result, show, catalogs)
         checked = time.monotonic()
-        manifest, provenance = with_provenance(manifest, result, [entry.digest for entry in opened], circumstances)
+        digests = sorted({entry.digest for entry in opened})
+        manifest, provenance = with_provenance(manifest, result, digests, circumstances)
         write_split(folder, result, manifest, provenance)
     seconds = time.monotonic() - started - (checked - checking)
     if not manifest.modules:
@@ -204,10 +207,12 @@ def _as_text(manifest: Manifest, folder: Path) -> str:
         f"{len(manifest.modules)} modules, {human_bytes(shared)}; everything stored once: "
         f"{human_bytes(totals.split_bytes)} for {human_bytes(totals.blob_bytes)} of programs ({share:.0f} %)",
     ]
-    reused = [module.bytes for module in manifest.modules if module.reused]
-    if reused:
+    modules = [module.bytes for module in manifest.modules if module.reused]
+    apps = {app.cid: app.bytes for app in manifest.apps if app.reused}
+    if modules:
+        whole = f" and {len(apps)} of the programs" if apps else ""
         lines.append(
-            f"{len(reused)} of the modules, {human_bytes(sum(reused))}, are reused; "
-            f"new: {human_bytes(totals.split_bytes - sum(reused))}"
+            f"{len(modules)} of the modules{whole}, {human_bytes(sum(modules) + sum(apps.values()))}, are reused; "
+            f"new: {human_bytes(totals.split_bytes - sum(modules) - sum(apps.values()))}"
         )
     return "\n".join([*lines, f"written to {folder}; next: bacpack publish {shlex.quote(str(folder))}"])

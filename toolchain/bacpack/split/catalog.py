@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b, sha256
 from heapq import heapify, heappop, heappush
 from typing import Annotated, Literal
@@ -26,6 +27,7 @@ import msgspec
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import BacpackError, InputError
+from bacpack.manifest import MANIFEST_NAME, App, Manifest, ModuleKind, decode_manifest
 from bacpack.split.environment import environment_cid
 from bacpack.split.fingerprint import Blob
 from bacpack.split.image import Image
@@ -136,6 +138,38 @@ class Catalog:
             )
         return cls(name, read, described.digits, cids, {})
 
+    def apps(self) -> list[App]:
+        """The programs of the release; none if it has no manifest that can be read."""
+        return self._manifest.apps if self._manifest else []
+
+    def kinds(self) -> dict[str, ModuleKind]:
+        """The kind of each module of the release, by CID, as its manifest says."""
+        return {module.cid: module.kind for module in self._manifest.modules} if self._manifest else {}
+
+    @cached_property
+    def _manifest(self) -> Manifest | None:
+        data = self._read(MANIFEST_NAME)
+        try:
+            return None if data is None else decode_manifest(data, self.name)
+        except InputError:
+            return None
+
+    def file(self, path: str) -> bytes | None:
+        """A file of the release; None when it is not there."""
+        return self._read(path)
+
+    def features(self) -> dict[str, list[bytes]]:
+        """What the catalog knows each module by, by CID: all of it is read."""
+        found: dict[int, list[bytes]] = defaultdict(list)
+        for shard in range(16**self._digits):
+            first = (shard << 4 * (2 * _FEATURE_BYTES - self._digits)).to_bytes(_FEATURE_BYTES, "big")
+            records = self._shard(_shard(first, self._digits))
+            for place in range(0, len(records), _RECORD_BYTES):
+                feature = records[place : place + _FEATURE_BYTES]
+                number = int.from_bytes(records[place + _FEATURE_BYTES : place + _RECORD_BYTES], "little")
+                found[number].append(feature)
+        return {self._cid(number): features for number, features in found.items()}
+
     @property
     def digest(self) -> str:
         """The sha2-256, in hexadecimal, of the list of its modules."""
@@ -163,10 +197,7 @@ class Catalog:
         return data
 
     def _numbers(self, feature: bytes) -> list[int]:
-        name = _shard(feature, self._digits)
-        if name not in self._shards:
-            self._shards[name] = self._read(name) or b""
-        records = self._shards[name]
+        records = self._shard(_shard(feature, self._digits))
         count = len(records) // _RECORD_BYTES
         place = bisect_left(range(count), feature, key=lambda place: _record(records, place)[:_FEATURE_BYTES])
         numbers: list[int] = []
@@ -176,6 +207,11 @@ class Catalog:
             numbers.append(int.from_bytes(record[_FEATURE_BYTES:], "little"))
             place += 1
         return numbers
+
+    def _shard(self, name: str) -> bytes:
+        if name not in self._shards:
+            self._shards[name] = self._read(name) or b""
+        return self._shards[name]
 
     def _cid(self, number: int) -> str:
         binary = self._cids[number * _CID_BYTES : (number + 1) * _CID_BYTES]

@@ -79,7 +79,7 @@ def pack_again(split: Split, programs: Sequence[Program]) -> Split:
             apps += parts.values()
         else:
             apps.append(_packed(split, program.entry, program.component, parts, parsed))
-    needed = set().union(*(split.closure(app) for app in apps))
+    needed = set[str]().union(*(split.closure(app) for app in apps))
     modules = {cid: module for cid, module in split.modules.items() if cid in needed}
     return Split(apps, modules, split.features)
 
@@ -88,7 +88,7 @@ def _packed(
     split: Split, entry: Input, component: Component, parts: dict[int, OutputApp], parsed: dict[str, Module]
 ) -> OutputApp:
     saved = sum(len(app.blob) - app.blob_bytes for app in parts.values())
-    remains = tuple(entry for app in parts.values() for entry in app.remains)
+    remains = tuple(entry for app in parts.values() for entry in app.remains or ())
     whole = OutputApp(entry.name, entry.data, len(entry.data) - saved, entry.data, (), remains)
     exchanged = {
         position: Exchange(app.data, [Provider(cid, parsed[cid]) for cid in _lowest_first(split, app)])

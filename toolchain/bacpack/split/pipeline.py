@@ -73,8 +73,8 @@ class OutputApp:
     blob_bytes: int
     data: bytes
     imports: tuple[str, ...]
-    #: What is left of the program; of each core module that was split, for a component.
-    remains: tuple[Remains, ...] = ()
+    #: What is left of the program; of each core module that was split, for a component. None for one taken over.
+    remains: tuple[Remains, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ def split(
     The same blobs give the same modules in whatever order they come. `show` is told how far the work is. Raises
     `InputError` for a blob that is malformed or cannot be split soundly.
     """
+    if not inputs:
+        return Split([], {})
     # Equal blobs are one; the order of the rest is that of their hashes, and so nobody's choice.
     digests = [sha256(entry.data).digest() for entry in inputs]
     distinct = sorted(dict(reversed([*zip(digests, inputs, strict=True)])).items())
@@ -136,11 +138,11 @@ def split(
     for kind, modules, reused in kinds:
         for data in modules:
             cid = str(cid_of_bytes(data))
-            outputs[cid] = OutputModule(cid, data, kind, _namespaces(data), reused)
+            outputs[cid] = OutputModule(cid, data, kind, namespaces(data), reused)
     split_blobs = {}
     for position, ((digest, entry), blob) in enumerate(zip(distinct, blobs, strict=True)):
         data = linked.remainders[position] if linked.shares[position] else entry.data
-        imports = tuple(cid for cid in _namespaces(data) if cid in outputs)
+        imports = tuple(cid for cid in namespaces(data) if cid in outputs)
         remains = Remains(entry.data, data, linked.stayed[position])
         split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports, (remains,))
     apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
@@ -289,5 +291,6 @@ def _is_stripped(name: str) -> bool:
     return name in (NAME_SECTION, LINKING_SECTION) or name.startswith((".debug_", RELOCATION_PREFIX))
 
 
-def _namespaces(data: bytes) -> tuple[str, ...]:
+def namespaces(data: bytes) -> tuple[str, ...]:
+    """What a module imports from, sorted."""
     return tuple(sorted({entry.module for entry in Module.parse(data).imports}))
