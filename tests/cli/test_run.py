@@ -617,3 +617,13 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_program_runs(comm
 def test_a_program_that_cannot_be_loaded_leaves_no_report(command: Command, folder: Path) -> None:
     command.fails(3, "module-not-found", "run", LIBRARY_CID, "--report", folder / "run.json")
     assert list(folder.iterdir()) == []
+
+
+def test_a_second_run_finds_the_compiled_code(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "app.wasm"
+    path.write_bytes(assemble('(module (func (export "_start")))'))
+    reports = []
+    for name in ("first", "second"):
+        assert command("run", path, "--report", tmp_path / name).returncode == 0
+        reports.append(json.loads((tmp_path / name).read_text()))
+    assert [report["modules"][0]["compiled_cached"] for report in reports] == [False, True]
