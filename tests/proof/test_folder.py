@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
-from bacpack.manifest import MANIFEST_NAME, decode_manifest
+from bacpack.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
 from bacpack.proof import prove_folder
 from bacpack.wasm import Module
 from corpus import rust_programs
@@ -73,7 +74,7 @@ def test_another_program_is_refused_by_name(bacpack: Command, folder: Path) -> N
 
 
 def tampered(folder: Path, into: Path) -> Path:
-    """A copy of the folder in which one program is another, and the manifest says so."""
+    """A copy of the folder in which one program is another, and the manifest says so; nothing says what it was."""
     shutil.copytree(folder, into)
     manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes(), "manifest")
     (app,) = [app for app in manifest.apps if app.name == "logsearch"]
@@ -81,7 +82,9 @@ def tampered(folder: Path, into: Path) -> Path:
     assert Module.parse(data)
     (into / app.path).write_bytes(data)
     text = (into / MANIFEST_NAME).read_text().replace(app.cid, str(cid_of_bytes(data)))
-    (into / MANIFEST_NAME).write_text(text)
+    without = msgspec.structs.replace(decode_manifest(text.encode(), "manifest"), provenance=[])
+    (into / MANIFEST_NAME).write_bytes(encode_manifest(without))
+    (into / "provenance.json").unlink()
     return into
 
 
