@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bacpack.content.cid import Cid
-from bacpack.split.catalog import Catalog, candidates, index
-from bacpack.split.fingerprint import fingerprint
-from bacpack.split.image import image
+from bacpack.split.catalog.catalog import Catalog, candidates, index
+from bacpack.split.catalog.release_files import folder_reader
+from bacpack.split.data.image import image
 from bacpack.split.pipeline import Input, Split, split
-from bacpack.split.release_files import folder_reader
+from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from corpora import rust_programs
 from measure import median, table

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import plots
-from bacpack.split.catalog import Catalog
+from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.output import MODULES_FOLDER
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.split.prove import prove_split

@@ -207,8 +207,8 @@ def test_a_bar_of_a_known_total_fills(
     show(1000)
     show.end()
     quarter, full = (len(re.findall("━|╸|╺", part)) for part in capsys.readouterr().err.split("1.0 KB of")[:2])
-    assert 0 < quarter
-    assert 0 < full
+    assert quarter > 0
+    assert full > 0
 
 
 def test_threads_add_to_one_bar(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.split.existing import Existing, LateCall, Literal, SlotRead, read_existing
-from bacpack.split.fingerprint import fingerprint
+from bacpack.split.catalog.existing import Existing, LateCall, Literal, SlotRead, read_existing
 from bacpack.split.pipeline import Input, split
+from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from split.harness import both, work
 from wasmtools import assemble

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bacpack.split.existing import read_existing
-from bacpack.split.fingerprint import fingerprint
+from bacpack.split.catalog.existing import read_existing
+from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from split.harness import PAGE_BYTES, Comparer, both, split_all, work
 from wasmtools import assemble, padded

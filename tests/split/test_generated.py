@@ -11,13 +11,13 @@ from hypothesis import given, settings
 
 import soak
 from bacpack.proof import Prover
-from bacpack.split.environment import environment
-from bacpack.split.fingerprint import Blob, fingerprint
-from bacpack.split.image import image
-from bacpack.split.match import SharedFunction, match
-from bacpack.split.partition import Group
-from bacpack.split.pieces import share_data
+from bacpack.split.data.image import image
+from bacpack.split.data.pieces import share_data
+from bacpack.split.emit.environment import environment
 from bacpack.split.pipeline import link
+from bacpack.split.plan.match import SharedFunction, match
+from bacpack.split.plan.partition import Group
+from bacpack.split.shapes.fingerprint import Blob, fingerprint
 from bacpack.wasm import Kind, Module
 from differential.harness import cid_of
 from split.harness import NUMBERS, Call, World, engine

@@ -18,12 +18,12 @@ from unittest.mock import patch
 import pytest
 
 from bacpack.proof import Prover
-from bacpack.split.catalog import Catalog
-from bacpack.split.fingerprint import Blob, fingerprint
-from bacpack.split.image import Image, image
-from bacpack.split.known import NUMBER, PLACE, UNKNOWN, Knowledge, Known
-from bacpack.split.objects import own_data
+from bacpack.split.catalog.catalog import Catalog
+from bacpack.split.data.image import Image, image
+from bacpack.split.data.objects import own_data
 from bacpack.split.pipeline import Input, Split, split, stripped_size
+from bacpack.split.shapes.fingerprint import Blob, fingerprint
+from bacpack.split.shapes.known import NUMBER, PLACE, UNKNOWN, Knowledge, Known
 from bacpack.wasm import Module, writer
 from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
 from corpus import PREBUILT

@@ -17,19 +17,19 @@ from hypothesis import strategies as st
 import soak
 from bacpack.errors import BacpackError, CheckFailedError
 from bacpack.proof import Prover
-from bacpack.split import catalog, existing_data, reuse
-from bacpack.split.catalog import Catalog, data_features, index, shape_features
-from bacpack.split.data_module import write_data_module
-from bacpack.split.environment import environment, environment_cid
-from bacpack.split.existing import read_existing
-from bacpack.split.existing_data import read_existing_data
-from bacpack.split.fingerprint import fingerprint
-from bacpack.split.image import image
-from bacpack.split.match import match
-from bacpack.split.pieces import share_data
+from bacpack.split.catalog import catalog, existing_data, reuse
+from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
+from bacpack.split.catalog.existing import read_existing
+from bacpack.split.catalog.existing_data import read_existing_data
+from bacpack.split.catalog.shelf import take
+from bacpack.split.data.image import image
+from bacpack.split.data.pieces import share_data
+from bacpack.split.emit.data_module import write_data_module
+from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.pipeline import Input, Linked, Split, link, split
+from bacpack.split.plan.match import match
 from bacpack.split.prove import prove_split
-from bacpack.split.shelf import take
+from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.split.validate import check_valid
 from bacpack.wasm import Kind, Module, SectionId, writer
 from bacpack.wasm.leb import encode_unsigned

@@ -9,8 +9,8 @@ from bacpack.errors import InputError
 
 if TYPE_CHECKING:
     from bacpack.cli.sources import SourceOptions
-    from bacpack.split.catalog import Catalog
-    from bacpack.split.release_files import ReadFile
+    from bacpack.split.catalog.catalog import Catalog
+    from bacpack.split.catalog.release_files import ReadFile
 
 
 def open_catalogs(refs: Sequence[str], sources: SourceOptions) -> list[Catalog]:
@@ -18,14 +18,14 @@ def open_catalogs(refs: Sequence[str], sources: SourceOptions) -> list[Catalog]:
 
     Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
     """
-    from bacpack.split.catalog import Catalog
+    from bacpack.split.catalog.catalog import Catalog
 
     return [Catalog.open(ref, _reader(ref, sources)) for ref in refs]
 
 
 def _reader(ref: str, sources: SourceOptions) -> ReadFile:
     from bacpack.content.ref import PathRef, UrlRef, parse_ref
-    from bacpack.split.release_files import content_reader, folder_reader
+    from bacpack.split.catalog.release_files import content_reader, folder_reader
 
     parsed = parse_ref(ref)
     if isinstance(parsed, UrlRef):

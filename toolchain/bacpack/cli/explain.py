@@ -12,7 +12,7 @@ import click
 from bacpack.cli.output import human_bytes, table
 
 if TYPE_CHECKING:
-    from bacpack.split.explain import Explanation, ProgramBytes
+    from bacpack.split.explain.explain import Explanation, ProgramBytes
 
 #: Columns of the table: what they are called, and the parts of a program that they add up.
 _COLUMNS = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bacnode.programs import Folder
     from bacnode.resolver import Graph, Node
     from bacnode.survey import FolderView, ModuleView, ProgramView
-    from bacpack.split.explain import Explanation
+    from bacpack.split.explain.explain import Explanation
 
 EPILOG = """\b
 Examples:
@@ -86,7 +86,7 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
 
 def _explain(graphs: Sequence[Graph], kinds: Mapping[str, str], users: Mapping[str, list[str]]) -> Explanation:
     """Say where the bytes of programs went, and of the modules that they need; `users` are known beyond those."""
-    from bacpack.split.explain import Explanation, module_bytes, program_bytes, sum_by_kind
+    from bacpack.split.explain.explain import Explanation, module_bytes, program_bytes, sum_by_kind
 
     programs = []
     modules: dict[str, Node] = {}

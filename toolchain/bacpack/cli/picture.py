@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from html import escape
 
 from bacpack.cli.output import human_bytes
-from bacpack.split.explain import Explanation, ModuleBytes, Part, Parts, ProgramBytes
-from bacpack.split.treemap import Box, squarify
+from bacpack.split.explain.explain import Explanation, ModuleBytes, Part, Parts, ProgramBytes
+from bacpack.split.explain.treemap import Box, squarify
 
 _WIDTH, _MARGIN = 1200, 16
 #: Together, the maps cover so much.

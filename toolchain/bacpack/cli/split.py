@@ -18,6 +18,7 @@ from bacpack.errors import InputError
 if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances
     from bacpack.manifest import Manifest
+    from bacpack.split.catalog.catalog import Catalog
     from bacpack.split.pipeline import Input, Split
 
 EPILOG = """\b
@@ -78,12 +79,9 @@ def command(
     from bacpack.attest.attach import with_provenance
     from bacpack.cli.catalogs import open_catalogs
     from bacpack.files import read_file
-    from bacpack.split.component import pack_again, take_apart
-    from bacpack.split.earlier import find_earlier, with_earlier
     from bacpack.split.output import make_manifest, write_split
-    from bacpack.split.pipeline import Input, split
+    from bacpack.split.pipeline import Input
     from bacpack.split.prove import prove_split
-    from bacpack.split.validate import told_apart
 
     # Millions of small objects are made and no cycles: looking for those takes a fifth of the time and frees nothing.
     gc.disable()
@@ -93,14 +91,7 @@ def command(
     _refuse_to_replace(blobs, folder)
     opened = open_catalogs(catalogs, sources)
     with output.progress("splitting") as show:
-        earlier = find_earlier(opened, inputs)
-        programs = [take_apart(entry) for entry in inputs if entry.name not in earlier.apps]
-        parts = [part for program in programs for part in program.parts.values()]
-        try:
-            split_parts = split(parts, show, opened)
-        except InputError as error:
-            raise told_apart(error, {part.path: part.data for part in parts}) from error
-        result = with_earlier(pack_again(split_parts, programs), earlier, [entry.name for entry in inputs])
+        result = _split(inputs, opened, show)
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
         _check_valid(inputs, result, show)
@@ -117,7 +108,7 @@ def command(
         output.note("one program alone gains nothing yet: its modules pay once another program uses them too")
     data, text = _as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder)
     if explain or treemap:
-        from bacpack.split.explain import explain_split
+        from bacpack.split.explain.explain import explain_split
 
         explanation = explain_split(result)
         if treemap:
@@ -126,6 +117,23 @@ def command(
             data["explain"] = explanation_json(explanation)
             text = f"{explanation_text(explanation)}\n\n{text}"
     output.result(data, text)
+
+
+def _split(inputs: Sequence[Input], catalogs: Sequence[Catalog], show: Callable[[str], None]) -> Split:
+    """Split what no release of a catalog has already; components by their core modules."""
+    from bacpack.split.catalog.earlier import find_earlier, with_earlier
+    from bacpack.split.component import pack_again, take_apart
+    from bacpack.split.pipeline import split
+    from bacpack.split.validate import told_apart
+
+    earlier = find_earlier(catalogs, inputs)
+    programs = [take_apart(entry) for entry in inputs if entry.name not in earlier.apps]
+    parts = [part for program in programs for part in program.parts.values()]
+    try:
+        split_parts = split(parts, show, catalogs)
+    except InputError as error:
+        raise told_apart(error, {part.path: part.data for part in parts}) from error
+    return with_earlier(pack_again(split_parts, programs), earlier, [entry.name for entry in inputs])
 
 
 def _check_valid(inputs: Sequence[Input], result: Split, show: Callable[[str], None]) -> None:

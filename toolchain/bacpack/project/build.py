@@ -22,7 +22,7 @@ from bacpack.project.fresh import last_report, note_build
 from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
 from bacpack.project.modules import FetchClosure, Modules, load_modules
 from bacpack.project.programs import add_modules, split_programs
-from bacpack.split.catalog import Catalog
+from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.output import make_manifest, write_split
 from bacpack.split.pipeline import Input
 from bacpack.split.validate import check_valid

@@ -14,7 +14,7 @@ from bacpack.errors import BacpackError, InputError
 from bacpack.files import read_file
 from bacpack.link import link_imports
 from bacpack.project.place import PLACE, place, room_of
-from bacpack.split.environment import environment_cid
+from bacpack.split.emit.environment import environment_cid
 from bacpack.wasm import Module
 from bacpack.wasm.reader import Reader
 

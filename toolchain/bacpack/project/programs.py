@@ -12,15 +12,17 @@ from dataclasses import replace
 from bacpack.content.cid import is_cid
 from bacpack.link import link_imports
 from bacpack.project.modules import Modules, refuse_misuse
-from bacpack.split.catalog import Catalog
-from bacpack.split.environment import environment, environment_cid
-from bacpack.split.fingerprint import fingerprint
-from bacpack.split.fold import fold
-from bacpack.split.image import image
+from bacpack.split.catalog.catalog import Catalog
+from bacpack.split.emit.environment import environment, environment_cid
+from bacpack.split.shapes.fingerprint import fingerprint
+from bacpack.split.shapes.fold import fold
+from bacpack.split.data.image import image
 from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, link, split
 from bacpack.split.prove import prove_split
-from bacpack.split.unreached import drop_unreached
+from bacpack.split.shapes.unreached import drop_unreached
 from bacpack.wasm import Module
+from bacpack.wasm.names import NAME_SECTION
+from bacpack.wasm.writer import rewrite
 
 #: Stands before a namespace that is a CID or URL already, while the program is split: those of modules are refused.
 _SET_ASIDE = "linked "
@@ -102,8 +104,14 @@ def _linked(program: Input, app: OutputApp, modules: Modules) -> OutputApp:
     namespaces = dict.fromkeys(entry.module for entry in Module.parse(app.data).imports)
     providers = {name: name.removeprefix(_SET_ASIDE) for name in namespaces if name.startswith(_SET_ASIDE)}
     providers |= modules.namespaces(app.data)
-    data = link_imports(program.path, app.data, providers).data
+    data = _without_names(link_imports(program.path, app.data, providers).data)
     return replace(app, name=program.name, blob=program.data, data=data, imports=_cids(data))
+
+
+def _without_names(data: bytes) -> bytes:
+    """A module without the names of its functions: the split needed them, and a remainder is kept small."""
+    module = Module.parse(data)
+    return rewrite(Module(data, [section for section in module.sections if section.name != NAME_SECTION]), {})
 
 
 def _on_environment(program: Input) -> Split:

@@ -22,7 +22,7 @@ from bacpack.manifest import (
     encode_manifest,
     load_manifest,
 )
-from bacpack.split.catalog import CATALOG_FOLDER
+from bacpack.split.catalog.catalog import CATALOG_FOLDER
 from bacpack.split.pipeline import Split
 
 MODULES_FOLDER = "modules"

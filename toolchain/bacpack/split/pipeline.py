@@ -10,27 +10,27 @@ from itertools import chain
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.manifest import ModuleKind
-from bacpack.split.by_name import group_by_name
-from bacpack.split.catalog import Catalog, data_features, index, shape_features
-from bacpack.split.data_module import write_data_module
-from bacpack.split.demand import called_directly, demand
-from bacpack.split.environment import environment, environment_cid
-from bacpack.split.fingerprint import Blob, fingerprint
-from bacpack.split.fold import fold
-from bacpack.split.image import Image, image
-from bacpack.split.match import SharedFunction, match
-from bacpack.split.objects import own_data
-from bacpack.split.partition import Group, chunks, own_groups, partition
-from bacpack.split.pieces import DataPlan, share_data
-from bacpack.split.placement import place
+from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
+from bacpack.split.catalog.reuse import Fit
+from bacpack.split.catalog.shelf import Shelf, take
+from bacpack.split.data.image import Image, image
+from bacpack.split.data.objects import own_data
+from bacpack.split.data.pieces import DataPlan, share_data
+from bacpack.split.emit.data_module import write_data_module
+from bacpack.split.emit.environment import environment, environment_cid
+from bacpack.split.emit.remainder import SharedData, write_remainder
+from bacpack.split.emit.shared import Shared, write_shared
+from bacpack.split.explain.stayed import Remains, Stayed, all_stay, stayed
+from bacpack.split.plan.by_name import group_by_name
+from bacpack.split.plan.demand import called_directly, demand
+from bacpack.split.plan.match import SharedFunction, match
+from bacpack.split.plan.partition import Group, chunks, own_groups, partition
+from bacpack.split.plan.placement import place
+from bacpack.split.plan.resolve import SharedPlan, resolve
 from bacpack.split.refuse import refuse_unsound
-from bacpack.split.remainder import SharedData, write_remainder
-from bacpack.split.resolve import SharedPlan, resolve
-from bacpack.split.reuse import Fit
-from bacpack.split.shared import Shared, write_shared
-from bacpack.split.shelf import Shelf, take
-from bacpack.split.stayed import Remains, Stayed, all_stay, stayed
-from bacpack.split.unreached import drop_unreached
+from bacpack.split.shapes.fingerprint import Blob, fingerprint
+from bacpack.split.shapes.fold import fold
+from bacpack.split.shapes.unreached import drop_unreached
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.names import NAME_SECTION, read_names

@@ -134,7 +134,8 @@ def _service_url(kind: str, place: str) -> str:
     if not usable or parts is None or parts.query or parts.fragment:
         raise InputError(
             "bad-url",
-            f"`{kind}` needs an http or https URL without `?` or `#`" + ("" if usable or "?" in place else f", not `{place}`"),
+            f"`{kind}` needs an http or https URL without `?` or `#`"
+            + ("" if usable or "?" in place else f", not `{place}`"),
             hint=f"such as `{kind}:http://127.0.0.1:5001`",
             details={"target": kind},
         )

@@ -1,0 +1,1 @@
+"""Modules of earlier splits: finding them, and fitting blobs to them."""

@@ -1,0 +1,1 @@
+"""What initial memories have in common."""

@@ -1,0 +1,1 @@
+"""Writing the bytes of modules and remainders."""

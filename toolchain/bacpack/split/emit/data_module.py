@@ -1,0 +1,117 @@
+"""Fifth stage, second part: a data module. It copies pieces of data to the addresses that it is given.
+
+It exports one function. Its parameters are the address of each piece, zero for one that the program lacks, and the
+distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
+(https://github.com/apple-oss-distributions/dyld/blob/main/doc/chained-fixups.md): in the module each holds its value
+and, in the bits above, how many words further the next one lies, so that words to change take no room of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from bacpack.split.data.pieces import DataPlan, Piece
+from bacpack.split.emit.environment import import_load, import_memory
+from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
+from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.types import I32, Data, Mode
+
+#: The name under which the module exports its function.
+LOAD_DATA = "D"
+_WORD_BYTES = 4
+_NOTHING = FuncType((), ())
+WALK_TYPE = FuncType((I32, I32), ())
+# Function indices: the environment's `load`, then the module's own.
+WALK, LOAD_DATA_INDEX = 1, 2
+_GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
+_ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
+_LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
+_VOID = b"\x40"
+
+
+def load_type(plan: DataPlan) -> FuncType:
+    """The type of the function that the module exports."""
+    return FuncType((I32,) * (len(plan.pieces) + len(plan.classes)), ())
+
+
+def write_data_module(plan: DataPlan, environment: str) -> bytes:
+    """Return the bytes of a data module; `environment` is a namespace."""
+    value_bits = max((_value(piece, at).bit_length() for piece in plan.pieces for at in piece.words), default=0)
+    contents: list[bytes] = []
+    code: list[bytes] = []
+    start = 0
+    for number, (piece, classes) in enumerate(zip(plan.pieces, plan.words, strict=True)):
+        content, heads = _chained(piece, classes, value_bits)
+        code += _load_piece(number, start, len(content), [(at, len(plan.pieces) + class_) for at, class_ in heads])
+        contents.append(content)
+        start += len(content)
+    types = [_NOTHING, WALK_TYPE, load_type(plan)]
+    imports = [import_load(environment, 0), import_memory(environment)]
+    codes = [walk(value_bits), b"\0" + b"".join(code) + writer.END]
+    segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
+    return writer.module(
+        [
+            writer.section(SectionId.TYPE, writer.vector(map(writer.func_type, types))),
+            writer.section(SectionId.IMPORT, writer.vector(map(writer.import_, imports))),
+            writer.section(SectionId.FUNCTION, writer.vector([encode_unsigned(1), encode_unsigned(2)])),
+            writer.section(
+                SectionId.EXPORT, writer.vector([writer.export(Export(LOAD_DATA, Kind.FUNCTION, LOAD_DATA_INDEX))])
+            ),
+            writer.section(SectionId.DATA_COUNT, encode_unsigned(1)),
+            writer.section(SectionId.CODE, writer.vector(map(writer.sized, codes))),
+            writer.section(SectionId.DATA, writer.vector([segment])),
+        ]
+    )
+
+
+def _value(piece: Piece, at: int) -> int:
+    return int.from_bytes(piece.content[at : at + _WORD_BYTES], "little")
+
+
+def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[bytes, list[tuple[int, int]]]:
+    """The content of a piece with its words chained, and where each chain starts, with its class."""
+    content = bytearray(piece.content)
+    places: dict[int, list[int]] = defaultdict(list)
+    for at, class_ in classes.items():
+        places[class_].append(at)
+    farthest = ((1 << 32 - value_bits) - 1) * _WORD_BYTES
+    heads = []
+    for class_, chain in places.items():
+        head = True
+        for at, following in zip(chain, [*chain[1:], None], strict=True):
+            if head:
+                heads.append((at, class_))
+            head = following is None or following - at > farthest
+            further = 0 if head or following is None else (following - at) // _WORD_BYTES
+            word = further << value_bits | _value(piece, at)
+            content[at : at + _WORD_BYTES] = word.to_bytes(_WORD_BYTES, "little")
+    return bytes(content), heads
+
+
+def _load_piece(parameter: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
+    """If the piece has an address, copy it there and walk its chains, each given as (place, parameter)."""
+    get = _GET + encode_unsigned(parameter)
+    yield get + b"\x04" + _VOID
+    yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
+    for at, class_ in heads:
+        yield get + (writer.i32_const(at) + _ADD if at else b"")
+        yield _GET + encode_unsigned(class_) + b"\x10" + encode_unsigned(WALK)
+    yield writer.END
+
+
+def walk(value_bits: int) -> bytes:
+    """The code of a function (address, distance) that adds the distance to each word of the chain from the address."""
+    address, distance, word = (_GET + encode_unsigned(number) for number in range(3))
+    further = word + writer.i32_const(value_bits) + _SHIFT_RIGHT
+    mask = (1 << value_bits) - 1
+    code = [
+        b"\x03" + _VOID,  # loop
+        address,
+        address + _LOAD + _TEE + encode_unsigned(2),
+        writer.i32_const(mask - (1 << 32) if mask >= 1 << 31 else mask) + _AND + distance + _ADD + _STORE,
+        address + further + writer.i32_const(_WORD_BYTES) + _MULTIPLY + _ADD + _SET + encode_unsigned(0),
+        further + b"\x0d\0",  # br_if
+        writer.END,
+    ]
+    return b"\x01\x01" + I32 + b"".join(code) + writer.END

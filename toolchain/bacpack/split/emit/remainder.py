@@ -1,0 +1,359 @@
+"""Fifth stage, second part: the remainder, what is left of a blob once its shared functions live elsewhere.
+
+It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and the globals that shared
+functions use come from the environment; the start function (see `start`) brings everything to the state that the blob
+declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from bacpack import __version__
+from bacpack.split.data.image import Image
+from bacpack.split.data.pieces import DataPlan
+from bacpack.split.emit import start
+from bacpack.split.emit.data import own_data
+from bacpack.split.emit.data_module import LOAD_DATA, load_type
+from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table
+from bacpack.split.emit.form import LATE_TABLE, PLACE
+from bacpack.split.emit.numbering import Instructions, Numbers, extended
+from bacpack.split.emit.shared import Shared, constant, placer_type, slot_setters
+from bacpack.split.plan.demand import Demand
+from bacpack.split.plan.placement import left_over
+from bacpack.split.plan.resolve import Plan
+from bacpack.split.shapes.canonical import cut
+from bacpack.split.shapes.elements import is_table_plain, referenced_function, segment_entries
+from bacpack.split.shapes.fingerprint import Blob
+from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.names import NAME_SECTION, name_section, read_names
+from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
+from bacpack.wasm.reader import Reader
+from bacpack.wasm.types import FUNCREF, Data, Element, Global, Mode, Section
+
+_NOTHING = FuncType((), ())
+
+
+#: Sections that name code by offsets or numbers, which splitting changes: whole names, and how others begin.
+_DROPPED = frozenset((NAME_SECTION, "linking", "sourceMappingURL", "external_debug_info"))
+_DROPPED_KINDS = (".debug_", "reloc.", "metadata.code.")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedData:
+    """A data module as a remainder sees it."""
+
+    plan: DataPlan
+    namespace: str
+
+
+def write_remainder(
+    plan: Plan,
+    position: int,
+    blob: Blob,
+    demand: Demand,
+    shared: Sequence[Shared],
+    environment: str,
+    image: Image | None = None,
+    data: Sequence[SharedData] = (),
+) -> bytes:
+    """Return the bytes of the remainder of `blob`, the one at `position` in `plan`; `environment` is a namespace.
+
+    `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules.
+    """
+    used = [entry for entry in data if entry.plan.is_used_by(position)]
+    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, image, used)
+
+
+class _RemainderWriter:
+    def __init__(self, plan: Plan, position: int, blob: Blob, demand: Demand, shared: Sequence[Shared]) -> None:
+        self._position = position
+        self._module = blob.module
+        self._blob = blob
+        self._demand = demand
+        self._shared = shared
+        self._homes = plan.homes[position]
+        used = 0
+        for index in self._homes:
+            used |= blob.functions[index - blob.imported_functions].registers
+        #: The globals that shared functions use, by index: they live in registers.
+        self._registers = {index: number for index, number in blob.registers.items() if used >> number & 1}
+        self._numbers = Numbers(blob, list(self._registers))
+        self._instructions = Instructions(self._numbers)
+        self._elements: list[Element] = []
+        self._is_table_plain = is_table_plain(blob.module)
+
+    def write(self, environment: str, image: Image | None, shared_data: Sequence[SharedData]) -> bytes:
+        module, numbers = self._module, self._numbers
+        self._import_environment(environment)
+        init = self._import_shared()
+        load_steps = [self._load_data(entry) for entry in shared_data]
+        for index in self._demand.kept:
+            numbers.define(index)
+        for index in self._demand.forwarded_hosts:
+            numbers.forward_host(index)
+        for index in self._demand.forwarded:
+            numbers.forward(index)
+        first = self._blob.imported_functions
+        codes = [self._code(index - first) for index in self._demand.kept]
+        steps = [self._grow(), *init, self._fill_late_tables(), self._fill_table()]
+        if image is None:
+            data, data_steps = self._data()
+        else:
+            written = chain.from_iterable(entry.plan.written(self._position) for entry in shared_data)
+            data, data_steps = self._own_data(own_data(image, written))
+        steps += [*load_steps, data_steps]
+        if module.start is not None:
+            steps.append(start.call(numbers.function(module.start)))
+        first_function = numbers.add_function(numbers.types[_NOTHING], b"\0" + b"".join(steps) + writer.END)
+        if numbers.declared:
+            self._elements.append(Element(Mode.DECLARATIVE, 0, None, FUNCREF, sorted(numbers.declared), None))
+
+        function_types = [module.function_types[index] for index in self._demand.kept]
+        function_types += [type_ for type_, _ in numbers.added]
+        codes += [code for _, code in numbers.added]
+        globals_ = [
+            writer.global_(Global(entry.type, self._expression(entry.init)))
+            for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL)))
+            if index not in self._registers
+        ]
+        tables = [
+            writer.table(replace(entry, init=entry.init and self._expression(entry.init)))
+            for entry in module.tables[numbers.has_table :]
+        ]
+        memories = [writer.limits(entry) for entry in module.memories[numbers.has_memory :]]
+        changed: dict[SectionId, bytes | None] = {
+            SectionId.TYPE: numbers.types.section(),
+            SectionId.IMPORT: extended(module, SectionId.IMPORT, map(writer.import_, numbers.imports)),
+            SectionId.FUNCTION: writer.vector(map(encode_unsigned, function_types)),
+            SectionId.TABLE: writer.vector(tables) if tables else None,
+            SectionId.MEMORY: writer.vector(memories) if memories else None,
+            SectionId.GLOBAL: writer.vector(globals_) if globals_ else None,
+            SectionId.EXPORT: writer.vector(writer.export(numbers.export(entry)) for entry in module.exports),
+            SectionId.START: encode_unsigned(first_function),
+            SectionId.ELEMENT: writer.vector(map(writer.element, self._elements)) if self._elements else None,
+            SectionId.DATA_COUNT: encode_unsigned(len(data)) if data else None,
+            SectionId.CODE: writer.vector(map(writer.sized, codes)),
+            SectionId.DATA: writer.vector(data) if data else None,
+        }
+        kept = [section for section in module.sections if not is_dropped(section) and section.name != PRODUCERS_SECTION]
+        rewritten = writer.rewrite(Module(module.data, kept), changed)
+        return rewritten + self._names() + processed_by(module, "bacpack", __version__)
+
+    def _import_environment(self, namespace: str) -> None:
+        numbers = self._numbers
+        numbers.add_import(import_load(namespace, numbers.types[_NOTHING]))
+        if numbers.has_memory:
+            numbers.add_import(import_memory(namespace))
+        if numbers.has_table:
+            numbers.add_import(import_table(namespace))
+        for register in self._registers.values():
+            numbers.add_import(import_register(namespace, register))
+
+    def _import_shared(self) -> list[bytes]:
+        """Import what the shared modules provide; return the calls that set their slots."""
+        numbers, demand = self._numbers, self._demand
+        self._functions: dict[int, int] = {}
+        self._late_tables: dict[int, int] = {}
+        self._placing: list[bytes] = []
+        self._placed_singly: dict[int, list[tuple[int, int]]] = {}
+        used = sorted({number for number, _ in self._homes.values()})
+        steps = [step for number in used for step in self._set_up(number)]
+        sources = {number for number, _ in demand.called.values()}
+        sources |= {number for number, places in self._placed_singly.items() if places}
+        sources |= {home[0] for number in self._late_tables for _, home in self._late_homes(number)}
+        for number in sorted(sources):
+            self._functions[number] = numbers.add_import(self._shared[number].import_functions())
+        for index, (number, position) in demand.called.items():
+            numbers.provide(index, self._functions[number], position)
+        return steps
+
+    def _set_up(self, number: int) -> Iterator[bytes]:
+        """Import what sets up a module: the calls that set its slots; those that place its functions come later."""
+        module, numbers = self._shared[number], self._numbers
+        slots, late = module.plan.slots, module.plan.late
+        for count, (name, type_) in enumerate(slot_setters(slots)):
+            own, slots = slots[: len(type_.params)], slots[len(type_.params) :]
+            is_set = any(self._position in slot.values for slot in own)
+            # One function is imported of every module: some hosts load no other.
+            if is_set or count == 0:
+                setter = numbers.import_function(module.namespace, name, type_)
+            if is_set:
+                values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in own]
+                yield start.set_slots(setter, values)
+        for count, placer in enumerate(module.placers):
+            indices = [stretch.starts.get(self._position, 0) for stretch in placer]
+            if any(indices):
+                place = numbers.import_function(module.namespace, f"{PLACE}{count}", placer_type(placer))
+                self._placing.append(b"".join(map(writer.i32_const, indices)) + start.call(place))
+        placed = [(index, home[1]) for index, home in self._demand.placed if home[0] == number]
+        self._placed_singly[number] = left_over(module.placers, self._position, placed)
+        if any(self._position in entry for entry in late):
+            table = TableType(FUNCREF, Limits(len(late), len(late)))
+            self._late_tables[number] = numbers.add_import(Import(module.namespace, LATE_TABLE, Kind.TABLE, table))
+
+    def _grow(self) -> bytes:
+        module, numbers = self._module, self._numbers
+        out = start.grow_memory(module.memories[0]) if numbers.has_memory else b""
+        if numbers.has_table:
+            table = module.tables[0]
+            out += start.grow_table(table.type, table.init and self._expression(table.init))
+        imported = len(module.imported(Kind.GLOBAL))
+        for index in self._registers:
+            init = self._expression(module.globals[index - imported].init)
+            out += start.set_global(numbers.global_(index), init)
+        return out
+
+    def _late_homes(self, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """The entries of a module's private table that are copied from those of other modules."""
+        for place, callees in enumerate(self._shared[number].plan.late):
+            home = self._homes.get(callees.get(self._position, -1))
+            if home is not None and home not in self._demand.repeated:
+                yield place, home
+
+    def _late_functions(self, number: int) -> Iterator[tuple[int, int]]:
+        """The others, with functions of the remainder."""
+        for place, callees in enumerate(self._shared[number].plan.late):
+            if self._position in callees:
+                index = callees[self._position]
+                home = self._homes.get(index)
+                if home is None:
+                    yield place, self._numbers.reference(index)
+                elif home in self._demand.repeated:
+                    yield place, self._numbers.reference(self._demand.repeated[home])
+
+    def _fill_late_tables(self) -> bytes:
+        """Fill private tables from other modules, and from segments after the blob's own, whose numbers stay."""
+        self._elements = list(map(self._element, self._module.elements))
+        out: list[bytes] = []
+        for number, table in self._late_tables.items():
+            by_source: dict[int, list[tuple[int, int]]] = {}
+            for place, (source, position) in self._late_homes(number):
+                by_source.setdefault(source, []).append((place, position))
+            for source, places in by_source.items():
+                out += [start.table_copy(run, self._functions[source], table) for run in start.runs(places)]
+            if own := list(self._late_functions(number)):
+                segment = len(self._elements)
+                functions = [function for _, function in own]
+                self._elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, functions, None))
+                places = [(place, source) for source, (place, _) in enumerate(own)]
+                out += [start.table_init(run, segment, table) for run in start.runs(places)]
+        return b"".join(out)
+
+    def _element(self, element: Element) -> Element:
+        """A segment of the blob as the remainder has it: the start function copies what fills the program's table."""
+        numbers = self._numbers
+        fills = element.mode == Mode.ACTIVE and element.table == 0 and numbers.has_table
+        functions, expressions = element.functions, element.expressions
+        if fills and self._is_table_plain:
+            if functions is not None:
+                functions = [index for index in functions if index not in self._homes]
+            if expressions is not None:
+                expressions = [entry for entry in expressions if referenced_function(entry) not in self._homes]
+        return replace(
+            element,
+            mode=Mode.PASSIVE if fills else element.mode,
+            table=0 if fills or element.mode != Mode.ACTIVE else numbers.table(element.table),
+            offset=self._expression(element.offset) if element.offset and not fills else None,
+            functions=functions and [numbers.reference(index) for index in functions],
+            expressions=expressions and [self._expression(entry) for entry in expressions],
+        )
+
+    def _fill_table(self) -> bytes:
+        """Fill the program's table: from shared modules, and from the remainder's own segments."""
+        out = [*self._placing]
+        for number, places in self._placed_singly.items():
+            out += [start.table_copy(run, self._functions[number], 0) for run in start.runs(places)]
+        for segment, element in enumerate(self._module.elements):
+            if element.mode != Mode.ACTIVE or element.table or not self._numbers.has_table:
+                continue
+            if self._is_table_plain:
+                out += [start.table_init(run, segment, 0) for run in start.runs(list(self._own_entries(element)))]
+            else:
+                offset = self._expression(element.offset or writer.END)
+                out.append(start.table_init_at(offset, len(element), segment, 0))
+            if self._blob.names_segments:
+                out.append(start.elem_drop(segment))
+        return b"".join(out)
+
+    def _own_entries(self, element: Element) -> Iterator[tuple[int, int]]:
+        """Where in the table the entries that a segment keeps stand, and where in the segment."""
+        source = 0
+        for index, function in segment_entries(element):
+            if function is None or function not in self._homes:
+                yield index, source
+                source += 1
+
+    def _load_data(self, shared: SharedData) -> bytes:
+        """Import what a data module exports; return the call that loads its pieces."""
+        load = self._numbers.add_import(
+            Import(shared.namespace, LOAD_DATA, Kind.FUNCTION, self._numbers.types[load_type(shared.plan)])
+        )
+        return b"".join(map(writer.i32_const, shared.plan.arguments(self._position))) + start.call(load)
+
+    def _own_data(self, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
+        """One segment with all longer contents, and the instructions that bring each content to its address."""
+        steps: list[bytes] = []
+        everything = bytearray()
+        for address, content in places:
+            if len(content) in start.STORES:
+                steps.append(start.store(address, content))
+            else:
+                steps.append(start.memory_init(start.Run(address, len(everything), len(content)), 0))
+                everything += content
+        if not everything:
+            return [], b"".join(steps)
+        return [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), bytes(everything))], b"".join(steps)
+
+    def _data(self) -> tuple[list[bytes], bytes]:
+        """The blob's own segments, and the instructions that copy the active ones to the environment's memory."""
+        module = self._module
+        segments: list[bytes] = []
+        steps: list[bytes] = []
+        for data in module.data_segments:
+            content = module.data[data.start : data.end]
+            number = len(segments)
+            if data.mode == Mode.PASSIVE or data.memory or not self._numbers.has_memory:
+                offset = data.offset and self._expression(data.offset)
+                segments.append(writer.data_segment(replace(data, offset=offset), content))
+                continue
+            segments.append(writer.data_segment(replace(data, mode=Mode.PASSIVE, offset=None), content))
+            steps.append(start.memory_init_at(self._expression(data.offset or writer.END), len(content), number))
+            if self._blob.names_segments:
+                steps.append(start.data_drop(number))
+        return segments, b"".join(steps)
+
+    def _code(self, position: int) -> bytes:
+        locals_, runs, opened = cut(self._module, self._module.bodies[position])
+        rewritten = [self._instructions[instruction] for instruction in opened]
+        rewritten.append(b"")
+        return locals_ + b"".join(chain.from_iterable(zip(runs, rewritten, strict=True)))
+
+    def _expression(self, expression: bytes) -> bytes:
+        """A constant expression with its indices renumbered."""
+        reader = Reader(expression)
+        out = []
+        while reader.remaining:
+            at = reader.position
+            row, _ = reader.instruction()
+            instruction = expression[at : reader.position]
+            renumber = row.name in ("global.get", "ref.func")
+            out.append(self._instructions[instruction] if renumber else instruction)
+        return b"".join(out)
+
+    def _names(self) -> bytes:
+        module_name, functions = read_names(self._module)
+        if module_name is None and not functions:
+            return b""
+        own = {*range(self._blob.imported_functions), *self._demand.kept, *self._demand.forwarded}
+        return name_section(
+            module_name, {self._numbers.function(index): name for index, name in functions.items() if index in own}
+        )
+
+
+def is_dropped(section: Section) -> bool:
+    """Whether a section of the blob describes code in a way that splitting makes wrong."""
+    return section.name is not None and (section.name in _DROPPED or section.name.startswith(_DROPPED_KINDS))

@@ -1,0 +1,73 @@
+"""Why functions stayed in the remainders: what `bacpack split --explain` says of each.
+
+Nothing here decides anything. The reasons are read off from what the stages before decided.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from bacpack.split.shapes.fingerprint import Blob
+
+UNLIKE = "no other program has one like it"
+NO_LIBRARY = "no other program to compare with, and its name tells of no large library"
+LEFT_OVER = "its program has more functions like it than others have"
+DOES_NOT_PAY = "others have one like it, but a module of it would not pay"
+COPIED = "shared, but a copy is smaller than an import"
+#: Before the reason that fingerprinting gives.
+CANNOT_MOVE = "cannot be moved: "
+
+
+@dataclass(frozen=True, slots=True)
+class Stayed:
+    """A function of a blob whose code its remainder holds: its index in the blob, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """A core module and what is left of it."""
+
+    blob: bytes
+    #: The blob itself, when it shares nothing.
+    remainder: bytes
+    #: The functions of the blob that the remainder defines, in its order. Functions that bacpack adds come after them.
+    stayed: Sequence[Stayed]
+
+
+def all_stay(blobs: Sequence[Blob]) -> list[list[Stayed]]:
+    """The functions of blobs that are written as they are."""
+    kept = [range(blob.imported_functions, blob.imported_functions + len(blob.functions)) for blob in blobs]
+    return stayed(blobs, [()] * len(blobs), kept)
+
+
+def stayed(blobs: Sequence[Blob], homes: Sequence[Container[int]], kept: Iterable[Iterable[int]]) -> list[list[Stayed]]:
+    """For each blob, the functions `kept` and why; `homes` has those that are in a shared module. All by index."""
+    holders: dict[bytes, set[int]] = defaultdict(set)
+    unshared: dict[bytes, set[int]] = defaultdict(set)
+    for position, blob in enumerate(blobs):
+        for index, function in enumerate(blob.functions, blob.imported_functions):
+            if function.shape is not None:
+                holders[function.shape].add(position)
+                if index not in homes[position]:
+                    unshared[function.shape].add(position)
+
+    def why(position: int, index: int) -> str:
+        blob = blobs[position]
+        function = blob.functions[index - blob.imported_functions]
+        if function.shape is None:
+            return f"{CANNOT_MOVE}{function.reason}"
+        if index in homes[position]:
+            return COPIED
+        if len(blobs) == 1:
+            return NO_LIBRARY
+        if len(holders[function.shape]) == 1:
+            return UNLIKE
+        # Functions of one shape are paired as long as two programs have one left: what then is left is in one program.
+        return DOES_NOT_PAY if len(unshared[function.shape]) > 1 else LEFT_OVER
+
+    return [[Stayed(index, why(position, index)) for index in indices] for position, indices in enumerate(kept)]

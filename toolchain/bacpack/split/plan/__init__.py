@@ -1,0 +1,1 @@
+"""Which functions become one, in which module, and what stands for each operand."""
