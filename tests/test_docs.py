@@ -22,11 +22,13 @@ NOT_CODES = {
     "legacy-exceptions", "node-token", "node-key",
     # Names in the protocols that a node speaks.
     "dag-scope", "entity-bytes", "car-version", "car-order", "car-dups", "only-if-cached", "latin-1",
+    # Files and protocols of nodes.
+    "compiled-key", "bacpack-jobs",
     "filter-addrs", "filter-protocols", "transport-ipfs-gateway-http",
 }  # fmt: skip
 NOT_CODES |= {"pin-roots", "pinning-service"}
 # Of cargo, of bacpack.toml and of pipelines.
-NOT_CODES |= {"rust-toolchain", "custom-build", "compiler-artifact", "json-render-diagnostics", "max-new-bytes", "max-closure-bytes",
+NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "compiler-artifact", "json-render-diagnostics", "max-new-bytes", "max-closure-bytes",
     "require-locked", "root-cid", "car-path", "report-json", "new-bytes",
 }  # fmt: skip
 

@@ -11,9 +11,8 @@ MIB = 1 << 20
 
 #: The largest file that any job may write; the system refuses more.
 LARGEST_FILE = 4 << 30
-MAX_TABLES = 16
-#: Entries of each table, of 8 bytes.
-MAX_TABLE_ELEMENTS = 1 << 20
+#: Entries of all tables of a program together, of 8 bytes each.
+MAX_TABLE_ELEMENTS = 32 << 20
 #: What a job takes beside its memory.
 OVERHEAD_BYTES = 32 * MIB
 

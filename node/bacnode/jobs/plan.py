@@ -45,6 +45,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     entry: PlannedEntry
     #: Memories that its modules define: each may reach the limit.
     memories: int
+    #: Tables that its modules define, and the entries that the largest has from the start.
+    tables: int
+    table_elements: int
     #: Whether it means the same for ever, since only CIDs led to it.
     lasting: bool
 

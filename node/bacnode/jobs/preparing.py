@@ -19,6 +19,7 @@ from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, write_durably
 from bacnode.jobs.holding import JobWeb, LayeredStore, OneAtATime
+from bacnode.jobs.limits import MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Bid, Plan, PlannedEntry, PlannedModule, Prepare, Prepared, Ready, Surveyed
 from bacnode.jobs.problems import problem
 from bacnode.jobs.proprietary import Proprietary, PublicStore
@@ -102,10 +103,20 @@ class Preparer:
         graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
         graph.check()
         entry = entry_point(graph.root, message.submission.invoke)
+        parsed = [Module.parse(node.fetched.data) for node in graph.nodes]
+        tables = [table.type.limits.minimum for module in parsed for table in module.tables]
+        if sum(tables) > MAX_TABLE_ELEMENTS:
+            raise InputError(
+                "memory-limit",
+                f"the program's tables have {sum(tables)} entries from the start; {MAX_TABLE_ELEMENTS} is the limit",
+                hint="no compiler makes so many",
+            )
         return Plan(
             modules=[self._module(graph, node, fueled=message.fueled) for node in graph.nodes],
             entry=_planned(entry),
-            memories=sum(len(Module.parse(node.fetched.data).memories) for node in graph.nodes),
+            memories=sum(len(module.memories) for module in parsed),
+            tables=len(tables),
+            table_elements=max(tables, default=0),
             lasting=isinstance(ref, CidRef) and all(node.fetched.cid is not None for node in graph.nodes),
         )
 

@@ -305,7 +305,7 @@ class Scheduler:
                     async with asyncio.timeout(PREPARE_SECONDS):
                         answer = await preparer.ask(question, record.id)
                 except TimeoutError:
-                    preparer.kill("a job took too long to prepare", "prepare-limit")
+                    preparer.kill("a job took too long to prepare")
                     continue
                 except LostError as lost:
                     self.on_lost(lost.why)

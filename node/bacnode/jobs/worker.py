@@ -25,7 +25,7 @@ from bacnode.compiled import open_cache
 from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, usage
-from bacnode.jobs.limits import LARGEST_FILE, MAX_TABLE_ELEMENTS, MAX_TABLES
+from bacnode.jobs.limits import LARGEST_FILE, MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Ran, Ready, Run, Stop
 from bacnode.jobs.problems import problem
 from bacnode.limits import RunLimits
@@ -123,7 +123,7 @@ class Worker:
 
     def _run(self, running: _Running, parts: list[Part]) -> Outcome:
         run, folder = running.run, running.folder
-        limits = run.limits
+        limits, plan = run.limits, run.plan
         job = Job(
             arguments=run.arguments,
             environment=run.environment,
@@ -131,16 +131,17 @@ class Worker:
             limits=RunLimits(
                 limits.seconds,
                 limits.memory_bytes,
-                table_elements=MAX_TABLE_ELEMENTS,
+                # Each may grow to its share; a split program has many and grows none.
+                table_elements=max(MAX_TABLE_ELEMENTS // max(plan.tables, 1), plan.table_elements),
                 instances=len(parts),
-                tables=MAX_TABLES,
-                memories=max(run.plan.memories, 1),
+                tables=plan.tables,
+                memories=plan.memories,
                 fuel=limits.fuel,
             ),
             streams=Streams(folder.stdin, folder.stdout, folder.stderr),
         )
         runtime = self._runtime(fueled=limits.fuel is not None)
-        outcome = runtime.run_parts(_entry(run.plan.entry), parts, job, lambda store: _look(store, running))
+        outcome = runtime.run_parts(_entry(plan.entry), parts, job, lambda store: _look(store, running))
         if outcome.trap is not None and _FUEL.search(outcome.trap.reason):
             running.reason = running.reason or "fuel-limit"
         return outcome

@@ -1,0 +1,264 @@
+"""What a node saves by sharing: time until a job starts, and memory of jobs that are resident together.
+
+Run `python benchmarks/node.py [--split DIR]`; DIR is what `bacpack split` wrote of the 42 image programs. Both sides of
+a comparison run in turn, so that the rest of the machine is the same to them; what counts is their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bacnode.jobs.children import Child
+from bacnode.jobs.folders import JobFolder
+from bacnode.jobs.plan import Plan, Prepare, Prepared, Run
+from bacnode.jobs.schema import Granted, Submission
+from bacpack.content.store import BlockStore
+from bacpack.content.unixfs_build import build_file
+from corpora import image_blobs, images, split_of
+from measure import Busy, LeftOutError, machine, median, table
+
+PROGRAM = "png-read-image.wasi"
+ROUNDS = 3
+#: What the project asks for: a start in a sixth of the time, towards a tenth, and a quarter of the memory.
+REQUIRED_START, WANTED_START, REQUIRED_MEMORY = 1 / 6, 1 / 10, 1 / 4
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """Milliseconds from submitting to the first output; bytes of 42 jobs together in one worker."""
+
+    split_ms: float
+    blob_ms: float
+    split_bytes: int
+    blob_bytes: int
+
+    @property
+    def start(self) -> float:
+        return self.split_ms / self.blob_ms
+
+    @property
+    def memory(self) -> float:
+        return self.split_bytes / self.blob_bytes
+
+
+def put(store: BlockStore, data: bytes) -> str:
+    """Store a file; return its CID."""
+    with store.batch() as batch:
+        return str(build_file(io.BytesIO(data), batch.put).cid)
+
+
+class Node:
+    """A node as a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        line = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", "127.0.0.1:0", "--store", folder]
+        self.process = subprocess.Popen([*map(str, line), *map(str, arguments)], stdout=subprocess.PIPE)
+        assert self.process.stdout
+        self.url: str = json.loads(self.process.stdout.readline())["url"]
+        self._address = urlsplit(self.url)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=300)
+
+    def first_output(self, ref: str, arguments: Sequence[str]) -> float:
+        """Submit a job; return the milliseconds until the first byte of what it prints has come."""
+        connection = self.connect()
+        started = time.perf_counter()
+        connection.request("POST", "/api/v1/jobs", json.dumps({"ref": ref, "args": arguments}))
+        job = json.loads(connection.getresponse().read())["id"]
+        connection.request("GET", f"/api/v1/jobs/{job}/logs?follow=1")
+        answer = connection.getresponse()
+        first = answer.read(1)
+        took = (time.perf_counter() - started) * 1000
+        answer.read()
+        connection.request("GET", f"/api/v1/jobs/{job}")
+        ended = json.loads(connection.getresponse().read())
+        connection.close()
+        assert first and ended["state"] == "done", ended
+        return took
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0
+
+
+@contextmanager
+def running(folder: Path, *arguments: object) -> Iterator[Node]:
+    node = Node(folder, *arguments)
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
+def like(program: bytes, number: int) -> bytes:
+    """The same program under another CID: with a custom section that means nothing."""
+    text = b"%06d" % number
+    return program + bytes([0, len(text) + 2, 1]) + b"n" + text
+
+
+def start_times(split: Path, rounds: int) -> tuple[float, float]:
+    """Median times to start a program of which all but its own remainder is compiled, and the blob of it."""
+    program = (split / f"{PROGRAM}.wasm").read_bytes()
+    blob = image_blobs()[PROGRAM].read_bytes()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        peer_store = BlockStore(folder / "peer")
+        for path in (split / "modules").glob("*.wasm"):
+            put(peer_store, path.read_bytes())
+        programs = [put(peer_store, like(program, number)) for number in range(rounds + 1)]
+        # A blob of another CID each time: one that was never seen.
+        blobs = [put(peer_store, like(blob, number)) for number in range(rounds)]
+        tiny = put(peer_store, _TINY)
+        times: tuple[list[float], list[float]] = ([], [])
+        with running(folder / "peer") as peer, running(folder / "here", "--peer", peer.url, "--workers", "1") as node:
+            # Brings its modules, and processes that are running, to both.
+            node.first_output(programs[rounds], ["--help"])
+            node.first_output(tiny, [])
+            for number in range(rounds):
+                times[0].append(node.first_output(programs[number], ["--help"]))
+                times[1].append(node.first_output(blobs[number], ["--help"]))
+        return median(times[0]), median(times[1])
+
+
+async def resident_bytes(programs: dict[str, bytes], modules: Sequence[bytes]) -> int:
+    """Run all programs together in one worker until each waits for its input; return the memory they take."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = BlockStore(folder / "store")
+        for module in modules:
+            put(store, module)
+        cids = {name: put(store, data) for name, data in programs.items()}
+        plans = await _plans(folder, cids)
+        worker = await Child.start("bacnode.jobs.worker", folder / "cache", os.getpid())
+        try:
+            idle = _settled(worker.pid)
+            tasks = [asyncio.create_task(worker.ask(_run(folder, name, plan), name)) for name, plan in plans.items()]
+            await asyncio.sleep(1)
+            taken = await asyncio.to_thread(_settled, worker.pid)
+            ended = [task.result() for task in tasks if task.done()]
+            assert not ended, [answer.job for answer in ended]
+            return taken - idle
+        finally:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                if task.get_coro().__name__ == "ask":  # type: ignore[union-attr]
+                    task.cancel()
+            await worker.close()
+
+
+async def _plans(folder: Path, cids: dict[str, str]) -> dict[str, Plan]:
+    preparer = await Child.start("bacnode.jobs.preparing", folder / "store", folder / "cache", os.getpid())
+    plans = {}
+    for name, cid in cids.items():
+        submission = Submission(ref=cid)
+        answer = await preparer.ask(Prepare(job=name, submission=submission, folder=str(folder), fueled=False), name)
+        assert isinstance(answer, Prepared) and answer.plan is not None, answer
+        plans[name] = answer.plan
+    await preparer.close()
+    return plans
+
+
+def _run(folder: Path, name: str, plan: Plan) -> Run:
+    job = JobFolder(folder / "jobs" / name)
+    job.create(Submission(ref=""))
+    job.begin()
+    format_name = name.removesuffix("-read-image.wasi")
+    file = f"in.{_ENDINGS.get(format_name, format_name)}" if "read" in name else "in.iwi.cbor"
+    # The program waits where it opens one of these, all set up: nobody is ever at the other end. One reader looks at
+    # the size of its input first and opens only its output.
+    os.mkfifo(job.root / file)
+    os.mkfifo(job.root / "out.json")
+    return Run(
+        job=name,
+        plan=plan,
+        folder=str(job.path),
+        arguments=[name, file, "out.json", "out"],
+        environment=[],
+        limits=Granted(seconds=600, memory_bytes=256 * MIB, fuel=None, output_bytes=MIB, file_bytes=MIB, files=100),
+    )
+
+
+def _settled(pid: int) -> int:
+    """Wait until a process does nothing; return its proportional set size."""
+    before = -1.0
+    while (now := _cpu_seconds(pid)) - before > 0.05:
+        before = now
+        time.sleep(1)
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    raise LeftOutError("the system does not tell the memory of processes")
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(split: Path | None = None, rounds: int = ROUNDS) -> Result:
+    """Measure all of it, on a split of the 42 image programs."""
+    split = split or split_of(images()).folder
+    split_ms, blob_ms = start_times(split, rounds)
+    names = list(image_blobs())
+    modules = [path.read_bytes() for path in (split / "modules").glob("*.wasm")]
+    remainders = {name: (split / f"{name}.wasm").read_bytes() for name in names}
+    blobs = {name: path.read_bytes() for name, path in image_blobs().items()}
+    split_bytes = asyncio.run(resident_bytes(remainders, modules))
+    blob_bytes = asyncio.run(resident_bytes(blobs, []))
+    return Result(split_ms, blob_ms, split_bytes, blob_bytes)
+
+
+def report(result: Result) -> str:
+    """The figures as Markdown."""
+    rows = [
+        ["from submitting to the first output, ms", f"{result.split_ms:.0f}", f"{result.blob_ms:.0f}",
+         f"1/{1 / result.start:.1f}", f"1/{1 / REQUIRED_START:.0f}, towards 1/{1 / WANTED_START:.0f}"],
+        ["42 jobs in one worker, MiB", f"{result.split_bytes / MIB:.0f}", f"{result.blob_bytes / MIB:.0f}",
+         f"1/{1 / result.memory:.1f}", f"1/{1 / REQUIRED_MEMORY:.0f}"],
+    ]  # fmt: skip
+    return table(["", "split", "blob", "ratio", "asked for"], rows)
+
+
+#: What readers take for a file of theirs, where it is not their name.
+_ENDINGS = {"bio-rad": "pic", "ge5": "MR", "meta": "mha", "nifti": "nii", "wasm": "iwi.cbor", "wasm-zstd": "iwi.cbor.zst"}
+
+#: Prints a dot, so that processes run before anything is measured.
+_TINY = bytes.fromhex(
+    "0061736d01000000010c0260047f7f7f7f017f60000002230116776173695f736e617073686f745f70726576696577310866"
+    "645f77726974650000030201010503010001071302066d656d6f72790200065f737461727400010a1d011b00410041103602"
+    "0041044101360200410141004101410810001a0b0b07010041100b012e000b046e616d65010401000177"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--split", type=Path, help="folder of a split of the 42 image programs")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    busy = Busy()
+    print(f"{machine()}. ", end="")
+    try:
+        result = measure(options.split, options.rounds)
+    except LeftOutError as error:
+        sys.exit(str(error))
+    print(f"{busy}\n\n{report(result)}")
+
+
+if __name__ == "__main__":
+    main()
