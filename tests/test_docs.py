@@ -28,8 +28,9 @@ NOT_CODES = {
 }  # fmt: skip
 NOT_CODES |= {"pin-roots", "pinning-service"}
 # Of cargo, of bacpack.toml and of pipelines.
-NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "compiler-artifact", "json-render-diagnostics", "max-new-bytes", "max-closure-bytes",
-    "require-locked", "root-cid", "car-path", "report-json", "new-bytes",
+NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "compiler-artifact",
+    "json-render-diagnostics", "max-new-bytes", "max-closure-bytes", "require-locked",
+    "root-cid", "car-path", "report-json", "new-bytes",
 }  # fmt: skip
 
 

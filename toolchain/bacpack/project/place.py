@@ -98,15 +98,14 @@ class _Placer:
         self._hosts = module.imported(Kind.FUNCTION)
         self._refuse_imports()
         linking = read_linking(module)
-        self._has_relocations = linking is not None
+        # Without relocations nothing says that a number is no address.
+        if module.memories and linking is None:
+            raise refuse(what, "it was linked without relocations", "link it with --emit-relocs, and strip no symbols")
         self._symbols: list[Symbol] = linking.symbols if linking else []
         self._in_code = self._addresses(SectionId.CODE)
         self._in_data = self._addresses(SectionId.DATA)
         self._stack_pointer = self._find_stack_pointer()
         self._segments = self._read_segments()
-        # Without relocations nothing says that a number is no address.
-        if self._module.memories and not self._has_relocations:
-            raise refuse(what, "it was linked without relocations", "link it with --emit-relocs, and strip no symbols")
         self._needs_room = bool(self._segments or self._in_code or self._stack_pointer is not None)
 
     def place(self) -> Placed:

@@ -13,12 +13,12 @@ from bacpack.content.cid import is_cid
 from bacpack.link import link_imports
 from bacpack.project.modules import Modules, refuse_misuse
 from bacpack.split.catalog.catalog import Catalog
-from bacpack.split.emit.environment import environment, environment_cid
-from bacpack.split.shapes.fingerprint import fingerprint
-from bacpack.split.shapes.fold import fold
 from bacpack.split.data.image import image
+from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, link, split
 from bacpack.split.prove import prove_split
+from bacpack.split.shapes.fingerprint import fingerprint
+from bacpack.split.shapes.fold import fold
 from bacpack.split.shapes.unreached import drop_unreached
 from bacpack.wasm import Module
 from bacpack.wasm.names import NAME_SECTION

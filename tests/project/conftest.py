@@ -1,0 +1,101 @@
+"""What tests of projects share: the real command, cargo where it is at hand, and programs in C that share a module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.harness import Command
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCES = Path(__file__).parent / "sources"
+#: What cargo compiles stays here, as after a build: where std comes as source, that alone takes minutes.
+TARGET_FOLDER = REPOSITORY / "build" / "cargo"
+NO_RUST = "templates not built: there is no Rust for wasm32-wasip1 (CARGO can name a cargo)"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    found = Command(tmp_path / "home")
+    for name in [name for name in found.environment if name.startswith(("GITHUB_", "CI_", "GITLAB_", "BACPACK_CI"))]:
+        del found.environment[name]
+    return found
+
+
+@pytest.fixture(scope="session")
+def cargo() -> str:
+    """A cargo that can build for WASI."""
+    found = shutil.which(os.environ.get("CARGO", "cargo"))
+    if found is None:
+        pytest.skip(NO_RUST)
+    command = [sys.executable, "-m", "bacpack.cli", "doctor", "--json"]
+    environment = {**os.environ, "CARGO": found}
+    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    if '"name": "wasm32-wasip1", "status": "ok"' not in done.stdout:
+        pytest.skip(NO_RUST)
+    return found
+
+
+class RustCommand(Command):
+    """The command with a cargo, and time for it to compile the standard library once."""
+
+    def __init__(self, home: Path, cargo: str) -> None:
+        super().__init__(home)
+        self.environment |= {"CARGO": cargo, "CARGO_TARGET_DIR": str(TARGET_FOLDER)}
+
+    def run(self, *arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.line(*arguments), cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=900,
+            check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture
+def rust(tmp_path: Path, cargo: str) -> RustCommand:
+    return RustCommand(tmp_path / "home", cargo)
+
+
+def zig(*arguments: str | Path, cwd: Path) -> None:
+    command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def built_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a program in C, and the library that it calls, with its relocations."""
+    pytest.importorskip("ziglang", reason="ziglang is not installed: nothing to compile C with")
+    folder = tmp_path_factory.mktemp("c")
+    zig("cc", "--target=wasm32-wasi", "-Os", "-s", SOURCES / "job.c", "-o", "job.wasm", cwd=folder)
+    zig("cc", "--target=wasm32-freestanding", "-Os", "-c", SOURCES / "greet.c", "-o", "greet.o", cwd=folder)
+    options = ["--no-entry", "--emit-relocs", "--strip-debug", "--stack-first", "-zstack-size=16384"]
+    zig("wasm-ld", *options, "greet.o", "-o", "greet.wasm", cwd=folder)
+    zig("wasm-ld", *options[:1], "greet.o", "-o", "plain.wasm", "--strip-all", cwd=folder)
+    return folder
+
+
+CONFIG = """\
+[modules]
+greet = "greet.wasm"
+
+[build]
+blobs = ["job.wasm"]
+output = "out"
+"""
+
+
+@pytest.fixture
+def c_project(tmp_path: Path, built_c: Path) -> Path:
+    """A project of these two: no cargo is needed to build it."""
+    folder = tmp_path / "project"
+    shutil.copytree(built_c, folder)
+    (folder / "bacpack.toml").write_text(CONFIG)
+    return folder
