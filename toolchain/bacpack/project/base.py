@@ -27,11 +27,11 @@ def built_base(project: Project, revision: str, build: Callable[[Project], objec
     Raises `InputError` (`no-base`) when there is no such revision, or it cannot be built.
     """
     assert project.path is not None
-    inside = Path(_git(project.folder, "rev-parse", "--show-prefix").strip())
-    commit = _git(project.folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    inside = Path(_git(project.folder, revision, "rev-parse", "--show-prefix").strip())
+    commit = _git(project.folder, revision, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     with tempfile.TemporaryDirectory(prefix="bacpack-base-") as scratch:
         folder = Path(scratch) / "base"
-        _git(project.folder, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+        _git(project.folder, revision, "worktree", "add", "--detach", "--quiet", str(folder), commit)
         try:
             base = folder / inside
             if not (base / CONFIG_NAME).is_file():
@@ -45,7 +45,7 @@ def built_base(project: Project, revision: str, build: Callable[[Project], objec
                     raise no_base(revision, f"it does not build: {error.message}") from error
             yield load_project(base).output
         finally:
-            _git(project.folder, "worktree", "remove", "--force", str(folder))
+            _git(project.folder, revision, "worktree", "remove", "--force", str(folder))
 
 
 def no_base(revision: str, why: str) -> InputError:
@@ -58,13 +58,13 @@ def no_base(revision: str, why: str) -> InputError:
     )
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(folder: Path, revision: str, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise no_base(arguments[-1], "git is not installed") from error
+        raise no_base(revision, "git is not installed") from error
     if done.returncode != 0:
-        raise no_base(arguments[-1], done.stderr.strip() or "there is no such revision")
+        raise no_base(revision, done.stderr.strip() or "there is no such revision")
     return done.stdout
 
 

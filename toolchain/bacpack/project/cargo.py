@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,13 +133,32 @@ class Cargo:
             [self.command, "rustc", "--offline", "-Zunstable-options", "--print", "sysroot"],
         ]
         found = []
-        for question in questions:
-            try:
-                done = subprocess.run(question, cwd=self.folder, capture_output=True, text=True, check=False)
-            except OSError:
-                continue
-            found += [done.stdout.strip()] if done.returncode == 0 and done.stdout.strip() else []
+        with _with_crate(self.folder) as folder:
+            for question in questions:
+                try:
+                    done = subprocess.run(question, cwd=folder, capture_output=True, text=True, check=False)
+                except OSError:
+                    continue
+                found += [done.stdout.strip()] if done.returncode == 0 and done.stdout.strip() else []
         return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _with_crate(folder: Path) -> Iterator[Path]:
+    """A folder in which cargo answers: this one, or one with an empty crate."""
+    packages = folder / "Cargo.toml"
+    if packages.is_file() and "[package]" in packages.read_text(encoding="utf-8"):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="bacpack-") as scratch:
+        empty = Path(scratch)
+        (empty / "Cargo.toml").write_text('[package]\nname = "empty"\nversion = "0.1.0"\nedition = "2021"\n')
+        (empty / "src").mkdir()
+        (empty / "src" / "lib.rs").touch()
+        for name in ("rust-toolchain.toml", "rust-toolchain"):
+            if (folder / name).is_file():
+                (empty / name).write_bytes((folder / name).read_bytes())
+        yield empty
 
 
 def _package(entry: Mapping[str, Any]) -> Package:
