@@ -1,0 +1,85 @@
+"""`bacpack new`: what templates give, and names that they refuse."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bacpack.project.config import load_project
+from bacpack.project.new import Template, Wanted, render, templates
+from node.harness import Command
+
+
+@pytest.mark.parametrize("template", ["job", "module", "workspace"])
+def test_files_are_whole(command: Command, tmp_path: Path, template: Template) -> None:
+    done = command("new", "my-name", "--template", template, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "my-name"
+    files = json.loads(done.stdout)["files"]
+    assert {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()} == set(files)
+    assert {".gitignore", ".cargo/config.toml", ".github/workflows/bacpack.yml", "Cargo.lock"} <= set(files)
+    for path in project.rglob("*.toml"):
+        tomllib.loads(path.read_text())
+    members = tomllib.loads((project / "Cargo.toml").read_text())["workspace"]["members"]
+    assert all((project / member / "Cargo.toml").is_file() for member in members)
+    locked = [package["name"] for package in tomllib.loads((project / "Cargo.lock").read_text())["package"]]
+    assert locked == sorted(locked)
+    assert len(locked) == len(members)
+    module = "my-name" if template == "module" else "greet"
+    source = load_project(project).tables.modules[module]
+    assert (project / source).exists()
+    assert all("{{" not in path.read_text() for path in project.rglob("*.toml"))
+    assert "${{ github.ref }}" in (project / ".github/workflows/bacpack.yml").read_text()
+
+
+def test_a_job_for_a_module_elsewhere(command: Command, tmp_path: Path) -> None:
+    cid = "bafkreie4lcpob2kne2tdvnsudyugzfohfqs5mvglow5rrq6mis3t42ou3q"
+    done = command("new", "report", "--template", "job", "--module", f"parser={cid}", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    project = load_project(tmp_path / "report")
+    assert project.tables.modules == {"parser": cid}
+    assert not (tmp_path / "report" / "modules").exists()
+    assert 'wasm_import_module = "parser"' in (tmp_path / "report/parser-api/src/calls.rs").read_text()
+
+
+def test_without_std_the_module_brings_a_panic_handler() -> None:
+    texts = [
+        dict(render(Wanted("module", "kit", "kit", no_std=no_std)))["kit/src/lib.rs"].decode()
+        for no_std in (False, True)
+    ]
+    assert ["no_std" in text for text in texts] == [False, True]
+    assert ["panic_handler" in text for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("bad-crate-name", ["Hello"]),
+        ("bad-crate-name", ["../up"]),
+        ("bad-crate-name", ["crate"]),
+        ("bad-crate-name", ["greet"]),
+        ("bad-crate-name", ["hello", "--template", "job", "--module", "other"]),
+        ("usage", ["hello", "--template", "workspace", "--module", "a=b"]),
+        ("usage", ["hello", "--template", "module", "--module", "a"]),
+    ],
+)
+def test_what_cannot_be_made_is_refused(command: Command, tmp_path: Path, code: str, arguments: list[str]) -> None:
+    command.fails(2, code, "new", *arguments, cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
+
+
+def test_a_folder_in_use_is_left_alone(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "hello").mkdir()
+    (tmp_path / "hello" / "mine").write_text("mine")
+    command.fails(2, "folder-in-use", "new", "hello", cwd=tmp_path)
+    assert [path.name for path in (tmp_path / "hello").iterdir()] == ["mine"]
+
+
+def test_templates_name_no_folder_of_a_machine() -> None:
+    for path in templates().rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not any(text in data for text in (b"/home/", b"/root/", b"/tmp/", b"/Users/")), path
