@@ -35,6 +35,8 @@ class Fetched:
     #: The folder, file or URL that had it.
     fetched_from: str
     fetch_ms: float
+    #: Others that gave some of its blocks.
+    also_from: tuple[str, ...] = ()
     #: Whether what came from a URL was compared with what came from there before.
     held: bool = False
 

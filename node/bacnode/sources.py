@@ -52,6 +52,8 @@ class Found:
     data: bytes
     kind: SourceKind
     origin: str
+    #: Others that had some of its blocks.
+    also: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -164,6 +166,7 @@ class Sources:
             url=ref.url if isinstance(ref, UrlRef) else None,
             source=found.kind,
             fetched_from=found.origin,
+            also_from=found.also,
             fetch_ms=(time.perf_counter() - started) * 1000,
             held=held,
         )

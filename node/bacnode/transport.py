@@ -12,9 +12,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
 
 from bacpack import __version__
 from bacpack.errors import InputError, UnreachableError
@@ -76,10 +77,43 @@ class RequestError(UnreachableError):
         )
 
 
+class Cancel:
+    """A way to end another thread's request at once, wherever it waits for the server."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    def cancel(self) -> None:
+        """End it; what it raises then means nothing."""
+        with self._lock:
+            self.cancelled = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    # Not that of an encrypted one, which takes away what the other thread reads from.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    @contextmanager
+    def reading(self, from_socket: socket.socket | None) -> Iterator[None]:
+        """Let the reading inside the block be ended; raises `ConnectionAbortedError` if it was before."""
+        with self._lock:
+            if self.cancelled:
+                raise ConnectionAbortedError("it was cancelled")
+            self._socket = from_socket
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._socket = None
+
+
 class Clock(threading.local):
     """Until when the connections that the present thread uses may be read, as `time.monotonic` gives it."""
 
     until: float | None = None
+    #: What ends that earlier.
+    cancel: Cancel | None = None
 
 
 class Transport:
@@ -123,6 +157,21 @@ class Transport:
                     network_backend=Backend(self._clock, self._addresses),
                 )
             return self._pools[scheme]
+
+    @contextmanager
+    def ended_by(self, cancel: Cancel) -> Iterator[None]:
+        """Let `cancel` end the requests that the present thread makes inside the block."""
+        self._clock.cancel = cancel
+        try:
+            yield
+        finally:
+            self._clock.cancel = None
+
+    def forget(self, url: str) -> None:
+        """Look the name in `url` up again next time: it could not be reached where it was."""
+        host = urlsplit(url).hostname or ""
+        for known in [key for key in self._addresses if key[0].strip("[]") == host]:
+            self._addresses.pop(known, None)
 
     def stop(self) -> None:
         """Begin no request any more, and wait for nothing."""

@@ -58,7 +58,14 @@ class _Stream(httpcore2.NetworkStream):
             if left <= 0:
                 raise httpcore2.ReadTimeout("the time is over")
             timeout = left if timeout is None else min(left, timeout)
-        return self._stream.read(max_bytes, timeout)
+        cancel = self._clock.cancel
+        if cancel is None:
+            return self._stream.read(max_bytes, timeout)
+        try:
+            with cancel.reading(self._stream.get_extra_info("socket")):
+                return self._stream.read(max_bytes, timeout)
+        except ConnectionAbortedError as error:
+            raise httpcore2.ReadError(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send bytes."""

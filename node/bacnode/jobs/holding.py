@@ -7,14 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from bacnode.remotes import Remote
-from bacnode.sources import Found, read_ahead
+from bacnode.peers.source import PeerSource
+from bacnode.peers.swarm import Swarm
 from bacnode.web import Web
 from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import RAW, Cid
-from bacpack.content.provenance import Provenance
+from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import read_bytes
 
 T = TypeVar("T")
 
@@ -67,46 +65,14 @@ class LayeredStore(BlockStore):
         return self._private.has(cid) or super().has(cid)
 
 
-class KeepingSource:
-    """A source on the network; what comes from it stays in the store, with a note whom it came from."""
-
-    def __init__(self, remote: Remote, store: BlockStore, once: OneAtATime) -> None:
-        self.label = remote.label
-        self.remote = remote
-        self._store = store
-        self._once = once
-
-    def get(self, cid: Cid) -> bytes:
-        """Return a block, verified and kept."""
-
-        def fetch() -> bytes:
-            block = self.remote.get(cid)
-            self._store.put(cid, block, verified=True)
-            return block
-
-        return self._once.do(f"{self.remote.origin} {cid.to_v1()}", fetch)
-
-    def read(self, cid: Cid, max_bytes: int) -> Found:
-        """Return a file of at most so many bytes, verified and kept block by block."""
-
-        def fetch() -> Found:
-            if cid.codec == RAW:
-                data = read_bytes(self.get, cid, max_bytes)
-            else:
-                with read_ahead(self.get, cid) as get:
-                    data = read_bytes(get, cid, max_bytes)
-            Provenance(self._store.folder).record([(cid, "")], self.remote.origin)
-            return Found(data, self.remote.kind, self.remote.origin)
-
-        return self._once.do(f"{self.remote.origin} file {cid.to_v1()} {max_bytes}", fetch)
-
-
 class JobWeb(Web):
     """What a job may reach over HTTP. Nobody at this machine named its program, so no address is let through."""
 
-    def __init__(self, peers: tuple[str, ...], store: BlockStore, once: OneAtATime, deadline: float) -> None:
-        super().__init__(peers, deadline=deadline)
-        self.remotes = [KeepingSource(remote, store, once) for remote in self.remotes]  # type: ignore[misc]
+    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
+        super().__init__(deadline=deadline)
+        swarm.refresh()
+        self.nearby = PeerSource(swarm, store, deadline) if swarm.may_ask else None
+        self.remotes = [self.nearby] if self.nearby else []  # type: ignore[list-item]  # as far as jobs use them
 
     def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
         """Return what `url` gives, from a public address; raises as `Web.get` does."""

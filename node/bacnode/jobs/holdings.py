@@ -44,6 +44,8 @@ class HeldModule(msgspec.Struct, kw_only=True):
     origin: str | None
     obtained_from: str | None
     obtained_at: str | None
+    #: Others that some of its blocks came from.
+    also_from: list[str]
     verified: bool
     pinned: bool
     proprietary: bool
@@ -96,6 +98,7 @@ class Holdings:
                     origin="file" if is_proprietary and facts.origin is None else self._word(facts.origin),
                     obtained_from=facts.origin.obtained_from if facts.origin else None,
                     obtained_at=facts.origin.obtained_at if facts.origin else None,
+                    also_from=self._also_from(cid, facts.origin),
                     # Nothing gets into a store that was not compared with its CID.
                     verified=True,
                     pinned=text in pinned,
@@ -139,6 +142,17 @@ class Holdings:
             yield _canonical(app.cid), "app", app.name
         for module in manifest.modules:
             yield _canonical(module.cid), module.kind, ""
+
+    def _also_from(self, cid: Cid, origin: Origin | None) -> list[str]:
+        """Return who gave blocks of a module of several blocks, but for who gave most."""
+        if cid.codec == RAW or origin is None:
+            return []
+        try:
+            links = links_of(cid, self.store.get(cid))
+        except BacpackError:
+            return []
+        origins = filter(None, (self.provenance.get(link) for link in dict.fromkeys(links)))
+        return sorted({found.obtained_from for found in origins} - {origin.obtained_from})
 
     def _pinned(self) -> set[str]:
         """Return every block that a pin keeps."""
@@ -218,7 +232,12 @@ async def modules(request: Request) -> Response:
 def holdings_of(node: NodeState) -> Holdings:
     """What the report of a node is made of."""
     return Holdings(
-        node.store, node.pins, node.provenance, node.jobs.proprietary, CompileCache(node.jobs.cache), node.jobs.peers
+        node.store,
+        node.pins,
+        node.provenance,
+        node.jobs.proprietary,
+        CompileCache(node.jobs.cache),
+        frozenset(peer.url for peer in node.book.all()),
     )
 
 

@@ -24,6 +24,8 @@ class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
     #: As in the run report.
     source: str
     fetched_from: str
+    #: Others that gave some of its blocks.
+    also_from: list[str] = []
     fetch_ms: float
     verified: bool
     compile_ms: float

@@ -26,6 +26,8 @@ from bacnode.jobs.proprietary import Proprietary, PublicStore
 from bacnode.jobs.runners import find_runner, size_at_peers
 from bacnode.jobs.schema import Submission
 from bacnode.limits import LoadLimits
+from bacnode.peers.ahead import announce_closure
+from bacnode.peers.swarm import Swarm
 from bacnode.programs import Program, open_program
 from bacnode.resolver import Graph, Node, resolve
 from bacnode.runtime import Entry, Runtime, entry_point, growths, names_of
@@ -49,15 +51,14 @@ T = TypeVar("T")
 class Preparer:
     """Makes plans for a node."""
 
-    def __init__(self, parent: Parent, folder: Path, cache: Path, peers: tuple[str, ...]) -> None:
+    def __init__(self, parent: Parent, folder: Path, cache: Path) -> None:
         proprietary = Proprietary(folder)
         self._parent = parent
         self._public = PublicStore(folder, proprietary)
         self._store = LayeredStore(self._public, proprietary.store)
         self._private = proprietary.store
-        self._peers = peers
+        self._swarm = Swarm(folder, self._public)
         self._cache = CompileCache(cache)
-        self._once = OneAtATime()
         self._compiling = OneAtATime()
 
     def serve(self) -> None:
@@ -88,18 +89,22 @@ class Preparer:
         )
 
     def _prepare(self, message: Prepare) -> Plan | None:
-        web = JobWeb(self._peers, self._public, self._once, time.monotonic() + FETCH_SECONDS)
+        web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)
         try:
             self._bring_files(message.submission, JobFolder(Path(message.folder)), web)
             return None if message.only_files else self._plan(message, web)
         except BacpackError as error:
             raise self._where_it_runs(error, web) from error
         finally:
+            if web.nearby is not None:
+                web.nearby.finish()
             web.transport.close()
 
     def _plan(self, message: Prepare, web: JobWeb) -> Plan:
         ref = parse_ref(message.submission.ref)
         program = self._open(message.submission.ref, web)
+        if web.nearby is not None:
+            announce_closure(program, self._store)
         graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
         graph.check()
         entry = entry_point(graph.root, message.submission.invoke)
@@ -141,6 +146,7 @@ class Preparer:
             growths=list(growths(fetched.data)),
             source=fetched.source,
             fetched_from=fetched.fetched_from,
+            also_from=list(fetched.also_from),
             fetch_ms=round(fetched.fetch_ms, 3),
             verified=fetched.verified,
             compile_ms=round((time.perf_counter() - started) * 1000, 3),
@@ -187,7 +193,7 @@ class Preparer:
         cid = error.details.get("cid")
         if error.code != "module-not-found" or not isinstance(cid, str):
             return error
-        runner = find_runner(web.transport, self._peers, cid)
+        runner = find_runner(web.transport, self._swarm.urls, cid)
         if runner is None:
             return error
         return CheckFailedError(
@@ -199,11 +205,11 @@ class Preparer:
 
     def _survey(self, message: Bid) -> Surveyed:
         # Asked for nothing but sizes: what a bid names is not fetched.
-        web = JobWeb(self._peers, self._public, self._once, time.monotonic() + 10)
+        web = JobWeb(self._swarm, self._public, time.monotonic() + 10)
         web.remotes = []
         try:
             missing, here = self._missing(message, web)
-            sizes = {cid: size_at_peers(web.transport, self._peers, cid) for cid in missing}
+            sizes = {cid: size_at_peers(web.transport, self._swarm.urls, cid) for cid in missing}
         finally:
             web.transport.close()
         known = [size for size in sizes.values() if size is not None]
@@ -258,11 +264,11 @@ def _caught(work: Callable[[], T]) -> tuple[T | None, dict[str, Any] | None]:
 
 
 def main() -> None:
-    """Run as `python -m bacnode.jobs.preparing STORE CACHE NODE_PID PEER...`."""
+    """Run as `python -m bacnode.jobs.preparing STORE CACHE NODE_PID`."""
     parent = Parent()
-    store, cache, node, *peers = sys.argv[1:]
+    store, cache, node = sys.argv[1:]
     confine(file_bytes=None, node=int(node))
-    Preparer(parent, Path(store), Path(cache), tuple(peers)).serve()
+    Preparer(parent, Path(store), Path(cache)).serve()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Live:
 class Scheduler:
     """Takes jobs, runs them, and keeps how they went."""
 
-    def __init__(self, folder: Path, cache: Path, peers: tuple[str, ...], grants: Grants, name: str) -> None:
+    def __init__(self, folder: Path, cache: Path, grants: Grants, name: str) -> None:
         self.database = JobDatabase(folder)
         self.grants = grants
         self.speeds = Speeds()
@@ -85,7 +85,7 @@ class Scheduler:
         self._live: dict[str, Live] = {}
         self._plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
         self._preparing = asyncio.Semaphore(PREPARING)
-        self._preparer = Keeper(lambda: Child.start("bacnode.jobs.preparing", folder, cache, node_pid(), *peers), 30)
+        self._preparer = Keeper(lambda: Child.start("bacnode.jobs.preparing", folder, cache, node_pid()), 30)
         self.pool = Pool(cache, grants)
         self._ending: set[asyncio.Task[None]] = set()
         self._is_closing = False

@@ -41,8 +41,6 @@ class JobSide:
     metrics: Metrics
     #: Where compiled modules are.
     cache: Path
-    #: URLs of the nodes that are asked for modules.
-    peers: frozenset[str]
     #: Submissions that are being read, answers that follow a job, and bids and reports that are being made.
     submitting: Slots
     following: Slots
@@ -57,19 +55,16 @@ class JobSide:
         await self.scheduler.close()
 
 
-def open_jobs(
-    folder: Path, peers: tuple[str, ...], proprietary: Proprietary, options: JobOptions, name: str
-) -> JobSide:
+def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
     """Return what a node needs for jobs; raises `InputError`."""
     cache = options.cache or folder / "cache"
     grants = grants_here(options.workers, options.jobs_per_worker, options.memory_bytes)
-    scheduler = Scheduler(folder, cache, peers, grants, name)
+    scheduler = Scheduler(folder, cache, grants, name)
     return JobSide(
         scheduler,
         proprietary,
         Metrics(scheduler),
         cache,
-        frozenset(peer.rstrip("/") for peer in peers),
         Slots(MAX_SUBMITTING, "submissions"),
         Slots(MAX_FOLLOWING, "followers of jobs"),
         Slots(MAX_SURVEYING, "reports and bids"),

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bacnode.jobs import api, bids, holdings
-from bacnode.service import gateway, pins, routing, uploads
+from bacnode.service import gateway, peer_list, pins, routing, uploads
 from bacnode.service.errors import on_bacpack_error, on_disconnect, on_http_error
 from bacnode.service.state import NodeState, state_of
 from bacpack import __version__
@@ -37,6 +37,7 @@ def create_app(node: NodeState) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await node.jobs.open()
+        await node.peers.open(node.url)
         yield
         await node.jobs.close()
         await node.peers.close()
@@ -51,6 +52,7 @@ def create_app(node: NodeState) -> ASGIApp:
             *api.ROUTES,
             *holdings.ROUTES,
             *bids.ROUTES,
+            *peer_list.ROUTES,
         ],
         exception_handlers={
             BacpackError: on_bacpack_error,

@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 
 from bacnode.jobs.side import JobOptions
+from bacnode.peers.book import PeerOptions
 from bacnode.service.access import is_loopback
 from bacnode.service.app import create_app
 from bacnode.service.car_stream import CutShortError
@@ -87,7 +88,7 @@ class _Server(uvicorn.Server):
 def serve(
     address: Address,
     folder: Path,
-    peers: tuple[str, ...],
+    peers: PeerOptions,
     on_ready: Callable[[str, str], None],
     options: JobOptions | None = None,
 ) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from bacnode.jobs.proprietary import Proprietary, PublicStore
 from bacnode.jobs.side import JobOptions, JobSide, open_jobs
+from bacnode.peers.book import PeerBook, PeerOptions
 from bacnode.service.access import Access, load_token
 from bacnode.service.guard import UploadGuard
 from bacnode.service.identity import Identity, load_identity
@@ -48,6 +49,7 @@ class NodeState:
     readers: ThreadPoolExecutor
     writers: ThreadPoolExecutor
     peers: Peers
+    book: PeerBook
     jobs: JobSide
     url: str = ""
 
@@ -66,7 +68,7 @@ class NodeState:
         self.writers.shutdown(wait=False, cancel_futures=True)
 
 
-def open_node(folder: Path, peers: tuple[str, ...] = (), options: JobOptions | None = None) -> NodeState:
+def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOptions | None = None) -> NodeState:
     """Return the node whose store and state are in `folder`; both are made on first use. Raises `InputError`."""
     options = options or JobOptions()
     proprietary = Proprietary(folder)
@@ -75,6 +77,9 @@ def open_node(folder: Path, peers: tuple[str, ...] = (), options: JobOptions | N
     store = PublicStore(folder, proprietary)
     identity = load_identity(folder)
     writers = ThreadPoolExecutor(WRITERS, "writer")
+    peers = peers or PeerOptions()
+    book = PeerBook(folder)
+    book.begin(peers)
     return NodeState(
         store=store,
         pins=Pins(folder),
@@ -86,8 +91,9 @@ def open_node(folder: Path, peers: tuple[str, ...] = (), options: JobOptions | N
         streams=Slots(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
-        peers=Peers(peers),
-        jobs=open_jobs(folder, peers, proprietary, options, identity.peer_id),
+        peers=Peers(book, identity.peer_id, mdns=peers.mdns),
+        book=book,
+        jobs=open_jobs(folder, proprietary, options, identity.peer_id),
     )
 
 

@@ -47,7 +47,11 @@ def command() -> None:
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:8301", show_default=True,
               help="Address to listen on; port 0 takes any that is free.")  # fmt: skip
 @click.option("--peer", "peers", metavar="URL", multiple=True, callback=_urls,
-              help="Another node, told to those who look for content; may be given more than once.")  # fmt: skip
+              help="Another node: asked for what jobs need, and told of to others. May be repeated.")  # fmt: skip
+@click.option("--mdns", is_flag=True, help="Find nodes on the local network, and be found by them.")
+@click.option("--router", "routers", metavar="URL", multiple=True, callback=_urls,
+              help="Ask here who has what no peer has (Delegated Routing); may be given more than once.")  # fmt: skip
+@click.option("--allow-private", is_flag=True, help="Let routers name peers at addresses that are not public.")
 @click.option("--store", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Folder of the store and the node's state.  [default: the store of the other commands]")  # fmt: skip
 @click.option("--workers", metavar="N", type=click.IntRange(1, 256),
@@ -62,6 +66,9 @@ def serve(
     *,
     listen: str,
     peers: tuple[str, ...],
+    mdns: bool,
+    routers: tuple[str, ...],
+    allow_private: bool,
     store: Path | None,
     workers: int | None,
     jobs_per_worker: int,
@@ -80,10 +87,17 @@ def serve(
             hint="pip install 'bacpack[node]'",
         )
     from bacnode.jobs.side import JobOptions
+    from bacnode.peers.book import PeerOptions
     from bacnode.service.serve import parse_address
     from bacnode.service.serve import serve as run
     from bacpack.home import cache_folder, data_folder
 
+    if mdns and find_spec("zeroconf") is None:
+        raise InputError(
+            "no-mdns",
+            "this bacpack was installed without what finds nodes on the local network",
+            hint="pip install 'bacpack[node]'",
+        )
     address = parse_address(listen)
     folder = data_folder() if store is None else store
     if not address.is_loopback:
@@ -99,4 +113,5 @@ def serve(
         cache=cache_folder() if store is None else None,
         proprietary=proprietary,
     )
-    run(address, folder, peers, on_ready, options)
+    wanted = PeerOptions(peers, routers, mdns, allow_private)
+    run(address, folder, wanted, on_ready, options)

@@ -1,0 +1,69 @@
+"""The peers as one job sees them: a source of modules that notes whom each came from."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from bacnode.peers.swarm import Swarm
+from bacnode.sources import Found, read_ahead
+from bacpack.content.cid import RAW, Cid
+from bacpack.content.provenance import Provenance
+from bacpack.content.store import BlockStore
+from bacpack.content.unixfs import read_bytes
+
+
+class PeerSource:
+    """What peers have. `finish` keeps the notes; no request outlasts `deadline`, a time of `time.monotonic`."""
+
+    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
+        self._swarm = swarm
+        self._store = store
+        self._deadline = deadline
+        self._notes: dict[Cid, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return self._swarm.label
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified and kept; raises as `Swarm.get` does."""
+        return self._swarm.get(cid, self._deadline).data
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified and kept block by block; blocks may be here already."""
+        origins: dict[Cid, tuple[str, int]] = {}
+
+        def get(block: Cid) -> bytes:
+            given = self._swarm.get(block, self._deadline)
+            origins[block.to_v1()] = given.origin, len(given.data)
+            return given.data
+
+        if cid.codec == RAW:
+            data = read_bytes(get, cid, max_bytes)
+        else:
+            with read_ahead(get, cid) as get_ahead:
+                data = read_bytes(get_ahead, cid, max_bytes)
+        shares: Counter[str] = Counter()
+        for origin, size in origins.values():
+            shares[origin] += size
+        (most, _), *others = shares.most_common()
+        with self._lock:
+            self._notes.update((block, origin) for block, (origin, _) in origins.items())
+            self._notes[cid.to_v1()] = most
+        is_here = most == str(self._store.folder)
+        return Found(data, "store" if is_here else "peer", most, tuple(sorted(origin for origin, _ in others)))
+
+    def finish(self) -> None:
+        """Keep whom each file and each block came from, and how peers did."""
+        with self._lock:
+            notes, self._notes = self._notes, {}
+        here = str(self._store.folder)
+        for origin in dict.fromkeys(notes.values()):
+            if origin != here:
+                Provenance(self._store.folder).record(
+                    [(cid, "") for cid, whence in notes.items() if whence == origin], origin
+                )
+        self._swarm.save()

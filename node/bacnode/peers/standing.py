@@ -1,0 +1,133 @@
+"""What is known of how a peer answers, and what follows from it: pure, given the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Weight of the newest of several measurements.
+_NEWEST = 0.25
+#: Seconds after which a measurement counts half: networks change, and a peer that was slow is tried again.
+_HALF_LIFE = 300.0
+#: What a peer is taken for that nobody has measured: near, so that it is tried.
+_UNKNOWN_FIRST_BYTE, _UNKNOWN_RATE = 0.01, 4e6
+#: Bytes of a block by which peers are compared, and the fewest by which a rate is measured.
+_NOMINAL_BYTES, _FEWEST_BYTES = 64 << 10, 16 << 10
+
+#: Requests that one peer is sent at once.
+MOST_AT_ONCE = 8
+#: Seconds without an answer after which another peer is asked too: of a peer not measured; least and most of another.
+HEDGE_SECONDS = 0.3
+_HEDGE_LEAST, _HEDGE_MOST = 0.1, 2.0
+#: Failures, one after the other, after which a peer is put aside, and for how long: twice as long each time.
+STRIKES = 3
+_ASIDE_SECONDS, _ASIDE_MOST = 15.0, 600.0
+#: The same for one that sent wrong bytes.
+_LIE_SECONDS, _LIE_MOST = 3600.0, 86400.0
+_MOST_DOUBLINGS = 16
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a peer did so far. Times are those of `time.time`: they are kept for the next start."""
+
+    #: Seconds to the first byte of an answer, and bytes a second from there; None before there was one.
+    first_byte: float | None = None
+    rate: float | None = None
+    measured_at: float = 0.0
+    #: How often it had what it was asked for, of late: from 0 to 1.
+    success: float = 1.0
+    blocks: int = 0
+    bytes: int = 0
+    missing: int = 0
+    failures: int = 0
+    #: Blocks that were not what their CID says.
+    wrong: int = 0
+    last_error: str | None = None
+    #: Failures since it last answered, and how often it was put aside since.
+    row: int = 0
+    asides: int = 0
+    aside_until: float = 0.0
+    aside_reason: str | None = None
+    #: Whether it was put aside for wrong bytes: it is then not even asked where nobody else is left.
+    is_liar: bool = False
+
+    def is_aside(self, now: float) -> bool:
+        """Whether it is not to be asked."""
+        return now < self.aside_until
+
+    def expected(self, now: float, under_way: int = 0) -> float:
+        """Seconds that a block is expected to take from it, more where it often has none: peers are asked in order."""
+        trust: float = 0.5 ** (max(now - self.measured_at, 0) / _HALF_LIFE)
+        first = _UNKNOWN_FIRST_BYTE if self.first_byte is None else self.first_byte
+        first = _UNKNOWN_FIRST_BYTE + (first - _UNKNOWN_FIRST_BYTE) * trust
+        seconds = first + _NOMINAL_BYTES / (self.rate or _UNKNOWN_RATE)
+        return seconds * (1 + under_way / MOST_AT_ONCE) / (0.1 + 0.9 * self.success)
+
+    def hedge_first_byte(self) -> float:
+        """Seconds that an answer may take to begin before another peer is asked too."""
+        if self.first_byte is None:
+            return HEDGE_SECONDS
+        return min(max(2 * self.first_byte, _HEDGE_LEAST), _HEDGE_MOST)
+
+    def hedge_body(self, size: int) -> float:
+        """Seconds that a body may take, once it began, before another peer is asked too."""
+        return HEDGE_SECONDS + 2 * size / (self.rate or _UNKNOWN_RATE)
+
+    def answered(self, now: float, first_byte: float, size: int, seconds: float) -> None:
+        """Note a block of `size` bytes, the body of which took so many seconds."""
+        self._measure(now, first_byte)
+        if size >= _FEWEST_BYTES:
+            rate = size / max(seconds, 1e-4)
+            self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
+        self.success += _NEWEST * (1 - self.success)
+        self.blocks += 1
+        self.bytes += size
+        self._is_sound(now)
+
+    def lacked(self, now: float, first_byte: float) -> None:
+        """Note that it said it has no such block."""
+        self._measure(now, first_byte)
+        self.success -= _NEWEST * self.success
+        self.missing += 1
+        self._is_sound(now)
+
+    def outrun(self, now: float, seconds: float, size: int | None) -> None:
+        """Note that another was quicker, after so many seconds: it takes at least that long."""
+        if size is None:
+            self._measure(now, max(seconds, self.first_byte or 0))
+        elif self.rate is None or size / max(seconds, 1e-4) < self.rate:
+            rate = size / max(seconds, 1e-4)
+            self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
+
+    def failed(self, now: float, reason: str) -> None:
+        """Note a request that failed."""
+        self.failures += 1
+        self.row += 1
+        self.last_error = reason
+        self.success -= _NEWEST * self.success
+        if self.row >= STRIKES:
+            self._put_aside(now, reason, _ASIDE_SECONDS, _ASIDE_MOST, self.asides)
+            self.asides += 1
+
+    def lied(self, now: float, reason: str) -> None:
+        """Note a block that was not what its CID says."""
+        self.failures += 1
+        self._put_aside(now, reason, _LIE_SECONDS, _LIE_MOST, self.wrong)
+        self.wrong += 1
+        self.last_error = reason
+        self.is_liar = True
+
+    def _put_aside(self, now: float, reason: str, seconds: float, most: float, before: int) -> None:
+        self.aside_until = max(now + min(seconds * 2 ** min(before, _MOST_DOUBLINGS), most), self.aside_until)
+        self.aside_reason = reason
+
+    def _is_sound(self, now: float) -> None:
+        self.row = self.asides = 0
+        # What was under way when it lied excuses nothing.
+        if not self.is_liar or now >= self.aside_until:
+            self.aside_until, self.aside_reason, self.is_liar = 0.0, None, False
+
+    def _measure(self, now: float, first_byte: float) -> None:
+        known = self.first_byte
+        self.first_byte = first_byte if known is None else known + _NEWEST * (first_byte - known)
+        self.measured_at = now

@@ -1,0 +1,254 @@
+"""All peers of a node as one source of blocks: the nearest that has a block gives it, once for all who wait for it.
+
+Lives in the process that fetches, for all jobs. Nothing is believed of a peer: a block is compared with its CID before
+anybody gets it, and a peer that sent another is put aside.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bacnode.peers.asking import Peer, ask_peer
+from bacnode.peers.book import PeerBook
+from bacnode.peers.race import Outcome, race
+from bacnode.peers.routers import ask_routers
+from bacnode.transport import Patience, RequestError, Transport
+from bacpack.content.blocks import MissingBlockError
+from bacpack.content.cid import Cid
+from bacpack.content.provenance import Provenance
+from bacpack.content.store import BlockStore
+from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+
+#: How long one peer is waited for, while others are asked beside it. Jobs wait longer, and ask again.
+PATIENCE = Patience(idle=10, block=60)
+#: Times that peers which failed are asked for one block, and the first pause between; each is twice the one before.
+_ROUNDS, _PAUSE = 3, 0.2
+#: Requests of all jobs together.
+_REQUESTS = 64
+#: Blocks of which it is remembered who gave them.
+_REMEMBERED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A block, verified and kept, and whom it came from: a URL, or the store's folder where nothing says it."""
+
+    data: bytes
+    origin: str
+
+
+class Swarm:
+    """The peers of the node whose state is in `folder`; what they give is kept in `store`. Safe for threads."""
+
+    def __init__(self, folder: Path, store: BlockStore, patience: Patience = PATIENCE) -> None:
+        self._book = PeerBook(folder)
+        self._store = store
+        self._provenance = Provenance(store.folder)
+        options = self._book.options()
+        self._routers = options.routers
+        self._allow_private = options.allow_private
+        self._transport = Transport(allow_private=options.allow_private, patience=patience)
+        self._lock = threading.Lock()
+        self._peers: dict[str, Peer] = {}
+        self._present: list[Peer] = []
+        self._under_way: dict[Cid, Future[Given]] = {}
+        self._origins: OrderedDict[Cid, str] = OrderedDict()
+        self._routed: OrderedDict[Cid, float] = OrderedDict()
+        self._changed: set[Peer] = set()
+        self.refresh()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_REQUESTS, "peer")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The peers that may be asked now, the nearest first."""
+        now = time.time()
+        return tuple(peer.url for peer in self._ranked(now) if not peer.standing.is_aside(now))
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether there is anybody to ask."""
+        return bool(self._present or self._routers)
+
+    @property
+    def label(self) -> str:
+        """How messages call all of them."""
+        return ", ".join(peer.label for peer in self._present) or "any peer"
+
+    def refresh(self) -> None:
+        """See who came and who left."""
+        present = []
+        with self._lock:
+            for known in self._book.all():
+                peer = self._peers.get(known.url)
+                if peer is None:
+                    if known.standing.first_byte is None:
+                        known.standing.first_byte = known.ping
+                        known.standing.measured_at = time.time() if known.ping else 0.0
+                    peer = self._peers[known.url] = Peer(known.url, known.told, known.standing)
+                peer.told = known.told
+                if known.is_present:
+                    present.append(peer)
+            self._present = present
+
+    def save(self) -> None:
+        """Keep how peers did."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        if changed:
+            self._book.measured({peer.url: peer.standing for peer in changed})
+
+    def get(self, cid: Cid, deadline: float) -> Given:
+        """Return a block from the store or a peer.
+
+        However many threads want it, it is asked for once. Raises `MissingBlockError`, `UnreachableError`, and
+        `CheckFailedError` (`block-mismatch`) when the only peer that gave something gave that.
+        """
+        if cid.is_identity:
+            return Given(cid.identity_data, str(self._store.folder))
+        key = cid.to_v1()
+        with self._lock:
+            future = self._under_way.get(key)
+            mine = future is None
+            if future is None:
+                future = self._under_way[key] = Future()
+        if not mine:
+            try:
+                return future.result(max(deadline - time.monotonic(), 0))
+            except FutureTimeoutError:
+                raise _out_of_time(cid) from None
+        try:
+            given = self._here(key) or self._fetch(key, deadline)
+            future.set_result(given)
+            return given
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._under_way[key]
+
+    def _here(self, cid: Cid) -> Given | None:
+        try:
+            data = self._store.get(cid)
+        except MissingBlockError:
+            return None
+        origin = self._origins.get(cid)
+        if origin is None:
+            known = self._provenance.get(cid)
+            origin = known.obtained_from if known else str(self._store.folder)
+        return Given(data, origin)
+
+    def _fetch(self, cid: Cid, deadline: float) -> Given:
+        said: dict[Peer, BacpackError] = {}
+        pause = _PAUSE
+        for remaining in range(_ROUNDS - 1, -1, -1):
+            outcome = self._race(cid, self._order(said), deadline)
+            said.update(outcome.failures)
+            if outcome.winner is None and self._ask_routers(cid, deadline):
+                new = [peer for peer in self._order(said) if peer not in said]
+                outcome = self._race(cid, new, deadline)
+                said.update(outcome.failures)
+            if outcome.winner is not None and outcome.value is not None:
+                return self._keep(cid, outcome.value, outcome.winner)
+            again = [peer for peer, error in said.items() if _may_help(error)]
+            if not remaining or not again:
+                break
+            now = time.monotonic()
+            seconds = max(pause, min(peer.not_before for peer in again) - now)
+            if now + seconds >= deadline:
+                break
+            time.sleep(seconds)
+            pause *= 2
+        raise self._failure(cid, said)
+
+    def _race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
+        with self._lock:
+            self._changed.update(peers)
+        return race(
+            iter(peers),
+            lambda peer, attempt: ask_peer(
+                # A router is a stranger, and may not make this machine call services that only it can reach.
+                self._transport, peer, cid, attempt, any_address=peer.told != "routing"
+            ),
+            self._pool,
+            deadline,
+            lambda: _out_of_time(cid),
+        )  # fmt: skip
+
+    def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
+        self._store.put(cid, block, verified=True)
+        with self._lock:
+            self._origins[cid] = peer.url
+            if len(self._origins) > _REMEMBERED:
+                self._origins.popitem(last=False)
+        return Given(block, peer.url)
+
+    def _order(self, said: dict[Peer, BacpackError]) -> list[Peer]:
+        """Return those to ask for a block, the nearest first; some have `said` already that they have it not."""
+        now, soon = time.time(), time.monotonic()
+        willing = [peer for peer in self._ranked(now) if peer not in said or _may_help(said[peer])]
+        ready = [peer for peer in willing if not peer.standing.is_aside(now) and peer.not_before <= soon]
+        if ready:
+            return ready
+        # One that could not be reached may be there again, and only asking tells.
+        return [peer for peer in willing if not peer.standing.is_liar and peer.not_before <= soon]
+
+    def _ranked(self, now: float) -> Iterator[Peer]:
+        with self._lock:
+            present = list(self._present)
+        return iter(sorted(present, key=lambda peer: peer.standing.expected(now, peer.under_way)))
+
+    def _ask_routers(self, cid: Cid, deadline: float) -> bool:
+        """Ask who has a block, unless that was asked lately; return whether there is anybody new to ask."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._routers or self._routed.get(cid, 0.0) > now:
+                return False
+            self._routed[cid] = now + 30
+            if len(self._routed) > _REMEMBERED:
+                self._routed.popitem(last=False)
+        found = ask_routers(self._transport, self._routers, cid, deadline)
+        if found:
+            self._book.routed(found)
+            self.refresh()
+        return bool(found)
+
+    def _failure(self, cid: Cid, said: dict[Peer, BacpackError]) -> BacpackError:
+        for error in said.values():
+            if isinstance(error, CheckFailedError):
+                return error
+        clauses = []
+        for peer in self._present:
+            answer = said.get(peer)
+            if answer is None:
+                clauses.append(f"{peer.url} is put aside: {peer.standing.aside_reason or 'it is busy'}")
+            elif not isinstance(answer, MissingBlockError):
+                clauses.append(f"{peer.url}: {getattr(answer, 'reason', answer.message)}")
+        if not clauses:
+            return MissingBlockError(cid, self.label)
+        return UnreachableError(
+            "peers-failed",
+            f"{cid} did not come from any peer: {'; '.join(clauses)}",
+            hint="see GET /api/v1/peers; try again later, or name another node with --peer",
+            details={"cid": str(cid), "peers": clauses},
+        )
+
+
+def _may_help(error: BacpackError) -> bool:
+    """Whether it may help to ask again."""
+    return isinstance(error, RequestError) and (error.again or error.seconds is not None)
+
+
+def _out_of_time(cid: Cid) -> UnreachableError:
+    return RequestError(f"/ipfs/{cid}", "the time for all of the work is over", final=True)
