@@ -236,7 +236,7 @@ def report(result: Result) -> str:
 
 
 #: What readers take for a file of theirs, where it is not their name.
-_ENDINGS = {"bio-rad": "pic", "ge5": "MR", "meta": "mha", "nifti": "nii", "wasm": "iwi.cbor", "wasm-zstd": "iwi.cbor.zst"}
+_ENDINGS = {"bio-rad": "pic", "meta": "mha", "nifti": "nii", "wasm": "iwi.cbor", "wasm-zstd": "iwi.cbor.zst"}
 
 #: Prints a dot, so that processes run before anything is measured.
 _TINY = bytes.fromhex(

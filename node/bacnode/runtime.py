@@ -230,8 +230,11 @@ class Runtime:
             return _trapped(trap)
         except wasmtime.WasmtimeError as error:
             return _not_instantiated(setting_up.name, error)
+        function = _function(linker, store, ROOT, entry.name)
+        # It knows every export of every module by name, and nothing is linked any more.
+        linker.close()
         try:
-            result = _function(linker, store, ROOT, entry.name)(store, *values)
+            result = function(store, *values)
         except _ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:

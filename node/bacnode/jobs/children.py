@@ -15,6 +15,9 @@ from bacnode.jobs.plan import FromChild, Prepare, Prepared, Ran, Ready, Run, Sto
 #: Seconds that a process has to start.
 START_SECONDS = 60
 
+#: Without it, the memory of a thread that has ended is kept for others that may never come.
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
+
 Answer = Prepared | Surveyed | Ran
 
 
@@ -48,7 +51,7 @@ class Child:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", module, *map(str, arguments),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={"LC_ALL": "C.UTF-8"}, start_new_session=True,
+            env=_ENVIRONMENT, start_new_session=True,
         )  # fmt: skip
         child = cls(process)
         try:

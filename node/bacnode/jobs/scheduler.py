@@ -245,7 +245,7 @@ class Scheduler:
                 await self._end(live, "interrupted", Ending(error=_interrupted("the node ended while it ran", record)))
                 return
             self._set(live, "queued")
-        stale = 0
+        stale = lost = 0
         while True:
             prepared = await self._prepare(live)
             if prepared.plan is None:
@@ -264,7 +264,8 @@ class Scheduler:
                     return
                 # Where another job in the worker was at fault, this one gets more patience.
                 most = MAX_ATTEMPTS if error.code is None else MAX_ATTEMPTS_OF_INNOCENTS
-                if not record.submission.rerun or record.attempts >= most:
+                lost += 1
+                if not record.submission.rerun or record.attempts >= most or lost >= MAX_ATTEMPTS_OF_INNOCENTS:
                     await self._end(live, "interrupted", Ending(error=_interrupted(error.why, record)))
                     return
                 self._set(live, "queued")
@@ -300,11 +301,13 @@ class Scheduler:
         for _ in range(MAX_ATTEMPTS):
             async with self._preparing:
                 self._set(live, "fetching")
-                preparer = await self._preparer.get()
+                preparer = None
                 try:
+                    preparer = await self._preparer.get()
                     async with asyncio.timeout(PREPARE_SECONDS):
                         answer = await preparer.ask(question, record.id)
                 except TimeoutError:
+                    assert preparer is not None
                     preparer.kill("a job took too long to prepare")
                     continue
                 except LostError as lost:
