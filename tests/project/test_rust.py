@@ -83,6 +83,7 @@ def test_a_workspace_from_nothing_to_a_run(rust: RustCommand, tmp_path: Path) ->
     assert added["apps"][0]["cid"] == built["apps"][0]["cid"]
     new = publish(rust, project)
     assert new["new_bytes"] < 15_000, new
+    print(f"the second program of a workspace: {new['new_bytes']} new bytes")
     ran = subprocess.run(
         rust.line("run", "--offline", new["apps"]["second"]), env=rust.environment, input="one two\nthree\n",
         capture_output=True, text=True, check=False,

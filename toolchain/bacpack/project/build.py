@@ -24,7 +24,7 @@ from bacpack.project.modules import FetchClosure, Modules, load_modules
 from bacpack.project.programs import add_modules, split_programs
 from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.output import make_manifest, write_split
-from bacpack.split.pipeline import Input
+from bacpack.split.pipeline import Input, Split
 from bacpack.split.validate import check_valid
 from bacpack.wasm import Module, WasmError
 
@@ -109,11 +109,7 @@ def build_project(project: Project, setting: Setting) -> Built:
     cids = {name: provider.cid for name, provider in modules.by_name.items() if name in project.tables.modules}
     _hold(lock, project, cids, modules, setting.locked)
     with clock("write"):
-        manifest = make_manifest(result, {entry.name: f"{entry.name}{_SUFFIX}" for entry in inputs})
-        manifest, provenance = with_provenance(
-            manifest, result, [entry.digest for entry in catalogs], setting.circumstances
-        )
-        write_split(output, result, manifest, provenance)
+        manifest = _write(output, result, [entry.digest for entry in catalogs], setting.circumstances)
     built = Built(folder=str(output), manifest=manifest, modules=cids, seconds=clock.seconds)
     if not any(package.has_build_script for package in packages):
         # What a build script reads is known to cargo alone.
@@ -121,6 +117,16 @@ def build_project(project: Project, setting: Setting) -> Built:
         others = _inputs_beside_sources(project, packages, [Path(entry.path) for entry in inputs])
         note_build(output, artefacts, others, msgspec.to_builtins(built))
     return built
+
+
+def _write(output: Path, result: Split, catalogs: Sequence[str], circumstances: Circumstances) -> Manifest:
+    """Write the release; of a build on one's own machine there is no provenance to state."""
+    manifest = make_manifest(result, {app.name: f"{app.name}{_SUFFIX}" for app in result.apps})
+    provenance: dict[str, bytes] = {}
+    if circumstances != Circumstances():
+        manifest, provenance = with_provenance(manifest, result, catalogs, circumstances)
+    write_split(output, result, manifest, provenance)
+    return manifest
 
 
 class _Clock:

@@ -16,6 +16,7 @@ from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.data.image import image
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, link, split
+from bacpack.split.plan.partition import LEAST_OWN_BYTES
 from bacpack.split.prove import prove_split
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.split.shapes.fold import fold
@@ -47,7 +48,7 @@ def split_programs(
         before = Split([], made, features)
         known = [*catalogs, *([_open(before)] if features else [])]
         aside = _set_aside(program)
-        done = split([aside], catalogs=known)
+        done = split([aside], catalogs=known, least_own_data=LEAST_OWN_BYTES)
         if done.apps[0].data is done.apps[0].blob and modules.used_by(program.data):
             done = _on_environment(aside)
         prove_split(done, lambda state: None, [f"program {number}"] if known else [])

@@ -104,9 +104,15 @@ class Split:
 
 
 def split(
-    inputs: Sequence[Input], show: Callable[[str], None] = lambda state: None, catalogs: Sequence[Catalog] = ()
+    inputs: Sequence[Input],
+    show: Callable[[str], None] = lambda state: None,
+    catalogs: Sequence[Catalog] = (),
+    *,
+    least_own_data: int = 0,
 ) -> Split:
     """Split blobs into remainders and modules they share, first those of `catalogs`.
+
+    Data that one blob alone has becomes a module if there are so many bytes of it.
 
     The same blobs give the same modules in whatever order they come. `show` is told how far the work is. Raises
     `InputError` for a blob that is malformed or cannot be split soundly.
@@ -122,7 +128,8 @@ def split(
     shelf = take(catalogs, blobs, images)
     groups = _groups(blobs, shelf.fits, alone=len(blobs) == 1 and not catalogs)
     data_plans = share_data(shelf.images) if len(blobs) > 1 else []
-    data_plans += own_data(shelf.images, [blob.known for blob in blobs], data_plans)
+    own = own_data(shelf.images, [blob.known for blob in blobs], data_plans)
+    data_plans += [plan for plan in own if sum(len(piece.content) for piece in plan.pieces) >= least_own_data]
     show("writing modules")
     linked = link(blobs, groups, images, data_plans, shelf)
     if len(distinct) > 1 and linked.new_bytes >= sum(len(entry.data) for _, entry in distinct):
