@@ -191,3 +191,27 @@ def test_a_program_that_gives_no_room_is_refused(command: Command, c_project: Pa
     (c_project / "job.wasm").write_bytes(program)
     text = command.fails(2, "module-not-placed", "build", "-q", cwd=c_project)
     assert "`_place`" in text
+
+
+def test_link_by_the_configuration_gives_one_memory(command: Command, c_project: Path) -> None:
+    done = command("link", "job.wasm", "-o", "linked/job.wasm", "--json", cwd=c_project)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["unlinked"] == []
+    assert len(list((c_project / "linked" / "modules").iterdir())) == 2
+    done = command("run", "--offline", c_project / "linked" / "job.wasm", *ARGUMENTS)
+    assert done.stdout.decode() == SAID
+    # The same by a file that was placed before.
+    placed = c_project / "linked" / "modules" / f"{answer['linked']['greet']}.wasm"
+    assert command("link", "job.wasm", "--map", f"greet={placed}", "-o", "two/job.wasm", cwd=c_project).returncode == 0
+    assert (c_project / "two" / "job.wasm").read_bytes() == (c_project / "linked" / "job.wasm").read_bytes()
+
+
+def test_link_without_names_says_what_to_do(command: Command, c_project: Path) -> None:
+    (c_project / "bacpack.toml").write_text("")
+    assert "--map" in command.fails(2, "usage", "link", "job.wasm", cwd=c_project)
+
+
+def test_a_crate_that_was_not_built(command: Command, c_project: Path) -> None:
+    (c_project / "bacpack.toml").write_text('[modules]\ngreet = "greet"\n')
+    command.fails(2, "not-built", "link", "job.wasm", cwd=c_project)

@@ -11,6 +11,7 @@ from bacpack.cli.output import Output, common_options, human_bytes
 
 EPILOG = """\b
 Examples:
+  bacpack link app.wasm
   bacpack link app.wasm --map env=lib.wasm
   bacpack link app.wasm --map env=bafkrei… --map math=https://example.org/math.wasm -o out/app.wasm
 
@@ -35,31 +36,51 @@ def _maps(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -
 
 @click.command(epilog=EPILOG)
 @click.argument("blob", type=click.Path(path_type=Path))
-@click.option("--map", "providers", metavar="NAME=REF", multiple=True, required=True, callback=_maps,
-              help="Import from REF what BLOB imports from NAME.")  # fmt: skip
+@click.option("--map", "providers", metavar="NAME=REF", multiple=True, callback=_maps,
+              help="Import from REF what BLOB imports from NAME.  [default: as bacpack.toml says]")  # fmt: skip
 @click.option("-o", "--output", "target", metavar="FILE", type=click.Path(path_type=Path),
               help="Write here; by default BLOB's name with `.linked` in it.")  # fmt: skip
 @common_options
 def command(output: Output, *, blob: Path, providers: dict[str, str], target: Path | None) -> None:
     """Rewrite the import namespaces of BLOB to the CIDs of the modules that provide them.
 
-    REF is a .wasm file, which stands for the CID of its bytes, a CID, CID/path, ipfs://… or an http(s) URL. Nothing
-    else in BLOB changes.
+    REF is a .wasm file, which stands for the CID of its bytes, a CID, CID/path, ipfs://… or an http(s) URL. Without
+    --map, `[modules]` of bacpack.toml says what each name stands for. Nothing else in BLOB changes, but where a module
+    works on the memory of whoever uses it, BLOB gets that memory too; what it needs is then written to `modules`.
     """
     from bacnode.namespaces import UnlinkedNamespace, parse_namespace
     from bacpack.content.filedag import FileDag
     from bacpack.content.ref import PathRef, parse_ref
     from bacpack.files import read_file, write_file
     from bacpack.link import link_imports, namespace_of
+    from bacpack.project.config import load_project
+    from bacpack.project.link import Links, configured_links, on_one_memory
+    from bacpack.split.pipeline import Input
 
+    data = read_file(blob)
     refs = {name: parse_ref(ref) for name, ref in providers.items()}
-    namespaces = {name: namespace_of(ref) for name, ref in refs.items()}
-    linked = link_imports(str(blob), read_file(blob), namespaces)
+    if providers:
+        links = Links({name: namespace_of(ref) for name, ref in refs.items()})
+        files = {links.namespaces[name]: ref.path for name, ref in refs.items() if isinstance(ref, PathRef)}
+        links.modules = {cid: read_file(path) for cid, path in files.items()}
+        link_imports(str(blob), data, links.namespaces)  # names that are not there come before all else
+    else:
+        project = load_project()
+        if not project.tables.modules:
+            raise click.UsageError("there is no [modules] in a bacpack.toml here: name the providers with --map")
+        link_imports(str(blob), data, {})
+        links = configured_links(project, data)
+    namespaces = links.namespaces
+    data, needed = on_one_memory(Input(blob.stem, data, str(blob)), links.modules)
+    linked = link_imports(str(blob), data, namespaces)
     target = target or blob.with_suffix(".linked.wasm")
+    if needed:
+        for cid, module in {**links.modules, **needed}.items():
+            write_file(target.parent / "modules" / f"{cid}.wasm", module)
     write_file(target, linked.data)
     unlinked = [name for name in linked.namespaces if isinstance(parse_namespace(name), UnlinkedNamespace)]
     for name, ref in refs.items():
-        if isinstance(ref, PathRef):
+        if isinstance(ref, PathRef) and not needed:
             output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {ref}` brings it into the store")
     cid = str(FileDag().add_bytes(linked.data).cid)
     lines = [f"{target}  {cid}  {human_bytes(len(linked.data))}"]

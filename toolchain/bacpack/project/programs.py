@@ -50,7 +50,7 @@ def split_programs(
         aside = _set_aside(program)
         done = split([aside], catalogs=known, least_own_data=LEAST_OWN_BYTES)
         if done.apps[0].data is done.apps[0].blob and modules.used_by(program.data):
-            done = _on_environment(aside)
+            done = on_environment(aside)
         prove_split(done, lambda state: None, [f"program {number}"] if known else [])
         linked = _linked(program, done.apps[0], modules)
         needed = {cid: data for provider in modules.used_by(program.data) for cid, data in provider.closure.items()}
@@ -115,7 +115,7 @@ def _without_names(data: bytes) -> bytes:
     return rewrite(Module(data, [section for section in module.sections if section.name != NAME_SECTION]), {})
 
 
-def _on_environment(program: Input) -> Split:
+def on_environment(program: Input) -> Split:
     """The program by itself on the memory of the environment, where the split found nothing to gain."""
     blob = fingerprint(Module.parse(program.data))
     drop_unreached(blob)
