@@ -25,8 +25,8 @@ from bacnode.service.state import state_of
 
 MAX_PAGE = 1000
 _PIECE_BYTES = 64 << 10
-#: Seconds between two looks at what a running program has printed.
-_LOOK_SECONDS = 0.05
+#: Seconds between two looks at what a running program has printed: often while it prints, then less and less.
+_LOOK_SECONDS, _SELDOM_SECONDS = 0.01, 0.2
 _STREAMS = ("stdout", "stderr")
 
 
@@ -150,6 +150,7 @@ async def _printed(
 ) -> AsyncIterator[bytes]:
     try:
         read = [0] * len(paths)
+        pause = _LOOK_SECONDS
         while True:
             # Looked at before reading: what is printed up to the end is then read, too.
             ended = record.state in ENDED or jobs.live(record.id) is None
@@ -162,8 +163,9 @@ async def _printed(
                     yield piece
             if ended or not follow:
                 return
+            pause = _LOOK_SECONDS if came else min(pause * 1.2, _SELDOM_SECONDS)
             if not came:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(pause)
             if record.attempts != attempts:
                 # It began anew.
                 read = [0] * len(paths)

@@ -92,7 +92,9 @@ class Child:
         """Send a message that has no answer."""
         assert self._process.stdin
         if not self.is_gone:
-            self._process.stdin.write(pack(message))
+            # Where its end of the pipe is closed already, whoever waits for an answer is told soon.
+            with contextlib.suppress(RuntimeError, OSError):
+                self._process.stdin.write(pack(message))
 
     def stop(self, job: str) -> None:
         """Have a worker end a job."""

@@ -21,6 +21,9 @@ PATIENCE = 60
 class JobNode(Node):
     """A node whose store tests put programs into."""
 
+    def __init__(self, store: Path, *arguments: object, **more: Any) -> None:
+        super().__init__(store, "--log-format", "json", *arguments, **more)
+
     def add(self, module: bytes) -> str:
         """Put a module into the store; return its CID."""
         cid = Cid.of_raw(module)

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import soak
 from node.jobs import programs
@@ -112,10 +113,14 @@ def check(node: JobNode, clients: Clients, children: set[int], folder: Path) -> 
             # Given up, and said so.
             assert (ended["state"], ended["attempts"] >= 3) == ("interrupted", True) or (
                 ended["error"]["code"] == "preparing-failed"
-            ), ended
+            ), ended["error"]
     assert len(clients.told) == CLIENTS * JOBS
     # Every run beyond the first is told of.
-    counted = {job["id"]: job for job in node.get("/api/v1/jobs?limit=1000").json["jobs"]}
+    counted: dict[str, dict[str, Any]] = {}
+    page: dict[str, Any] = {"next": 1 << 60}
+    while page["next"] is not None:
+        page = node.get(f"/api/v1/jobs?limit=500&before={page['next']}").json
+        counted |= {job["id"]: job for job in page["jobs"]}
     assert set(clients.told) <= set(counted)
     assert all(job["attempts"] >= 1 for job in counted.values() if job["state"] == "done")
     descriptors = len(list(Path(f"/proc/{node.process.pid}/fd").iterdir()))
