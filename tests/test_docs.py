@@ -22,6 +22,8 @@ NOT_CODES = {
     "legacy-exceptions", "node-token", "node-key",
     # Names in the protocols that a node speaks.
     "dag-scope", "entity-bytes", "car-version", "car-order", "car-dups", "only-if-cached", "latin-1",
+    # What pages say to browsers.
+    "no-store", "no-cache", "same-origin",
     # Files and protocols of nodes.
     "compiled-key", "bacpack-jobs",
     "filter-addrs", "filter-protocols", "transport-ipfs-gateway-http",

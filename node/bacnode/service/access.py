@@ -11,9 +11,13 @@ from starlette.requests import Request
 
 from bacnode.private import private_file
 from bacnode.service.errors import RequestError
+from bacnode.service.hosts import host_of
 from bacpack.errors import InputError
 
 TOKEN_FILE = "node-token"
+
+#: What pages write into a request that came with a session: the `Access` that may trust it. No client can.
+SIGNED_IN = "bacnode.signed_in"
 
 #: Bytes of randomness in a token that is made here.
 _TOKEN_BYTES = 32
@@ -50,9 +54,14 @@ class Access:
     """Checks requests against the node's token."""
 
     def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode("ascii")
+        self._expected = token.encode("ascii")
         #: Whether only this machine reaches the node: then jobs need no token.
         self.is_local = False
+
+    def is_token(self, given: str) -> bool:
+        """Whether a text is the token."""
+        # In constant time, so that how long it takes tells nothing of the token.
+        return hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._expected)
 
     def require_job(self, request: Request) -> None:
         """Raise `RequestError` (`unauthorized`) unless the request has the token, or needs none for jobs.
@@ -60,20 +69,25 @@ class Access:
         A page in a browser on this machine does need it: its requests say that they are a page's, or call this machine
         by a name that it was given by others.
         """
+        if request.scope.get(SIGNED_IN) is self:
+            return
         headers = request.headers
-        host = headers.get("Host", "")
-        named = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         is_page = "Origin" in headers or headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
-        if not self.is_local or "Authorization" in headers or is_page or not is_loopback(named):
+        if (
+            not self.is_local
+            or "Authorization" in headers
+            or is_page
+            or not is_loopback(host_of(headers.get("Host", "")))
+        ):
             self.require(request)
 
     def require(self, request: Request) -> None:
-        """Raise `RequestError` (`unauthorized`) unless the request shows the token."""
+        """Raise `RequestError` (`unauthorized`) unless the request shows the token, or is of a page that did so."""
+        if request.scope.get(SIGNED_IN) is self:
+            return
         given = request.headers.get("Authorization", "")
         scheme, _, token = given.partition(" ")
-        shown = f"{scheme.capitalize()} {token.strip()}".encode("utf-8", "replace")
-        # In constant time, so that how long it takes tells nothing of the token.
-        if not hmac.compare_digest(shown, self._expected):
+        if scheme.lower() != "bearer" or not self.is_token(token):
             raise RequestError(
                 "unauthorized",
                 "this needs the node's token" if not given else "the token is not this node's",

@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from bacnode.jobs import api, bids, holdings
+from bacnode.pages import routes as pages
 from bacnode.service import gateway, peer_list, pins, routing, uploads
 from bacnode.service.errors import on_bacpack_error, on_disconnect, on_http_error
+from bacnode.service.front import Front, FrontOptions
 from bacnode.service.state import NodeState, state_of
 from bacpack import __version__
 from bacpack.errors import BacpackError
@@ -31,7 +33,7 @@ async def describe(request: Request) -> JSONResponse:
     return JSONResponse({"schema": 1, "peer_id": node.identity.peer_id, "version": __version__})
 
 
-def create_app(node: NodeState) -> ASGIApp:
+def create_app(node: NodeState, options: FrontOptions | None = None) -> ASGIApp:
     """Return the application that serves `node`."""
 
     @asynccontextmanager
@@ -53,6 +55,7 @@ def create_app(node: NodeState) -> ASGIApp:
             *holdings.ROUTES,
             *bids.ROUTES,
             *peer_list.ROUTES,
+            *pages.ROUTES,
         ],
         exception_handlers={
             BacpackError: on_bacpack_error,
@@ -62,16 +65,5 @@ def create_app(node: NodeState) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.node = node
-    serve_content = gateway.Gateway(node)
-
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await app(scope, receive, send)
-            return
-        # Most requests are for blocks, and going through the router would take as long as serving one.
-        if scope["path"].startswith("/ipfs/"):
-            await serve_content(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return dispatch
+    app.state.pages = pages.PagesState(node)
+    return Front(app, gateway.Gateway(node), options or FrontOptions())

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bacnode.peers.book import KnownPeer
-from bacnode.service.state import state_of
+from bacnode.service.state import NodeState, state_of
 
 
 class ListedPeer(msgspec.Struct, kw_only=True):
@@ -42,11 +42,16 @@ async def peers(request: Request) -> Response:
     """Every peer that the node knows, the nearest of those that are there first."""
     node = state_of(request)
     node.access.require_job(request)
+    body = {"schema": 1, "peers": await list_peers(node)}
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+async def list_peers(node: NodeState) -> list[ListedPeer]:
+    """Return what is known of every peer."""
     now = time.time()
     known = await node.in_reader(node.book.all)
     known.sort(key=lambda peer: (not peer.is_present, peer.standing.is_aside(now), peer.standing.expected(now)))
-    body = {"schema": 1, "peers": [_listed(peer, now) for peer in known]}
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return [_listed(peer, now) for peer in known]
 
 
 def _listed(peer: KnownPeer, now: float) -> ListedPeer:

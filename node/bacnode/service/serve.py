@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import uvicorn
 
 from bacnode.jobs.side import JobOptions
 from bacnode.peers.book import PeerOptions
 from bacnode.service.access import is_loopback
 from bacnode.service.app import create_app
-from bacnode.service.car_stream import CutShortError
+from bacnode.service.front import FrontOptions
+from bacnode.service.logs import LogFormat, start_logs
 from bacnode.service.protocol import LimitedProtocol
 from bacnode.service.state import open_node
 from bacpack.errors import InputError
@@ -59,6 +59,17 @@ def parse_address(text: str) -> Address:
     return Address(host or "127.0.0.1", int(port))
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessOptions:
+    """How the process lives with the one that started it."""
+
+    log_format: LogFormat = "plain"
+    #: Descriptor of a socket that has its address already, in place of one of its own.
+    listening: int | None = None
+    #: Descriptor of a pipe: the node ends when nobody holds its other end any more.
+    while_open: int | None = None
+
+
 class _Server(uvicorn.Server):
     """Says when it accepts connections, and ends without an error when told to end."""
 
@@ -91,21 +102,25 @@ def serve(
     peers: PeerOptions,
     on_ready: Callable[[str, str], None],
     options: JobOptions | None = None,
+    front: FrontOptions | None = None,
+    process: ProcessOptions | None = None,
 ) -> None:
     """Run a node until SIGTERM or SIGINT; `on_ready` is given its URL and peer ID once it accepts requests.
 
     Raises `InputError` (`cannot-listen`), and what `open_node` raises.
     """
-    listening = _listen(address)
+    front, process = front or FrontOptions(), process or ProcessOptions()
+    if process.while_open is not None:
+        _end_with(process.while_open)
+    listening = _listen(address) if process.listening is None else socket.socket(fileno=process.listening)
     try:
         node = open_node(folder, peers, options)
         try:
             node.url = _url(listening)
             node.access.is_local = address.is_loopback
-            _log_lines()
-            _quiet_log()
+            start_logs(process.log_format, requests=front.log_requests)
             config = uvicorn.Config(
-                create_app(node),
+                create_app(node, front),
                 http=LimitedProtocol,
                 loop=_loop(),
                 ws="none",
@@ -121,6 +136,19 @@ def serve(
             node.close()
     finally:
         listening.close()
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process in an orderly way when the other end of a pipe is closed, and at the latest a while after."""
+
+    def wait() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(_SHUTDOWN_SECONDS * 2)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def _listen(address: Address) -> socket.socket:
@@ -156,34 +184,3 @@ def _loop() -> str:
     except ImportError:
         return "asyncio"
     return "uvloop"
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line; what a message is about is a field of its own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **getattr(record, "about", {}),
-        }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
-
-
-def _log_lines() -> None:
-    """Write what happens to jobs to standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_JsonLines())
-    log = logging.getLogger("bacnode")
-    log.handlers = [handler]
-    log.propagate = False
-
-
-def _quiet_log() -> None:
-    """Log nothing of what clients do wrong, which is answered; nor answers that were cut short on purpose."""
-    log = logging.getLogger("uvicorn.error")
-    log.setLevel(logging.ERROR)
-    log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], CutShortError)))

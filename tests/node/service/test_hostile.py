@@ -122,7 +122,7 @@ def test_a_body_that_drips_is_not_waited_for(hasty: Node) -> None:
 
 
 def test_a_body_that_nobody_reads_is_read_past_for_a_while(hasty: Node) -> None:
-    head = b"POST /api/v1/blocks HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+    head = b"POST /api/v1/blocks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n\r\n"
     with connected(hasty, head) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
         connection.sendall(b"x" * 100_000)

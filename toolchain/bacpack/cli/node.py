@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bacpack.cli.values import size
 from bacpack.errors import InputError
+
+if TYPE_CHECKING:
+    from bacnode.devstack import Started
 
 EPILOG = """\b
 Examples:
@@ -18,16 +24,35 @@ Examples:
   bacpack node serve --listen 127.0.0.1:0 --store /srv/bacpack
   bacpack node serve --workers 1 --jobs-per-worker 4 --jobs-memory 512MiB
   bacpack node serve --proprietary solver.wasm
+  bacpack node serve --log-format json --log-requests
 
 \b
 Once it accepts requests it prints one line, {"schema": 1, "url": …, "peer_id": …}.
 What may be read is open to whoever reaches the address. To upload or pin, and for jobs from another
 machine, a client shows the token in the file `node-token` in the store's folder, made on the first start.
+The page at the URL asks for it once.
 
 \b
 Exit status:
   0  ended by SIGTERM or SIGINT
   2  wrong usage, or the address or the store cannot be used
+"""
+
+
+DEVSTACK_EPILOG = """\b
+Examples:
+  bacpack node devstack
+  bacpack node devstack -n 5 --folder stack
+
+\b
+For each node one line is printed, {"schema": 1, "url": …, "peer_id": …, "token_file": …}, once all accept requests.
+Ctrl-C ends all of them; they also end when this command is killed.
+
+\b
+Exit status:
+  0  ended by SIGTERM, SIGINT or SIGHUP
+  1  a node did not start
+  2  wrong usage, or the folder cannot be used
 """
 
 
@@ -62,6 +87,17 @@ def command() -> None:
               help="Memory of all jobs together, such as 2GiB.  [default: half of the machine's]")  # fmt: skip
 @click.option("--proprietary", metavar="CID|FILE", multiple=True,
               help="A module that jobs here may use and nobody may have; may be given more than once.")  # fmt: skip
+@click.option("--host-name", "host_names", metavar="NAME", multiple=True,
+              help="A name, besides addresses and this machine's own, by which the node may be called.")  # fmt: skip
+@click.option("--rate-limit", metavar="N", type=click.FloatRange(min=1), default=1_000, show_default=True,
+              help="Requests a second that one client may make, but for content.")  # fmt: skip
+@click.option("--content-rate-limit", metavar="N", type=click.FloatRange(min=1), default=20_000, show_default=True,
+              help="Requests a second for content that one client may make.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(("plain", "json")), default="plain", show_default=True,
+              help="How the log on standard error is written; json is one object a line.")  # fmt: skip
+@click.option("--log-requests", is_flag=True, help="Log every request, not only what goes wrong.")
+@click.option("--listen-descriptor", type=click.IntRange(3), hidden=True)
+@click.option("--while-open", type=click.IntRange(3), hidden=True)
 def serve(
     *,
     listen: str,
@@ -74,21 +110,24 @@ def serve(
     jobs_per_worker: int,
     jobs_memory: int | None,
     proprietary: tuple[str, ...],
+    host_names: tuple[str, ...],
+    rate_limit: float,
+    content_rate_limit: float,
+    log_format: Literal["plain", "json"],
+    log_requests: bool,
+    listen_descriptor: int | None,
+    while_open: int | None,
 ) -> None:
     """Serve the store and run jobs until told to end.
 
     Speaks IPFS's Trustless Gateway and Delegated Routing protocols, takes in what `bacpack publish --to node:URL`
     sends, and runs programs for those who may.
     """
-    if not all(map(find_spec, ("uvicorn", "starlette", "cryptography", "prometheus_client"))):
-        raise InputError(
-            "no-node",
-            "this bacpack was installed without what a node needs",
-            hint="pip install 'bacpack[node]'",
-        )
+    _check_installed()
     from bacnode.jobs.side import JobOptions
     from bacnode.peers.book import PeerOptions
-    from bacnode.service.serve import parse_address
+    from bacnode.service.front import FrontOptions
+    from bacnode.service.serve import ProcessOptions, parse_address
     from bacnode.service.serve import serve as run
     from bacpack.home import cache_folder, data_folder
 
@@ -113,5 +152,42 @@ def serve(
         cache=cache_folder() if store is None else None,
         proprietary=proprietary,
     )
+    front = FrontOptions(content_rate_limit, rate_limit, host_names, log_requests)
     wanted = PeerOptions(peers, routers, mdns, allow_private)
-    run(address, folder, wanted, on_ready, options)
+    run(address, folder, wanted, on_ready, options, front, ProcessOptions(log_format, listen_descriptor, while_open))
+
+
+@command.command("devstack", epilog=DEVSTACK_EPILOG)
+@click.option("-n", "--nodes", metavar="N", type=click.IntRange(1, 32), default=3, show_default=True,
+              help="How many nodes.")  # fmt: skip
+@click.option("--folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of their stores, which stay.  [default: a temporary one, removed at the end]")  # fmt: skip
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Processes that run jobs, of each node.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(("plain", "json")), default="plain", show_default=True,
+              help="How the nodes' log on standard error is written.")  # fmt: skip
+def devstack(*, nodes: int, folder: Path | None, workers: int, log_format: str) -> None:
+    """Run several nodes on this machine that know each other, for trying and for tests."""
+    _check_installed()
+    from bacnode.devstack import run_stack
+
+    def on_ready(node: Started) -> None:
+        click.echo(json.dumps(node.as_json()))
+
+    def on_end(node: Started, status: int) -> None:
+        click.echo(f"note: node {node.number} ({node.url}) ended with status {status}", err=True)
+
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bacpack-devstack-")))
+        arguments = ("--workers", str(workers), "--log-format", log_format)
+        run_stack(nodes, folder.absolute(), arguments, on_ready, on_end)
+
+
+def _check_installed() -> None:
+    if not all(map(find_spec, ("uvicorn", "starlette", "cryptography", "prometheus_client"))):
+        raise InputError(
+            "no-node",
+            "this bacpack was installed without what a node needs",
+            hint="pip install 'bacpack[node]'",
+        )
