@@ -169,7 +169,7 @@ def _in_order(project: Project, packages: Sequence[Package], built: Mapping[str,
     for name in wanted:
         if name not in found:
             raise InputError(
-                "no-such-job",
+                "no-such-program",
                 f"`{CONFIG_NAME}` names the job `{name}`, which nothing builds",
                 hint=f"there are: {', '.join(found) or 'none'}",
                 details={"job": name},
