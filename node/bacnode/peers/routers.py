@@ -34,7 +34,7 @@ def ask_routers(
             with transport.open("GET", url, {"Accept": "application/json"}, any_address=True) as answer:
                 answer.check()
                 found = list(_providers(json.loads(answer.read(_MAX_BYTES, seconds))))
-        except (BacpackError, ValueError):
+        except (BacpackError, ValueError, RecursionError):
             continue
         if found:
             return found[:_MOST]
