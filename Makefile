@@ -39,8 +39,8 @@ docs: $(VENV)/dev.done  ## Build the documentation into docs/_build
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/bench.done  ## Measure, and write docs/benchmarks.md with its plots
-	@$(BIN)/python benchmarks/run.py
+bench: $(VENV)/bench.done  ## Measure all, or PARTS, and write docs/benchmarks.md with its plots
+	@$(BIN)/python benchmarks/run.py $(PARTS)
 
 soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
 	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)

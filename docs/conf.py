@@ -10,7 +10,7 @@ copyright = "the bacpack authors"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx_click"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_benchmarks"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 # Help texts are written for a terminal: `--json` is two hyphens, and what stands in backticks is code.
