@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 176, 34
-COLUMN_GAP, ROW_GAP, MARGIN = 92, 10, 8
+COLUMN_GAP, ROW_GAP, MARGIN = 92, 8, 8
+#: Between the parts of a tall column.
+PIECE_GAP = 20
 #: Rows of a column before it is laid out in several side by side.
-MAX_ROWS = 24
+MAX_ROWS = 60
 _SWEEPS = 6
 
 
@@ -46,7 +48,7 @@ def draw(imports: Mapping[str, Collection[str]]) -> Picture:
     columns = _ordered(_columns(edges), edges)
     boxes: dict[str, Box] = {}
     x = float(MARGIN)
-    # A tall column becomes several, a little apart, so that 100 programs are no tower.
+    # A tall column becomes several, a little apart, so that 200 programs are no tower.
     pieces = [_pieces(column) for column in columns]
     rows = max((len(piece) for column in pieces for piece in column), default=0)
     height = rows * (HEIGHT + ROW_GAP)
@@ -55,8 +57,8 @@ def draw(imports: Mapping[str, Collection[str]]) -> Picture:
             top = MARGIN + (height - len(piece) * (HEIGHT + ROW_GAP)) / 2
             for row, cid in enumerate(piece):
                 boxes[cid] = Box(cid, x, round(top + row * (HEIGHT + ROW_GAP), 1))
-            x += WIDTH + ROW_GAP * 2
-        x += COLUMN_GAP - ROW_GAP * 2
+            x += WIDTH + PIECE_GAP
+        x += COLUMN_GAP - PIECE_GAP
     lines = [
         Line(user, provider, _curve(boxes[user], boxes[provider])) for user in sorted(edges) for provider in edges[user]
     ]

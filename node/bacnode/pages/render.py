@@ -73,7 +73,7 @@ def templates() -> jinja2.Environment:
         auto_reload=False,
     )
     filters = {"size": text.size, "moment": text.moment, "duration": text.duration, "short": text.short}
-    environment.filters.update(filters | {"named": text.name, "between": text.between})
+    environment.filters.update(filters | {"named": text.name, "fitted": text.fitted})
     return environment
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 import unicodedata
 
 #: Characters of a name that are shown; more hides the rest of the page.
 MAX_NAME = 120
+
+#: What tells a terminal of colours, titles and the like.
+_TERMINAL = re.compile(r"\x1b(?:\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))")
 
 
 def size(count: int | None) -> str:
@@ -62,18 +66,20 @@ def name(text: str, most: int = MAX_NAME) -> str:
     return cleaned if len(text) <= most else f"{cleaned[: most - 1]}…"
 
 
+def fitted(text: str, most: int) -> str:
+    """A name of so many characters: the end says as much as the beginning."""
+    cleaned = name(text, 1000)
+    if len(cleaned) <= most:
+        return cleaned
+    end = (most - 1) // 2
+    return f"{cleaned[: most - 1 - end]}…{cleaned[-end:]}"
+
+
 def printed(data: bytes) -> str:
-    """What a program printed, as text; control characters are shown by their pictures."""
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
-    return "".join(c if c in "\n\t" or _is_plain(c) else _picture(c) for c in text)
+    """What a program printed, as text: without colours, and with a mark for what cannot be shown."""
+    text = _TERMINAL.sub("", data.decode("utf-8", "replace").replace("\r\n", "\n"))
+    return "".join(c if c in "\n\t" or _is_plain(c) else "�" for c in text)
 
 
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-
-
-def _picture(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else "�"
