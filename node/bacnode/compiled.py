@@ -55,8 +55,13 @@ class Configuration:
     @property
     def name(self) -> str:
         """The same for all engines that make the same code."""
-        text = f"wasmtime {version('wasmtime')}; {_processor()}; {self.interruptible}; {self.fueled}; exceptions"
-        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        return _name_of(self.interruptible, self.fueled)
+
+
+@cache
+def _name_of(interruptible: bool, fueled: bool) -> str:
+    text = f"wasmtime {version('wasmtime')}; {_processor()}; {interruptible}; {fueled}; exceptions"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 @cache

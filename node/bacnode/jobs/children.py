@@ -59,10 +59,8 @@ class Child:
                 await child._ready.wait()
         except TimeoutError:
             child.kill("it did not start")
-        except BaseException:
-            child.kill("nobody waits for it")
-            raise
         if not child.is_usable:
+            await child.close()
             raise LostError("a process of the node did not start", alone=True)
         return child
 
@@ -158,9 +156,11 @@ class Keeper:
     def __init__(self, start: Callable[[], Awaitable[Child]], idle_seconds: float) -> None:
         self._start = start
         self._idle_seconds = idle_seconds
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.child: Child | None = None
+        #: Those before it that were killed and may not be gone yet.
+        self._former: list[Child] = []
 
     @property
     def running(self) -> Child | None:
@@ -169,14 +169,15 @@ class Keeper:
 
     async def get(self) -> Child:
         """Return the process, running."""
-        async with self._starting:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            child = self.running
-            if child is None:
-                child = self.child = await self._start()
-            return child
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (child := self.running) is None:
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.create_task(self._begin())
+            # One who waits for it and is cancelled must not leave it half started.
+            await asyncio.shield(self._starting)
+        return child
 
     def rest(self) -> None:
         """Say that it may be idle: if nothing comes, it ends."""
@@ -188,14 +189,20 @@ class Keeper:
         """End the process."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
+        for child in (*self._former, *([self.child] if self.child is not None else [])):
+            await child.close()
+
+    async def _begin(self) -> None:
         if self.child is not None:
-            await self.child.close()
+            self._former = [child for child in (*self._former, self.child) if not child.is_gone]
+        self.child = await self._start()
 
     def _end(self) -> None:
         self._timer = None
         if self.child is not None and self.child.jobs == 0:
             self.child.kill("it is idle")
-            self.child = None
 
 
 def node_pid() -> int:

@@ -82,6 +82,16 @@ def test_no_process_and_no_folder_is_left(folder: Path) -> None:
     )
 
 
+def test_a_node_ends_while_its_processes_start(folder: Path) -> None:
+    for _ in range(5):
+        with JobNode(folder) as node:
+            node.submit(programs.hello())
+            # Leaving the block ends it, and looks at what it says.
+    with JobNode(folder) as node:
+        for job in node.get("/api/v1/jobs").json["jobs"]:
+            assert node.ended(job["id"])["state"] == "done"
+
+
 def test_two_nodes_do_not_share_a_folder(folder: Path) -> None:
     with JobNode(folder) as node:
         try:
