@@ -82,7 +82,8 @@ def build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         environment["CARGO_TARGET_DIR"] = str(Path(os.environ.get("CARGO_TARGET_DIR", scratch)).resolve())
         out = Path(environment["CARGO_TARGET_DIR"]) / TARGET / "release"
-        options = ["--locked", "--offline", "--release", "--target", TARGET]
+        # Without names or relocations, as most programs are that are given away.
+        options = ["--locked", "--offline", "--release", "--target", TARGET, "--config", "profile.release.strip=true"]
         run([cargo, "build", *options], environment)
         for name in PROGRAMS:
             shutil.copyfile(out / f"{name}.wasm", folder / f"{name}.wasm")
