@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -214,3 +215,36 @@ def test_every_block_is_on_disk_before_a_batch_ends(store: BlockStore, monkeypat
         str(path.parent.parent),
         str(store.folder),
     }
+
+
+def test_a_flush_forces_every_folder_to_disk_and_says_when_it_cannot(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync, broken = os.fsync, False
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if broken and path.is_dir():
+            raise OSError(errno.EIO, "the disk is gone")
+        synced.append(str(path))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    blocks = {Cid.of_raw(data): data for data in (bytes([number]) for number in range(50))}
+    with store.batch() as batch:
+        for cid, data in blocks.items():
+            assert batch.put(cid, data)
+        assert not any(Path(path).is_dir() for path in synced)
+        batch.flush()
+        assert {str(store.path(cid).parent) for cid in blocks} <= set(synced)
+    # What may be lost is not waited for.
+    synced.clear()
+    with store.batch() as batch:
+        assert batch.put(CID, DATA)
+        batch.leave()
+    assert len(synced) == 1 and store.get(CID) == DATA
+    broken = True
+    with pytest.raises(InputError, match="the disk is gone"), store.batch() as batch:
+        for number in range(50, 100):
+            batch.put(Cid.of_raw(bytes([number])), bytes([number]))

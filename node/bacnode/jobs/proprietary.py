@@ -137,3 +137,7 @@ class _PublicBatch(Batch):
     def flush(self) -> None:
         """Make every block put so far durable."""
         self._batch.flush()
+
+    def leave(self) -> None:
+        """Let the blocks put so far stay if they may."""
+        self._batch.leave()

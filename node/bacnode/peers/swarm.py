@@ -187,7 +187,10 @@ class Swarm:
         )  # fmt: skip
 
     def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
-        self._store.put(cid, block, verified=True)
+        with self._store.batch() as batch:
+            batch.put(cid, block, verified=True)
+            # No pin keeps it: what a power failure takes is fetched again.
+            batch.leave()
         with self._lock:
             self._origins[cid] = peer.url
             if len(self._origins) > _REMEMBERED:

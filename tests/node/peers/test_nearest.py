@@ -30,7 +30,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def test_the_nearer_of_two_gives(origin: JobNode, tmp_path: Path, stack: ExitStack) -> None:
-    far = stack.enter_context(Relay(origin.url, delay=0.06))
+    far = stack.enter_context(Relay(origin.url, delay=0.4))
     near = stack.enter_context(Relay(origin.url, delay=0.002))
     # The far one is named first.
     node = stack.enter_context(JobNode(tmp_path / "b", "--peer", far.url, "--peer", near.url))
@@ -44,7 +44,7 @@ def test_the_nearer_of_two_gives(origin: JobNode, tmp_path: Path, stack: ExitSta
     # On a busy machine the near one may once be slow, and the far one be asked as well.
     assert said[near.url]["blocks"] >= 16 and said[near.url]["blocks"] + said[far.url]["blocks"] == 20
     # What was near becomes far: the other is asked after few more.
-    near.delay, far.delay = 0.5, 0.002
+    near.delay, far.delay = 1.0, 0.002
     for number in range(6):
         job = node.run(origin.add(programs.library(30 + number)), invoke="number")
     assert sources(job) == {("peer", far.url)}
