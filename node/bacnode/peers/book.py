@@ -177,10 +177,10 @@ class PeerBook:
 
 
 def _tell(book: sqlite3.Connection, url: str, told: Told, peer_id: str | None, until: float) -> None:
-    # One that a person named stays so, whoever else tells of it.
+    # One that a person named stays so, whoever else tells of it; and a router's word counts least.
     book.execute(
         "INSERT INTO peers VALUES (?1, ?2, ?3, NULL, ?4, ?5) ON CONFLICT (url) DO UPDATE SET "
-        "told = CASE WHEN told = 'configured' AND present_until > ?5 THEN told ELSE ?2 END, "
+        "told = CASE WHEN present_until > ?5 AND (told = 'configured' OR ?2 = 'routing') THEN told ELSE ?2 END, "
         "peer_id = coalesce(?3, peer_id), present_until = max(present_until, ?4), seen = ?5",
         (url, told, peer_id, until, time.time()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from bacnode.peers.swarm import Swarm
+from bacnode.peers.swarm import Given, Swarm
 from bacnode.sources import Found, read_ahead
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.provenance import Provenance
@@ -34,12 +34,11 @@ class PeerSource:
 
     def read(self, cid: Cid, max_bytes: int) -> Found:
         """Return a file of at most so many bytes, verified and kept block by block; blocks may be here already."""
-        origins: dict[Cid, tuple[str, int]] = {}
+        given: dict[Cid, Given] = {}
 
         def get(block: Cid) -> bytes:
-            given = self._swarm.get(block, self._deadline)
-            origins[block.to_v1()] = given.origin, len(given.data)
-            return given.data
+            found = given[block.to_v1()] = self._swarm.get(block, self._deadline)
+            return found.data
 
         if cid.codec == RAW:
             data = read_bytes(get, cid, max_bytes)
@@ -47,12 +46,14 @@ class PeerSource:
             with read_ahead(get, cid) as get_ahead:
                 data = read_bytes(get_ahead, cid, max_bytes)
         shares: Counter[str] = Counter()
-        for origin, size in origins.values():
-            shares[origin] += size
+        for found in given.values():
+            shares[found.origin] += len(found.data)
         (most, _), *others = shares.most_common()
+        new = {block: found.origin for block, found in given.items() if found.is_new}
         with self._lock:
-            self._notes.update((block, origin) for block, (origin, _) in origins.items())
-            self._notes[cid.to_v1()] = most
+            self._notes.update(new)
+            if new:
+                self._notes[cid.to_v1()] = most
         is_here = most == str(self._store.folder)
         return Found(data, "store" if is_here else "peer", most, tuple(sorted(origin for origin, _ in others)))
 

@@ -43,6 +43,15 @@ class Given:
 
     data: bytes
     origin: str
+    #: Whether it came just now, and it is not noted yet whence.
+    is_new: bool = False
+
+
+class _OutOfTimeError(RequestError):
+    """Who asked had no time left; others who wait for the same may have some."""
+
+    def __init__(self, cid: Cid) -> None:
+        super().__init__(f"/ipfs/{cid}", "the time for all of the work is over", final=True)
 
 
 class Swarm:
@@ -116,19 +125,26 @@ class Swarm:
         """
         if cid.is_identity:
             return Given(cid.identity_data, str(self._store.folder))
-        key = cid.to_v1()
+        while True:
+            try:
+                return self._get(cid.to_v1(), deadline)
+            except _OutOfTimeError:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def _get(self, cid: Cid, deadline: float) -> Given:
         with self._lock:
-            future = self._under_way.get(key)
+            future = self._under_way.get(cid)
             mine = future is None
             if future is None:
-                future = self._under_way[key] = Future()
+                future = self._under_way[cid] = Future()
         if not mine:
             try:
                 return future.result(max(deadline - time.monotonic(), 0))
             except FutureTimeoutError:
-                raise _out_of_time(cid) from None
+                raise _OutOfTimeError(cid) from None
         try:
-            given = self._here(key) or self._fetch(key, deadline)
+            given = self._here(cid) or self._fetch(cid, deadline)
             future.set_result(given)
             return given
         except BaseException as error:
@@ -136,7 +152,7 @@ class Swarm:
             raise
         finally:
             with self._lock:
-                del self._under_way[key]
+                del self._under_way[cid]
 
     def _here(self, cid: Cid) -> Given | None:
         try:
@@ -144,10 +160,10 @@ class Swarm:
         except MissingBlockError:
             return None
         origin = self._origins.get(cid)
-        if origin is None:
-            known = self._provenance.get(cid)
-            origin = known.obtained_from if known else str(self._store.folder)
-        return Given(data, origin)
+        if origin is not None:
+            return Given(data, origin, is_new=True)
+        known = self._provenance.get(cid)
+        return Given(data, known.obtained_from if known else str(self._store.folder))
 
     def _fetch(self, cid: Cid, deadline: float) -> Given:
         said: dict[Peer, BacpackError] = {}
@@ -183,7 +199,7 @@ class Swarm:
             ),
             self._pool,
             deadline,
-            lambda: _out_of_time(cid),
+            lambda: _OutOfTimeError(cid),
         )  # fmt: skip
 
     def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
@@ -195,7 +211,7 @@ class Swarm:
             self._origins[cid] = peer.url
             if len(self._origins) > _REMEMBERED:
                 self._origins.popitem(last=False)
-        return Given(block, peer.url)
+        return Given(block, peer.url, is_new=True)
 
     def _order(self, said: dict[Peer, BacpackError]) -> list[Peer]:
         """Return those to ask for a block, the nearest first; some have `said` already that they have it not."""
@@ -251,7 +267,3 @@ class Swarm:
 def _may_help(error: BacpackError) -> bool:
     """Whether it may help to ask again."""
     return isinstance(error, RequestError) and (error.again or error.seconds is not None)
-
-
-def _out_of_time(cid: Cid) -> UnreachableError:
-    return RequestError(f"/ipfs/{cid}", "the time for all of the work is over", final=True)
