@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from project.conftest import RustCommand, zig
+from project.conftest import TARGET_FOLDER, RustCommand, zig
 
 #: A second program of a workspace: the same library, other work.
 SECOND = """\
@@ -134,11 +134,12 @@ def test_a_job_brings_its_module_built(rust: RustCommand, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="session")
-def test_options(cargo: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options for cargo's tests: wasmtime as it is here, and what an old C library lacks."""
-    folder = tmp_path_factory.mktemp("runner")
-    runner = json.dumps([sys.executable, "-m", "bacpack.cli", "run", "--dir", "."])
-    options = ["--config", f"target.wasm32-wasip1.runner={runner}"]
+def test_options(cargo: str) -> list[str]:
+    """Options for cargo's tests: what an old C library lacks."""
+    # One place for ever: cargo compiles all anew for another linker.
+    folder = TARGET_FOLDER / "linker"
+    folder.mkdir(parents=True, exist_ok=True)
+    options: list[str] = []
     linker = shutil.which("wasm-ld-22") or next(
         (word.split('"')[1] for word in Path(cargo).read_bytes().decode(errors="replace").split() if "wasm-ld" in word),
         None,
@@ -161,8 +162,10 @@ def test_tests_of_a_template_pass_under_wasmtime(
     rust: RustCommand, tmp_path: Path, template: str, test_options: list[str]
 ) -> None:
     project = make(rust, tmp_path, "sample", "--template", template)
+    # The template's runner is `bacpack run`.
+    rust.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [rust.environment["CARGO"], "test", "--release", *test_options], cwd=project, env=rust.environment,
+        [rust.environment["CARGO"], "test", "--lib", "--bins", *test_options], cwd=project, env=rust.environment,
         capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
