@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 176, 34
-COLUMN_GAP, ROW_GAP, MARGIN = 92, 8, 8
+COLUMN_GAP, ROW_GAP, MARGIN = 64, 8, 8
 #: Between the parts of a tall column.
 PIECE_GAP = 20
 #: Rows of a column before it is laid out in several side by side.

@@ -235,10 +235,11 @@ def module_view(view: ModulesView, cid: str) -> ModuleView | None:
     if row is None:
         return None
     imports = imports_of(view)
+    names = {row.module.cid: (row.name, row.module.cid) for row in view.modules}
     return ModuleView(
         row=row,
-        needs=sorted(reachable([cid], imports) - {cid}),
-        needed_by=sorted(reachable([cid], users_of(imports)) - {cid}),
+        needs=sorted(reachable([cid], imports) - {cid}, key=names.__getitem__),
+        needed_by=sorted(reachable([cid], users_of(imports)) - {cid}, key=names.__getitem__),
     )
 
 
