@@ -22,7 +22,7 @@ GUIDES = (
     "README.md",
     *(
         f"docs/guides/{name}.md"
-        for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node", "node-jobs")
+        for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node", "node-jobs", "peers")
     ),
 )
 #: Commands that set a machine up; whoever runs this has done so.
