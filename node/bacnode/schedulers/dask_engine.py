@@ -14,7 +14,7 @@ from distributed import Future, KilledWorker
 
 from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
-from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, TOPIC, module_key, resource_of
+from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.spec import JobResult, JobSpec, decode_result, encode
 from bacpack.errors import UnreachableError
 
@@ -124,6 +124,8 @@ class DaskEngine:
         spec, closure = sent.order.spec, sent.order.closure
         sent.sendings += 1
         resources: dict[str, float] = {resource_of(cid): 1 for cid in closure.missing}
+        if self.by_modules:
+            resources[RUNS] = 1
         if spec.memory_bytes is not None:
             resources[MEMORY] = spec.memory_bytes
         keys = [module_key(cid) for cid in closure.sizes] if self.by_modules else []

@@ -19,7 +19,7 @@ from distributed.worker_state_machine import RemoveReplicasEvent
 
 from bacnode.schedulers import held
 from bacnode.schedulers.block_server import BlockServer
-from bacnode.schedulers.held import KEEPER, MEMORY, PRESENT, TOPIC, Held, Holders, module_key, resource_of
+from bacnode.schedulers.held import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, Held, Holders, module_key, resource_of
 from bacnode.schedulers.modules_here import modules_in, size_of
 from bacnode.schedulers.run_here import RunHere
 from bacnode.schedulers.spec import JobResult, decode_spec, encode
@@ -104,7 +104,7 @@ class ModulesPlugin(WorkerPlugin):
         from bacnode.jobs.proprietary import Proprietary
 
         only_here = {resource_of(cid): float(_PLENTY) for cid in Proprietary(self._path()).modules}
-        return {**only_here, MEMORY: float(self._memory or memory_bytes)}
+        return {**only_here, RUNS: float(_PLENTY), MEMORY: float(self._memory or memory_bytes)}
 
     def teardown(self, worker: Worker) -> None:
         """Give nothing away any more."""
