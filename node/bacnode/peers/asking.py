@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bacnode.peers.book import Told
@@ -16,10 +18,10 @@ from bacpack.errors import CheckFailedError, InputError
 
 #: Answers that mean "I do not have it".
 _NOT_HERE = frozenset((403, 404, 410, 451))
-#: Answers that mean "not now".
-_BUSY = frozenset((429, 503))
 #: The longest pause that a peer may ask for.
 _LONGEST_PAUSE = 30.0
+#: How often one who waits for a place looks whether it is still needed.
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(eq=False, slots=True)
@@ -56,9 +58,7 @@ def ask_peer(transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, *, an
     with peer.lock:
         peer.under_way += 1
     try:
-        with peer.slots:
-            if attempt.cancel.cancelled:
-                raise RequestError(peer.url, "another was quicker")
+        with _slot(peer, attempt):
             progress = _Progress(time.monotonic())
             attempt.hedge_at = progress.started + peer.standing.hedge_first_byte()
             try:
@@ -77,6 +77,20 @@ def ask_peer(transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, *, an
     finally:
         with peer.lock:
             peer.under_way -= 1
+
+
+@contextmanager
+def _slot(peer: Peer, attempt: Attempt) -> Iterator[None]:
+    """Wait until the peer is sent so few requests that it may be sent another, or until the attempt is ended."""
+    while not peer.slots.acquire(timeout=_LOOK_SECONDS):
+        if attempt.cancel.cancelled:
+            raise RequestError(peer.url, "another was quicker")
+    try:
+        if attempt.cancel.cancelled:
+            raise RequestError(peer.url, "another was quicker")
+        yield
+    finally:
+        peer.slots.release()
 
 
 def _ask(

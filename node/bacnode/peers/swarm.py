@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bacnode.peers.asking import Peer, ask_peer
 from bacnode.peers.book import PeerBook
-from bacnode.peers.race import Outcome, race
+from bacnode.peers.race import MOST_RUNNING, Outcome, race
 from bacnode.peers.routers import ask_routers
 from bacnode.transport import Patience, RequestError, Transport
 from bacpack.content.blocks import MissingBlockError
@@ -31,8 +31,9 @@ from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
 PATIENCE = Patience(idle=10, block=60)
 #: Times that peers which failed are asked for one block, and the first pause between; each is twice the one before.
 _ROUNDS, _PAUSE = 3, 0.2
-#: Requests of all jobs together.
-_REQUESTS = 64
+#: Blocks of all jobs together that are asked for at once. Each has threads for all who may be asked for it, so that
+#: those who wait for slow peers take none from others.
+_BLOCKS = 64
 #: Blocks of which it is remembered who gave them.
 _REMEMBERED = 8192
 
@@ -72,11 +73,12 @@ class Swarm:
         self._origins: OrderedDict[Cid, str] = OrderedDict()
         self._routed: OrderedDict[Cid, float] = OrderedDict()
         self._changed: set[Peer] = set()
+        self._turns = threading.Semaphore(_BLOCKS)
         self.refresh()
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_REQUESTS, "peer")
+        return ThreadPoolExecutor(_BLOCKS * MOST_RUNNING, "peer")
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -191,6 +193,14 @@ class Swarm:
     def _race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
         with self._lock:
             self._changed.update(peers)
+        if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise _OutOfTimeError(cid)
+        try:
+            return self._run_race(cid, peers, deadline)
+        finally:
+            self._turns.release()
+
+    def _run_race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
         return race(
             iter(peers),
             lambda peer, attempt: ask_peer(

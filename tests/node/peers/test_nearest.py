@@ -92,14 +92,15 @@ def test_dripping_peers_hold_nobody_up(origin: JobNode, tmp_path: Path, stack: E
     node = stack.enter_context(JobNode(tmp_path / "b", *arguments))
     for relay in drips:
         relay.drip = 0.05
-    cid, _ = large_module(origin, 3)
+    cid, leaves = large_module(origin, 24)
     started = time.monotonic()
     job = node.run(cid)
     took = time.monotonic() - started
     assert job["state"] == "done", job
     # A block would take fourteen hours from any of them.
     assert took < 30
-    assert sum(peer["bytes"] for peer in peers(node).values()) == peers(node)[sound.url]["bytes"] > 2 << 20
+    assert sum(peer["bytes"] for peer in peers(node).values()) == peers(node)[sound.url]["bytes"] > 23 << 20
+    assert sum(sound.asked.values()) == len(leaves) + 1
     assert node.get("/healthz").status == 200
 
 
