@@ -17,9 +17,10 @@ import dask
 from distributed import Client, LocalCluster
 
 from bacnode.schedulers.closure import Closure, closure_of
-from bacnode.schedulers.dask_engine import DaskEngine, Order
+from bacnode.schedulers.dask_engine import DaskEngine
 from bacnode.schedulers.held import module_key
 from bacnode.schedulers.local_engine import SETTINGS
+from bacnode.schedulers.orders import Order
 from bacnode.schedulers.spec import JobSpec
 from bacnode.web import Web
 from bacpack.content.cid import Cid

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from distributed import Future, KilledWorker
 
-from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
 from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
+from bacnode.schedulers.orders import Order
 from bacnode.schedulers.spec import JobResult, JobSpec, decode_result, encode
 from bacpack.errors import UnreachableError
 
@@ -24,14 +24,6 @@ MAX_ATTEMPTS, MAX_SENDINGS = 3, 20
 LOOK_SECONDS = 1.0
 #: Jobs that are on their way for each thread of a worker: the next ones are placed by what workers hold by then.
 AHEAD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A job, and what it needs."""
-
-    spec: JobSpec
-    closure: Closure
 
 
 @dataclass(eq=False, slots=True)

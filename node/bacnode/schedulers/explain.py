@@ -13,7 +13,7 @@ from bacnode.schedulers.held import JOB_PREFIX, MEMORY, RESOURCE_PREFIX, module_
 from bacnode.schedulers.placement import Need, NodeView, Verdict, place
 
 if TYPE_CHECKING:
-    from bacnode.schedulers.dask_engine import Order
+    from bacnode.schedulers.orders import Order
 
 #: Seconds that a job is taken to need until one has ended; what Dask takes.
 UNKNOWN_SECONDS = 0.5

@@ -22,7 +22,7 @@ PRESENT = "bacpack-present-1"
 RESOURCE_PREFIX = "bacpack-only-here-"
 #: The resource that stands for memory: a job that says how much it may use takes as much.
 MEMORY = "bacpack-memory"
-#: The resource of every worker that runs jobs. Each job takes one, since Dask places tasks that are free to run anywhere
+#: The resource of every worker that runs jobs. Each job takes one: Dask places tasks that are free to run anywhere
 #: without a look at what they depend on, once there are many of them ("root-ish").
 RUNS = "bacpack-runs"
 #: The client in whose name the keys of modules are kept: they outlast those that submit jobs.

@@ -1,6 +1,6 @@
 """Labels of Bacalhau for proprietary modules: its nodes say what they offer, and jobs ask for it.
 
-A label's key is one of Kubernetes': at most 63 characters, and the configuration that it is read from makes every letter
+A label's key is one of Kubernetes': at most 63 characters, and the configuration that it is read from makes all letters
 small. A CID in base 32 would just fit and leave no room for a prefix, so the key is a digest of it.
 """
 

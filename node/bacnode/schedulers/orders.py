@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 
 from bacnode.schedulers.closure import Closure
-from bacnode.schedulers.dask_engine import Order
 from bacnode.schedulers.spec import GivenFile, JobSpec
 from bacpack.errors import InputError
 
@@ -18,6 +17,14 @@ from bacpack.errors import InputError
 HERE = "{}"
 #: Bytes of input files that travel with one job.
 MAX_SENT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job, and what it needs."""
+
+    spec: JobSpec
+    closure: Closure
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from bacnode.jobs import api, bids, holdings
 from bacnode.pages import routes as pages
+from bacnode.schedulers import probe
 from bacnode.service import gateway, peer_list, pins, routing, uploads
 from bacnode.service.errors import on_bacpack_error, on_disconnect, on_http_error
 from bacnode.service.front import Front, FrontOptions
@@ -54,6 +55,7 @@ def create_app(node: NodeState, options: FrontOptions | None = None) -> ASGIApp:
             *api.ROUTES,
             *holdings.ROUTES,
             *bids.ROUTES,
+            *probe.ROUTES,
             *peer_list.ROUTES,
             *pages.ROUTES,
         ],

@@ -32,6 +32,8 @@ COMMANDS = {
     "verify": "Check a file, a folder or the store against its CIDs",
     "inspect": "Show imports, exports and the tree of modules a program needs",
     "run": "Run a program, resolving its imports by CID",
+    "submit": "Have programs run where their modules are: here, by Dask or by Bacalhau",
+    "jobspec": "Write a job for another scheduler",
     "node": "Run a node that holds modules and serves them",
 }
 

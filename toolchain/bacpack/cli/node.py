@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.values import size
 from bacpack.errors import InputError
 
 if TYPE_CHECKING:
     from bacnode.devstack import Started
+    from bacnode.schedulers.beside import WorkerBeside
 
 EPILOG = """\b
 Examples:
@@ -24,6 +27,7 @@ Examples:
   bacpack node serve --listen 127.0.0.1:0 --store /srv/bacpack
   bacpack node serve --workers 1 --jobs-per-worker 4 --jobs-memory 512MiB
   bacpack node serve --proprietary solver.wasm
+  bacpack node serve --scheduler tcp://10.0.0.1:8786
   bacpack node serve --log-format json --log-requests
 
 \b
@@ -87,6 +91,8 @@ def command() -> None:
               help="Memory of all jobs together, such as 2GiB.  [default: half of the machine's]")  # fmt: skip
 @click.option("--proprietary", metavar="CID|FILE", multiple=True,
               help="A module that jobs here may use and nobody may have; may be given more than once.")  # fmt: skip
+@click.option("--scheduler", metavar="URL",
+              help="Be a worker of the Dask cluster whose scheduler is here, as tcp://HOST:8786.")  # fmt: skip
 @click.option("--host-name", "host_names", metavar="NAME", multiple=True,
               help="A name, besides addresses and this machine's own, by which the node may be called.")  # fmt: skip
 @click.option("--rate-limit", metavar="N", type=click.FloatRange(min=1), default=1_000, show_default=True,
@@ -110,6 +116,7 @@ def serve(
     jobs_per_worker: int,
     jobs_memory: int | None,
     proprietary: tuple[str, ...],
+    scheduler: str | None,
     host_names: tuple[str, ...],
     rate_limit: float,
     content_rate_limit: float,
@@ -142,9 +149,15 @@ def serve(
     if not address.is_loopback:
         click.echo(f"note: whoever reaches {listen} can read what this node holds", err=True)
 
+    stack = ExitStack()
+
     def on_ready(url: str, peer_id: str) -> None:
         click.echo(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
+        if scheduler is not None:
+            stack.enter_context(_worker_beside(scheduler, folder, url, peer_id, peers, workers))
 
+    if scheduler is not None and not find_spec("distributed"):
+        raise InputError("no-dask", "this bacpack was installed without Dask", hint="pip install 'bacpack[dask]'")
     options = JobOptions(
         workers=workers,
         jobs_per_worker=jobs_per_worker,
@@ -154,7 +167,25 @@ def serve(
     )
     front = FrontOptions(content_rate_limit, rate_limit, host_names, log_requests)
     wanted = PeerOptions(peers, routers, mdns, allow_private)
-    run(address, folder, wanted, on_ready, options, front, ProcessOptions(log_format, listen_descriptor, while_open))
+    with stack:
+        run(
+            address, folder, wanted, on_ready, options, front, ProcessOptions(log_format, listen_descriptor, while_open)
+        )
+
+
+def _worker_beside(
+    scheduler: str, folder: Path, url: str, peer_id: str, peers: tuple[str, ...], workers: int | None
+) -> WorkerBeside:
+    """Return the worker of Dask that uses the node's store, and has the node give its modules to others."""
+    from bacnode.schedulers.beside import WorkerBeside
+
+    # What listens at every address has none that others could be told.
+    is_known = not any(name in url for name in ("//0.0.0.0", "//[::]"))
+    options: dict[str, object] = {
+        "folder": str(folder.absolute()), "name": peer_id, "url": url if is_known else None, "peers": list(peers),
+        "threads": workers or os.cpu_count() or 1,
+    }  # fmt: skip
+    return WorkerBeside(scheduler, options)
 
 
 @command.command("devstack", epilog=DEVSTACK_EPILOG)
@@ -182,6 +213,25 @@ def devstack(*, nodes: int, folder: Path | None, workers: int, log_format: str) 
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bacpack-devstack-")))
         arguments = ("--workers", str(workers), "--log-format", log_format)
         run_stack(nodes, folder.absolute(), arguments, on_ready, on_end)
+
+
+@command.command("labels")
+@click.option("--store", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of the store and the node's state.  [default: the store of the other commands]")  # fmt: skip
+@common_options
+def labels(output: Output, *, store: Path | None) -> None:
+    """Print the setting by which a Bacalhau node offers the proprietary modules of the node beside it.
+
+    \b
+    bacalhau serve --compute -c "$(bacpack node labels)"
+    """
+    from bacnode.jobs.proprietary import Proprietary
+    from bacnode.schedulers.labels import label_of, setting
+    from bacpack.home import data_folder
+
+    modules = Proprietary(data_folder() if store is None else store).modules
+    keys = {cid: label_of(cid) for cid in sorted(modules)}
+    output.result({"labels": [{"cid": cid, "key": key} for cid, key in keys.items()]}, setting(modules))
 
 
 def _check_installed() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,7 @@ from bacpack.errors import EXIT_FAILED, InputError
 
 if TYPE_CHECKING:
     from bacnode.schedulers.closure import Closure
-    from bacnode.schedulers.dask_engine import Order
+    from bacnode.schedulers.orders import Order
     from bacnode.schedulers.placement import Verdict
     from bacnode.schedulers.spec import JobResult
 
@@ -195,8 +196,8 @@ def _engine(
     else:
         from bacnode.schedulers.bacalhau_engine import BacalhauEngine
 
-        with ExitStack() as stack:
-            yield stack.enter_context(BacalhauEngine(scheduler or "", kubo=sources.kubo))
+        with BacalhauEngine(scheduler or "") as bacalhau:
+            yield bacalhau
 
 
 class _Watch:
@@ -274,10 +275,10 @@ class _Shown:
         self._print(body, "" if self._single and result.state == "done" else _line(result, order), verdicts)
 
     def _pass_on(self, result: JobResult) -> None:
-        click.get_binary_stream("stdout").write(result.stdout)
-        click.get_binary_stream("stdout").flush()
-        click.get_binary_stream("stderr").write(result.stderr)
-        click.get_binary_stream("stderr").flush()
+        sys.stdout.buffer.write(result.stdout)
+        sys.stdout.buffer.flush()
+        sys.stderr.buffer.write(result.stderr)
+        sys.stderr.buffer.flush()
         for line in result.results:
             click.echo(line)
 

@@ -1,0 +1,36 @@
+"""A node is a worker of Dask: jobs go to it by what it holds, and it gives its modules by the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="extra `dask` is not installed")
+
+from node.jobs.harness import JobNode
+from schedulers.harness import Cluster, closure, library, orders, program, until
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path / "cluster") as running:
+        yield running
+
+
+def test_a_node_takes_jobs_from_dask(cluster: Cluster, tmp_path: Path) -> None:
+    module = library(1000, 3)
+    app = program(module)
+    with JobNode(tmp_path / "other") as other:
+        other.add(module)
+        with JobNode(tmp_path / "node", "--workers", 1, "--scheduler", cluster.url, "--peer", other.url) as node:
+            node.add(app)
+            until(lambda: cluster.client.scheduler_info()["workers"], "the node did not join")
+            (result,) = cluster.engine().run(orders(closure(tmp_path / "client", app, module)))
+            assert (result.state, result.node, result.stdout) == ("done", node.peer_id, b"ran\n"), result
+            assert result.report is not None
+            assert [one["source"] for one in result.report["modules"]] == ["peer", "store"]
+    until(lambda: not cluster.client.scheduler_info()["workers"], "the worker outlasts its node")
