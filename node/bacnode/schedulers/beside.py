@@ -46,6 +46,9 @@ class WorkerBeside:
             if process.stdout.readline():
                 pause = FIRST_PAUSE
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
             if not self._closing.is_set():
                 log.warning("the worker of Dask ended", extra={"about": {"status": process.returncode}})
             self._closing.wait(pause)

@@ -54,6 +54,8 @@ class DaskEngine:
     ensure: dict[str, Any] | None = field(default_factory=dict)
     #: Who may be asked for modules that no worker holds, before those that a job names.
     peers: Sequence[str] = ()
+    #: Names the worker that a job is bound to; for measuring what placement by others costs.
+    bind: Callable[[Order], str | None] = lambda order: None
     #: Told what a person may want to know.
     on_note: Callable[[str], object] = lambda text: None
     #: Told of each job just before it is sent.
@@ -126,6 +128,7 @@ class DaskEngine:
         present: Any = Future(PRESENT, self.client) if self.by_modules and known.get(PRESENT) else None
         key = f"{JOB_PREFIX}{secrets.token_hex(6)}-{spec.number}"
         self._by_key[key] = sent
+        bound = self.bind(sent.order)
         future = self.client.submit(
             run_job,
             encode(self._addressed(spec)),
@@ -135,6 +138,7 @@ class DaskEngine:
             pure=False,
             retries=0,
             resources=resources or None,
+            workers=None if bound is None else [bound],
         )
         sent.future = future
         future.add_done_callback(lambda done: self._ended.put((sent, done)))
