@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from corpora import image_blobs, images, split_of
 from distributed import Client, LocalCluster
-from measure import machine, table
 
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.closure import Closure, closure_of, keep
@@ -34,6 +32,8 @@ from bacnode.schedulers.simulate import Policy, Program, simulate, zipf
 from bacnode.schedulers.spec import JobSpec
 from bacnode.web import Web
 from bacpack.content.store import BlockStore
+from corpora import image_blobs, images, split_of
+from measure import machine, table
 
 POLICIES: tuple[Policy, ...] = ("modules", "load", "random")
 NAMES = {"modules": "by modules", "load": "Dask without keys of modules", "random": "random"}
@@ -81,7 +81,7 @@ def cluster(folder: Path, cache: Path, nodes: int) -> Iterator[Client]:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     env=os.environ,
-                )  # fmt: skip
+                )
             )
         try:
             for worker in workers:
