@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -110,7 +111,7 @@ def _large(folder: Path) -> list[Speed]:
         try:
             speed.runs.append(_split(paths, folder / f"large{len(paths)}"))
         except RuntimeError as error:
-            speed.failure = str(error).splitlines()[-1]
+            speed.failure = _code(str(error))
         speeds.append(speed)
     return speeds
 
@@ -216,10 +217,16 @@ of all processes together, what they share counted once. {result.busy}
 {by_stage}{left_out}"""
 
 
+def _code(said: str) -> str:
+    """The code of the error that a command ended with, in what it said."""
+    found = re.search(r'error\[([a-z-]+)\]|"code": ?"([a-z-]+)"', said)
+    return f"`{found[1] or found[2]}`" if found else said.splitlines()[0]
+
+
 def _row(speed: Speed) -> list[str]:
     wanted = f"{speed.target[0]} s, {speed.target[1]:.1f} GB" if speed.target else ""
     if not speed.runs:
-        return [speed.title, f"{speed.megabytes:.1f}", f"failed: {speed.failure}", "", "", "", wanted]
+        return [speed.title, f"{speed.megabytes:.1f}", f"refused: {speed.failure}", "", "", "", wanted]
     cpu = median([run.cpu for run in speed.runs])
     peak = f"{speed.peak / 1e9:.2f}" if speed.peak else ""
     megabytes = f"{speed.megabytes:.1f}"

@@ -47,7 +47,7 @@ def run(command: Sequence[str], *, memory: bool = False) -> Run:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = watcher.stop() if watcher else 0
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{(stderr or stdout)[-2000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(wall, cpu, stdout, peak)
 

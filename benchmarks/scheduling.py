@@ -64,7 +64,9 @@ def cluster(folder: Path, cache: Path, nodes: int) -> Iterator[Client]:
     }
     with (
         dask.config.set(settings),
-        LocalCluster(n_workers=0, processes=True, dashboard_address=None, host="127.0.0.1", silence_logs=50) as local,
+        LocalCluster(
+            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
+        ) as local,
         Client(local, set_as_default=False) as client,
     ):
         workers = []
