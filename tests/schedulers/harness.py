@@ -110,7 +110,7 @@ class Cluster:
         self.workers: list[WorkerProcess] = []
         self._settings = dask.config.set(settings or SLOW)
         self._cluster = LocalCluster(
-            n_workers=0, processes=True, dashboard_address=None, host="127.0.0.1", silence_logs=50
+            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
         )
         self.client = Client(self._cluster, set_as_default=False)
         self.url = self._cluster.scheduler_address
