@@ -69,5 +69,5 @@ $(VENV)/bench.done: $(VENV)/demo.done
 
 $(VENV)/dev.done: $(VENV)/demo.done
 	@echo "installing what tests, checks and documentation need into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable '.[node]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $@

@@ -196,7 +196,8 @@ def _look(store: wasmtime.Store, running: _Running) -> None:
         return 0
 
     running.kept.append(look)
-    engine_calls.wasmtime_store_epoch_deadline_callback(store.ptr(), look, None, ctypes.cast(0, _FINALIZER))
+    finalizer = ctypes.cast(0, _FINALIZER)  # type: ignore[type-var]  # made by ctypes
+    engine_calls.wasmtime_store_epoch_deadline_callback(store.ptr(), look, None, finalizer)
 
 
 def _too_much(running: _Running) -> str | None:

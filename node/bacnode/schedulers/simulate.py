@@ -64,7 +64,7 @@ def simulate(
     from distributed.scheduler import decide_worker
 
     # So many, and from a seed, that a run can be told again.
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     nodes = [_Node() for _ in range(count)]
     everyone = set(nodes)
     keys: dict[str, _Key] = {}
@@ -107,6 +107,6 @@ def simulate(
 
 def zipf(programs: int, jobs: int, seed: int = 0) -> list[int]:
     """A stream of jobs: the most popular program twice as often as the second, three times as the third."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance = random.Random(seed)
     order = chance.sample(range(programs), programs)
     return chance.choices(order, [1 / rank for rank in range(1, programs + 1)], k=jobs)

@@ -72,7 +72,7 @@ def _name(command: click.Command, name: str, prefix: str) -> None:
     """Call a command `name`, and let each of its options be set by the variable named after both."""
     command.name = name
     for option in command.params:
-        if isinstance(option, click.Option):
+        if isinstance(option, click.Option) and not option.hidden:
             longest = max(option.opts, key=len)
             option.envvar = f"{prefix}_{longest.lstrip('-').replace('-', '_')}".upper()
             option.show_envvar = True
