@@ -12,7 +12,7 @@ import catalog
 import corpus_speed
 import gateway
 import next_job
-import publish
+import publishing
 import run_time
 import sizes
 import split_speed
@@ -32,7 +32,7 @@ ALL: dict[str, Callable[[Picture], str]] = {
     "catalog": lambda _picture: catalog.report(),
     "car": lambda _picture: car.report(),
     "gateway": lambda _picture: gateway.report(),
-    "publish": lambda _picture: publish.report(),
+    "publish": lambda _picture: publishing.report(),
     "start_up": lambda _picture: start_up.report(),
 }
 PAGE = """# Benchmarks

@@ -1,6 +1,6 @@
 """What a node saves by sharing: time until a job starts, and memory of jobs that are resident together.
 
-Run `python benchmarks/node.py [--split DIR]`; DIR is what `bacpack split` wrote of the 42 image programs. Both sides of
+Run `python benchmarks/jobs.py [--split DIR]`; DIR is what `bacpack split` wrote of the 42 image programs. Both sides of
 a comparison run in turn, so that the rest of the machine is the same to them; what counts is their ratio.
 """
 
