@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -167,7 +168,7 @@ def test_a_reader_that_leaves_early_ends_the_program(command: Command, folder: P
 
 def test_through_a_pipe_to_head(command: Command, folder: Path) -> None:
     program = write(folder / "yes.wasm", YES)
-    line = " ".join(["set -o pipefail;", *command.line("run", program), "| head -n 2"])
+    line = f"set -o pipefail; {shlex.join(map(str, command.line('run', program)))} | head -n 2"
     done = subprocess.run(["bash", "-c", line], env=command.environment, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"y\ny\n", b"")
 

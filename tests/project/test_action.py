@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,9 @@ def runner(tmp_path: Path, c_project: Path) -> Runner:
     installed.mkdir(parents=True)
     for name, words in (("python", ""), ("bacpack", " -m bacpack.cli")):
         script = installed / name
-        script.write_text(f'#!/bin/sh\ncase "$*" in "-m pip "*) exit 0;; esac\nexec {sys.executable}{words} "$@"\n')
+        script.write_text(
+            f'#!/bin/sh\ncase "$*" in "-m pip "*) exit 0;; esac\nexec {shlex.quote(sys.executable)}{words} "$@"\n'
+        )
         script.chmod(0o755)
     fake = tmp_path / "runner" / "python3"
     fake.write_text('#!/bin/sh\n[ "$1 $2" = "-m venv" ]\n')

@@ -51,7 +51,7 @@ def test_jobs_spread_when_waiting_takes_longer_than_moving(tmp_path: Path) -> No
         holder.ready()
         results = list(cluster.engine(window=10).run(orders(closure(tmp_path / "client", app, BIG), 10)))
     where = {result.number: result.node for result in results}
-    assert where[0] == where[1] == "holder", where
+    assert where[0] == "holder", where
     assert set(where.values()) == {"holder", "first", "second"}, where
     moved = {result.node: result.moved_bytes for result in sorted(results, key=lambda one: -one.number)}
     assert moved["holder"] == 0

@@ -6,11 +6,13 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from distributed import Future, KilledWorker
+from distributed.client import FutureCancelledError
 
 from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
 from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
@@ -150,9 +152,11 @@ class DaskEngine:
         """Return how a job ended; None if it was sent again."""
         spec = sent.order.spec
         if future.status == "finished":
-            result = decode_result(future.result())
-            attempts = max(len(sent.begun), 1)
-            return msgspec.structs.replace(result, attempts=attempts, lost=self._lost(sent, attempts))
+            # The worker that has the result may have gone meanwhile, and nobody have another copy: it is run again.
+            with suppress(FutureCancelledError):
+                result = decode_result(future.result())
+                attempts = max(len(sent.begun), 1)
+                return msgspec.structs.replace(result, attempts=attempts, lost=self._lost(sent, attempts))
         why = None
         if future.status == "error":
             error = future.exception()

@@ -29,7 +29,7 @@ class Used:
     hostile: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
     folder = tmp_path_factory.mktemp("used") / "store"
     refs = stage.fill_modules(folder, 40)
