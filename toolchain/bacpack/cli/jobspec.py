@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bacpack.cli.output import Output, common_options
-from bacpack.cli.run import _variable
+from bacpack.cli.program_options import environment_option, invoke_option
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.submit import SubmitCommand
 from bacpack.cli.values import seconds, size
@@ -38,9 +38,8 @@ Exit status:
               help="The scheduler that is to run it.")  # fmt: skip
 @click.option("-o", "--output", "path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write here rather than on standard output.")  # fmt: skip
-@click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
-@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
-              help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
+@invoke_option
+@environment_option
 @click.option("--timeout", metavar="S", callback=seconds, help="Stop the job after S seconds.")
 @click.option("--max-memory", metavar="BYTES", callback=size, help="Memory that the job may use; also 64MiB.")
 @source_options

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.values import seconds, size
 from bacpack.errors import InputError
@@ -79,36 +80,12 @@ def split_arguments(args: Sequence[str], params: Sequence[click.Parameter]) -> t
     return own, []
 
 
-def _folder(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[tuple[Path, str]]:
-    folders = []
-    for value in values:
-        host, _, guest = value.partition("::")
-        if not Path(host).is_dir():
-            raise click.BadParameter(f"`{host}` is no folder")
-        folders.append((Path(host), guest or host))
-    return folders
-
-
-def _variable(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
-    variables = []
-    for value in values:
-        name, assigned, content = value.partition("=")
-        if not name:
-            raise click.BadParameter(f"`{value}` names no variable")
-        if assigned:
-            variables.append((name, content))
-        elif name in os.environ:
-            variables.append((name, os.environ[name]))
-    return variables
-
-
 @click.command(cls=RunCommand, epilog=EPILOG)
 @click.argument("ref")
-@click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
-@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder,
+@invoke_option
+@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=read_folders,
               help="Let the program use a folder, under another path if GUEST is given.")  # fmt: skip
-@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
-              help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
+@environment_option
 @click.option("--timeout", metavar="S", callback=seconds,
               help="Stop the program after S seconds; loading does not count.")  # fmt: skip
 @click.option("--max-memory", metavar="BYTES", callback=size,

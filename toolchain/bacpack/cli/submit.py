@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
-from bacpack.cli.run import _folder, _variable
+from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.values import seconds, size
 from bacpack.errors import EXIT_FAILED, InputError
@@ -84,11 +84,10 @@ class SubmitCommand(click.Command):
 @click.option("--dry-run", is_flag=True, help="Send nothing; with --explain, say what would be chosen.")
 @click.option("--wait", metavar="S", callback=seconds, default="300", show_default=True,
               help="How long a job may wait for a module that nobody offers.")  # fmt: skip
-@click.option("--invoke", metavar="NAME", help="Call this exported function in place of the program's entry point.")
-@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=_folder,
+@invoke_option
+@click.option("--dir", "folders", metavar="HOST[::GUEST]", multiple=True, callback=read_folders,
               help="Let the programs use a folder of this machine; only with the local engine.")  # fmt: skip
-@click.option("--env", "environment", metavar="K[=V]", multiple=True, callback=_variable,
-              help="Set an environment variable; without a value, pass ours on.")  # fmt: skip
+@environment_option
 @click.option("--timeout", metavar="S", callback=seconds,
               help="Stop a program after S seconds; loading does not count.")  # fmt: skip
 @click.option("--max-memory", metavar="BYTES", callback=size,
