@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # programs and pictures are found where the tests find them
 
 import corpus  # noqa: E402 - after the path is set
-from corpus import rust_programs  # noqa: E402
+from corpus import rust_programs  # noqa: E402 - as above
 
 __all__ = ["Corpus", "SplitFolder", "corpora", "image_blobs", "images", "rust_examples", "rust_programs", "split_of"]
 

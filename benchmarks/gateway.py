@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +130,9 @@ def measure(small_blocks: int = SMALL_BLOCKS, car_bytes: int = 64 << 20, rounds:
     )
 
 
-def _timed(node: Node, work: object) -> tuple[float, float]:
+def _timed(node: Node, work: Callable[[], object]) -> tuple[float, float]:
     cpu, started = node.cpu_seconds(), time.perf_counter()
-    work()  # type: ignore[operator]
+    work()
     return time.perf_counter() - started, max(node.cpu_seconds() - cpu, 1e-9)
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bacnode.jobs.children import Child
+from bacnode.jobs.children import Answer, Child
 from bacnode.jobs.folders import JobFolder
 from bacnode.jobs.plan import Plan, Prepare, Prepared, Run
 from bacnode.jobs.schema import Granted, Submission
@@ -147,6 +147,7 @@ async def resident_bytes(programs: dict[str, bytes], modules: Sequence[bytes]) -
         cids = {name: put(store, data) for name, data in programs.items()}
         plans = await _plans(folder, cids)
         worker = await Child.start("bacnode.jobs.worker", folder / "cache", os.getpid())
+        tasks: list[asyncio.Task[Answer]] = []
         try:
             idle = _settled(worker.pid)
             tasks = [asyncio.create_task(worker.ask(_run(folder, name, plan), name)) for name, plan in plans.items()]
@@ -156,9 +157,8 @@ async def resident_bytes(programs: dict[str, bytes], modules: Sequence[bytes]) -
             assert not ended, [answer.job for answer in ended]
             return taken - idle
         finally:
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                if task.get_coro().__name__ == "ask":  # type: ignore[union-attr]
-                    task.cancel()
+            for task in tasks:
+                task.cancel()
             await worker.close()
 
 

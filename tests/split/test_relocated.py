@@ -91,7 +91,7 @@ def proved(inputs: list[bytes], catalogs: list[Catalog] | None = None) -> Split:
 
 
 def catalog_of(result: Split) -> Catalog:
-    files = result.catalog() | {f"modules/{cid}.wasm": module.data for cid, module in result.modules.items()}
+    files = result.catalog | {f"modules/{cid}.wasm": module.data for cid, module in result.modules.items()}
     return Catalog.open("earlier", files.get)
 
 

@@ -85,7 +85,7 @@ def _cids(data: bytes) -> tuple[str, ...]:
 
 
 def _open(done: Split) -> Catalog:
-    files = done.catalog() | {f"modules/{cid}.wasm": module.data for cid, module in done.modules.items()}
+    files = done.catalog | {f"modules/{cid}.wasm": module.data for cid, module in done.modules.items()}
     return Catalog.open("the programs before", files.get)
 
 

@@ -67,7 +67,7 @@ def make_manifest(split: Split, blob_names: dict[str, str]) -> Manifest:
     totals = Totals(blob_bytes=sum(app.blob_bytes for app in apps), split_bytes=sum(stored.values()))
     catalog = [
         CatalogFile(path=path, cid=str(cid_of_bytes(data)), bytes=len(data))
-        for path, data in sorted(split.catalog().items())
+        for path, data in sorted(split.catalog.items())
     ]
     apps.sort(key=lambda app: app.name)
     return Manifest(apps=apps, modules=modules, catalog=catalog, totals=totals)
@@ -83,7 +83,7 @@ def write_split(folder: Path, split: Split, manifest: Manifest, provenance: Mapp
     """
     contents = {app.name + _SUFFIX: app.data for app in split.apps}
     contents |= {module.path: split.modules[module.cid].data for module in manifest.modules}
-    contents |= split.catalog()
+    contents |= split.catalog
     contents |= provenance or {}
     contents[MANIFEST_NAME] = encode_manifest(manifest)
     earlier = _files_of_earlier_split(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 
@@ -77,7 +78,7 @@ class OutputApp:
     remains: tuple[Remains, ...] | None = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Split:
     """All that a split makes: programs in the order given, and every module they need."""
 
@@ -86,6 +87,7 @@ class Split:
     #: By CID, what the catalog is to know modules by.
     features: dict[str, list[bytes]] = field(default_factory=dict)
 
+    @cached_property
     def catalog(self) -> dict[str, bytes]:
         """The files of the catalog of the modules, by path."""
         features = {cid: self.features[cid] for cid in self.modules if cid in self.features}

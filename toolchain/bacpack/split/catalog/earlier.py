@@ -30,12 +30,15 @@ class Earlier:
 def find_earlier(catalogs: Sequence[Catalog], inputs: Sequence[Input]) -> Earlier:
     """Find the programs that a release of `catalogs` has, with all their modules. Components are not looked for."""
     found = Earlier({}, {}, {})
+    blobs: dict[str, str] = {}
     for catalog in catalogs:
         releases = {app.blob_cid: app for app in catalog.apps()}
+        if releases and not blobs:
+            blobs = {entry.name: str(cid_of_bytes(entry.data)) for entry in inputs}
         kinds = catalog.kinds() if releases else {}
         new: dict[str, OutputModule] = {}
         for entry in inputs:
-            known = None if entry.name in found.apps else releases.get(str(cid_of_bytes(entry.data)))
+            known = None if entry.name in found.apps else releases.get(blobs.get(entry.name, ""))
             if known and (app := _take(catalog, entry, known, kinds, new)):
                 found.apps[entry.name] = app
         if new:
