@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
+
+from serving import Quiet, Serving
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Answer:
     sized: bool = True
 
 
-class FileServer:
+class FileServer(Serving):
     """Answers by path, query included; everything else is 404."""
 
     def __init__(self) -> None:
@@ -27,7 +26,7 @@ class FileServer:
         self.requests: list[tuple[str, dict[str, str]]] = []
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Own(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 owner.requests.append((self.path, dict(self.headers)))
                 answer = owner.answers.get(self.path, Answer(b"nothing here", 404))
@@ -43,12 +42,7 @@ class FileServer:
                     # The client had seen enough.
                     self.close_connection = True
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the tests' output clean."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        super().__init__(Own)
 
     def put(self, path: str, body: bytes) -> str:
         """Serve a body and return its URL."""
@@ -58,14 +52,3 @@ class FileServer:
     def put_block(self, cid: str, block: bytes) -> None:
         """Serve a block as a peer does."""
         self.answers[f"/ipfs/{cid}?format=raw"] = Answer(block)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

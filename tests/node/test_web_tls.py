@@ -6,29 +6,26 @@ import datetime
 import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from bacnode.web import Web
 from bacpack.errors import UnreachableError
+from serving import Quiet, Serving
 
 x509 = pytest.importorskip("cryptography.x509", reason="certificates are made with cryptography")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Host(Quiet, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = f"to {self.headers['Host']}".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the tests' output clean."""
 
 
 def certificate(folder: Path, name: str) -> Path:
@@ -63,14 +60,8 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Serving(Host, context) as server:
+        yield server.port
 
 
 def test_a_certificate_is_compared_with_the_name_and_not_the_address(port: int) -> None:

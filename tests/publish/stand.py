@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
+
+from serving import Quiet, Serving
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Reply:
     trailers: Mapping[str, str] | None = None
 
 
-class Stand:
+class Stand(Serving):
     """A service. Subclasses answer in `reply`; what a client may not do is noted in `violations`, for a test to see."""
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class Stand:
         self._lock = threading.Lock()
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Own(Quiet, BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _serve(self) -> None:
@@ -89,20 +91,7 @@ class Stand:
                 except ConnectionError:
                     self.close_connection = True
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the tests' output clean."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """A client that cuts the connection is no news here."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        super().__init__(Own)
 
     def answer(self, request: Request) -> Reply:
         with self._lock:
@@ -124,16 +113,10 @@ class Stand:
     def count(self, method: str, path: str) -> int:
         return sum(1 for request in self.requests if request.method == method and request.path == path)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         if kind is None:
             assert self.violations == []
 

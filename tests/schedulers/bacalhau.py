@@ -8,15 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from bacnode.interface import read_interface
 from bacpack.content.cid import Cid
 from bacpack.wasm import Kind
+from serving import Quiet, Serving
 
 WASI = "wasi_snapshot_preview1"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -82,7 +81,7 @@ def load(job: Mapping[str, Any], blocks: Mapping[str, bytes]) -> list[str]:
     return list(instances)
 
 
-class Orchestrator:
+class Orchestrator(Serving):
     """Answers as an orchestrator does, for jobs that each end after being asked for twice."""
 
     def __init__(self, outputs: Mapping[str, dict[str, Any]]) -> None:
@@ -92,7 +91,7 @@ class Orchestrator:
         self._asked: dict[str, int] = {}
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Own(Quiet, BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 try:
@@ -129,20 +128,4 @@ class Orchestrator:
                 self.end_headers()
                 self.wfile.write(data)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the tests' output clean."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Own)

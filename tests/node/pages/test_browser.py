@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +14,7 @@ import pytest
 
 from node.jobs import programs
 from node.pages.conftest import Used
+from serving import Quiet, Serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -231,7 +231,7 @@ def test_nothing_moves_for_who_does_not_want_it(visit: Visit) -> None:
     assert visit.page.evaluate(moving)
 
 
-class _Neighbour(http.server.BaseHTTPRequestHandler):
+class _Neighbour(Quiet, BaseHTTPRequestHandler):
     """A server at another port of this machine, and so of one site with the node: it is sent the node's cookies."""
 
     cookies: ClassVar[list[str]] = []
@@ -245,43 +245,34 @@ class _Neighbour(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
 
 def test_a_neighbour_learns_nothing_of_who_is_signed_in(visit: Visit, used: Used) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Neighbour) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            other = visit.context.new_page()
-            blocked: list[str] = []
-            other.on("console", lambda said: blocked.append(said.text))
-            other.goto(f"http://127.0.0.1:{server.server_port}/?{used.node.url}/jobs")
-            # The cookie was sent to the neighbour, as browsers do: it must not be the token.
-            cookie = next(filter(None, _Neighbour.cookies))
-            assert used.node.token not in cookie
-            assert used.node.get("/api/v1/pins", Cookie=cookie).status == 401
-            # The node's page is not shown in a frame.
-            until = time.monotonic() + 20
-            while not any("frame-ancestors" in text for text in blocked):
-                assert time.monotonic() < until, blocked
-                other.wait_for_timeout(20)
-            for path in ("/", "/api/v1/jobs", f"/jobs/{used.leaving}"):
-                read = other.evaluate(
-                    "url => fetch(url, {credentials: 'include'}).then(a => a.text(), () => 'refused')",
-                    used.node.url + path,
-                )
-                assert read == "refused", path
-            # Neither can it send a form, though the cookie goes with it.
-            with other.expect_navigation():
-                other.evaluate(
-                    """url => { const form = document.createElement("form");
-                    form.method = "post"; form.action = url; document.body.append(form); form.submit(); }""",
-                    f"{used.node.url}/jobs/{used.running}/cancel",
-                )
-            assert "wrong-origin" in other.content()
-            assert used.node.job(used.running)["state"] == "running"
-        finally:
-            server.shutdown()
-            thread.join()
+    with Serving(_Neighbour) as server:
+        other = visit.context.new_page()
+        blocked: list[str] = []
+        other.on("console", lambda said: blocked.append(said.text))
+        other.goto(f"{server.url}/?{used.node.url}/jobs")
+        # The cookie was sent to the neighbour, as browsers do: it must not be the token.
+        cookie = next(filter(None, _Neighbour.cookies))
+        assert used.node.token not in cookie
+        assert used.node.get("/api/v1/pins", Cookie=cookie).status == 401
+        # The node's page is not shown in a frame.
+        until = time.monotonic() + 20
+        while not any("frame-ancestors" in text for text in blocked):
+            assert time.monotonic() < until, blocked
+            other.wait_for_timeout(20)
+        for path in ("/", "/api/v1/jobs", f"/jobs/{used.leaving}"):
+            read = other.evaluate(
+                "url => fetch(url, {credentials: 'include'}).then(a => a.text(), () => 'refused')",
+                used.node.url + path,
+            )
+            assert read == "refused", path
+        # Neither can it send a form, though the cookie goes with it.
+        with other.expect_navigation():
+            other.evaluate(
+                """url => { const form = document.createElement("form");
+                form.method = "post"; form.action = url; document.body.append(form); form.submit(); }""",
+                f"{used.node.url}/jobs/{used.running}/cancel",
+            )
+        assert "wrong-origin" in other.content()
+        assert used.node.job(used.running)["state"] == "running"

@@ -6,13 +6,13 @@ import http.client
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
+from serving import Quiet, Serving
 
-class Relay:
+
+class Relay(Serving):
     """Passes requests on to `url`, and notes those for blocks. What it does wrong may be set at any time."""
 
     def __init__(self, url: str, *, delay: float = 0.0) -> None:
@@ -37,7 +37,7 @@ class Relay:
         self._lock = threading.Lock()
         owner, target = self, urlsplit(url).netloc
 
-        class Handler(BaseHTTPRequestHandler):
+        class Own(Quiet, BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -46,13 +46,7 @@ class Relay:
             def do_HEAD(self) -> None:
                 owner.answer(self, target)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the tests' output clean."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        super().__init__(Own)
 
     def answer(self, handler: BaseHTTPRequestHandler, target: str) -> None:
         is_block = handler.command == "GET" and handler.path.startswith("/ipfs/")
@@ -120,14 +114,3 @@ class Relay:
                     pass
         finally:
             handler.connection.settimeout(None)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
