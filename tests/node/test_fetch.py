@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
@@ -30,6 +29,7 @@ from content.harness import Bacpack, command
 from node.gateway import Asked, Gateway, Kubo, Reply, Server, cut_at
 from node.harness import assemble
 from node.test_download import BLOCKS, ROOT, made_dag
+from smalldisk import CANNOT_MOUNT, run_on_small_disk
 
 LEAF = next(cid for cid in BLOCKS if cid.codec == 0x55)
 
@@ -363,29 +363,15 @@ def test_a_write_that_fails_midway_leaves_nothing_corrupt(bacpack: Bacpack, serv
 
 
 def test_a_full_disk(tmp_path: Path, serve: ExitStack) -> None:
-    """On a file system of 2 MiB, mounted in a namespace of its own; it holds part of the release."""
-    if shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed")
+    """It holds part of the release."""
     root, blocks = made_dag(leaves=5, modules=5, size=400_000)
     server = serve.enter_context(Gateway(blocks))
     disk = tmp_path / "disk"
-    disk.mkdir()
-    fetch = command("fetch", root, "--peer", server.url, "--json")
     script = (
-        f'mount -t tmpfs -o size=2m tmpfs {disk} || exit 99\n"$@"; first=$?\n'
-        f"find {disk} -path '*/blocks/tmp/*'; find {disk} -path '*/blocks/??/*' | wc -l\n"
-        f'mount -o remount,size=9m {disk} || exit 99\n"$@" || exit 98; exit $first'
+        f"\"$@\"; first=$?; find {disk} -path '*/blocks/tmp/*'; find {disk} -path '*/blocks/??/*' | wc -l\n"
+        f'mount -o remount,size=9m {disk} || exit {CANNOT_MOUNT}\n"$@" || exit 98; exit $first'
     )
-    done = subprocess.run(
-        ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", script, "sh", *fetch],
-        env={**os.environ, "BACPACK_HOME": str(disk / "home")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode == 99 or "unshare" in done.stderr:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    done = run_on_small_disk(disk, script, command("fetch", root, "--peer", server.url, "--json"))
     failed, kept, fetched = done.stdout.splitlines()
     assert done.returncode == 2, done
     assert json.loads(failed)["error"]["code"] == "disk-full"

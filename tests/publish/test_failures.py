@@ -22,6 +22,7 @@ from bacpack.content.store import BlockStore
 from bacpack.content.transfer import inspect_car
 from content.harness import Bacpack, command
 from publish.releases import write_release
+from smalldisk import run_on_small_disk
 
 KILLS = 20
 
@@ -69,38 +70,12 @@ def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    """On a file system of 2 MiB, mounted in a namespace of its own: the release does not fit."""
-    if shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed")
+    """The release does not fit."""
     folder, disk = tmp_path / "out", tmp_path / "disk"
-    disk.mkdir()
     write_release(folder, modules=10, module_bytes=400_000)
-    script = (
-        f"mount -t tmpfs -o size=2m tmpfs {disk} || exit 99\n"
-        f'"$@"; status=$?; find {disk} -path "*/blocks/tmp/*" -o -name "*.car" -o -name ".bacpack-*"\n'
-        "exit $status"
-    )
+    left_over = f'find {disk} -path "*/blocks/tmp/*" -o -name "*.car" -o -name ".bacpack-*"'
     for arguments in (("publish", folder), ("pack", folder, "-o", disk / "x.car")):
-        done = subprocess.run(
-            [
-                "unshare",
-                "--mount",
-                "--user",
-                "--map-root-user",
-                "sh",
-                "-c",
-                script,
-                "sh",
-                *command(*arguments, "--json"),
-            ],
-            env={**os.environ, "BACPACK_HOME": str(disk / "home")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode == 99 or "unshare" in done.stderr:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        done = run_on_small_disk(disk, f'"$@"; status=$?; {left_over}; exit $status', command(*arguments, "--json"))
         answer, *left = done.stdout.splitlines()
         assert done.returncode == 2, done
         assert json.loads(answer)["error"]["code"] == "disk-full", done
