@@ -10,6 +10,10 @@ from pathlib import Path
 
 from bacpack.errors import BacpackError, InputError
 
+_BUFFER_BYTES = 1 << 20
+#: So much of a file is written before the system is told to write it to disk.
+_FLUSH_BYTES = 16 << 20
+
 _HINTS = {
     errno.ENOENT: ("not-found", "check the path"),
     errno.ENOTDIR: ("not-found", "check the path"),
@@ -76,11 +80,24 @@ def writing_aside(path: Path) -> Iterator[int]:
 def write_file(path: Path, chunks: bytes | Iterable[bytes]) -> None:
     """Write `chunks` to `path`, whole or not at all; raises `InputError` saying why it cannot be written."""
     try:
-        with writing_aside(path) as descriptor, os.fdopen(descriptor, "wb", closefd=False) as file:
+        with writing_aside(path) as descriptor, os.fdopen(descriptor, "wb", _BUFFER_BYTES, closefd=False) as file:
+            written = flushed = 0
             for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
-                file.write(chunk)
+                written += file.write(chunk)
+                if written - flushed >= _FLUSH_BYTES:
+                    _start_flushing(descriptor, max(flushed - _FLUSH_BYTES, 0))
+                    flushed = written
     except OSError as error:
         raise explain_os_error(error, f"write `{path}`") from error
+
+
+def _start_flushing(descriptor: int, start: int) -> None:
+    """Have the system write what is in a file from `start` on to disk now, and forget what is written already.
+
+    Else it piles a large file up in memory, which is slow to get, and writes all of it only when that is forced.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _umask() -> int:

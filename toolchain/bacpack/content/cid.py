@@ -30,6 +30,9 @@ MAX_CID_CHARACTERS = 300
 _V0_PREFIX = b"\x12\x20"
 _V0_BYTES = 34
 _V0_CHARACTERS = 46
+#: Nearly every CID in use: version 1, raw or dag-pb, sha2-256.
+USUAL_PREFIXES = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")
+USUAL_BYTES = 36
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TO_DIGITS = str.maketrans(_BASE32, "0123456789abcdefghijklmnopqrstuv")
@@ -107,19 +110,19 @@ class Cid:
     def decode(cls, data: bytes, offset: int = 0) -> tuple[Cid, int]:
         """Read the CID at `offset` in `data`; return it and the offset after it; raises `BadCidError`."""
         prefix = data[offset : offset + 2]
+        usual_end = offset + USUAL_BYTES
+        if data[offset : offset + 4] in USUAL_PREFIXES and usual_end <= len(data):
+            return cls(1, prefix[1], data[offset + 2 : usual_end]), usual_end
         try:
             if prefix == _V0_PREFIX:
                 end = offset + _V0_BYTES
                 if end > len(data):
                     raise ValueError("the digest is cut short")
                 return cls(0, DAG_PB, data[offset:end]), end
-            if prefix in (b"\x01\x55", b"\x01\x70"):
-                codec, start = prefix[1], offset + 2
-            else:
-                version, start = decode_varint(data, offset)
-                if version != 1:
-                    raise ValueError(f"version {version} does not exist")
-                codec, start = decode_varint(data, start)
+            version, start = decode_varint(data, offset)
+            if version != 1:
+                raise ValueError(f"version {version} does not exist")
+            codec, start = decode_varint(data, start)
             end = decode_multihash(data, start)[2]
         except ValueError as error:
             raise BadCidError(data[offset : offset + 40].hex(), str(error)) from None
@@ -147,7 +150,7 @@ class Cid:
     @property
     def is_identity(self) -> bool:
         """Whether the CID holds its data itself, in place of a hash of it."""
-        return self.hash_code == IDENTITY
+        return self.multihash[0] == IDENTITY
 
     @property
     def identity_data(self) -> bytes:

@@ -6,6 +6,7 @@ So the CID of a large folder is known, and its blocks can be read again in any o
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from bacpack.files import explain_os_error
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
-    path: Path
+class _Leaf:
+    #: As in the mapping, so that a large release has each CID in memory once.
+    cid: Cid
+    path: str
     offset: int
     length: int
 
@@ -36,18 +39,17 @@ class FileDag:
     def __init__(self, on_bytes: Callable[[int], object] | None = None) -> None:
         self._on_bytes = on_bytes
         self._nodes: dict[Cid, bytes] = {}
-        self._leaves: dict[Cid, _Slice] = {}
-        #: What nodes link to, once that was asked for.
-        self._links: dict[Cid, Sequence[Cid]] = {}
+        self._leaves: dict[Cid, _Leaf] = {}
 
-    def add_file(self, path: Path) -> Built:
+    def add_file(self, path: str | Path) -> Built:
         """Add the file at `path`; raises `InputError` when it cannot be read."""
-        offset = 0
+        path, offset = os.fspath(path), 0
 
         def put(cid: Cid, block: bytes) -> None:
             nonlocal offset
             if cid.codec == RAW:
-                self._leaves.setdefault(cid, _Slice(path, offset, len(block)))
+                if cid not in self._leaves:
+                    self._leaves[cid] = _Leaf(cid, path, offset, len(block))
                 offset += len(block)
                 if self._on_bytes:
                     self._on_bytes(len(block))
@@ -55,7 +57,7 @@ class FileDag:
                 self._nodes[cid] = block
 
         try:
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - there may be many, and a `Path` is slow
                 return build_file(file, put)
         except OSError as error:
             raise explain_os_error(error, f"read `{path}`") from error
@@ -67,10 +69,10 @@ class FileDag:
     def add_stored(self, root: Cid, store: BlockStore) -> Built:
         """Add what `store` holds below `root`; raises `MissingBlockError`, `BadBlockError` and as `walk` does."""
         nodes: dict[Cid, bytes] = {}
-        leaves: dict[Cid, _Slice] = {}
+        leaves: dict[Cid, _Leaf] = {}
         for cid, block in read_dag(store.get, [root]):
             if cid.codec == RAW and not cid.is_identity:
-                leaves[cid.to_v1()] = _Slice(store.path(cid), 0, len(block))
+                leaves[cid] = _Leaf(cid, str(store.path(cid)), 0, len(block))
             else:
                 nodes[cid.to_v1()] = block
         # Only once all of it is there: whatever this DAG has, it has whole.
@@ -89,21 +91,12 @@ class FileDag:
         """Yield CID and size in bytes of every block below `root`, in the order of a CAR file; no file is read."""
 
         for cid in walk([root], self._links_of):
-            leaf = self._leaves.get(cid.to_v1())
-            yield cid, leaf.length if leaf else len(self._nodes[cid.to_v1()])
-
-    def read(self, root: Cid) -> Iterator[tuple[Cid, bytes]]:
-        """Yield CID and bytes of every block below `root`, in the order of a CAR file; raises as `get`."""
-        for cid in walk([root], self._links_of):
-            yield cid, self.get(cid)
+            leaf = self._leaves.get(cid)  # raw, so of version 1
+            yield (leaf.cid, leaf.length) if leaf else (cid, len(self._nodes[cid.to_v1()]))
 
     def _links_of(self, cid: Cid) -> Sequence[Cid]:
         key = cid.to_v1()
-        if key in self._leaves:
-            return ()
-        if key not in self._links:
-            self._links[key] = links_of(cid, self._nodes[key])
-        return self._links[key]
+        return () if key in self._leaves else links_of(cid, self._nodes[key])
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `InputError` (`changed-meanwhile`) if its file was changed since."""
@@ -114,9 +107,11 @@ class FileDag:
         if leaf is None:
             raise MissingBlockError(cid, "what was packed")
         try:
-            with leaf.path.open("rb", buffering=0) as file:
-                file.seek(leaf.offset)
-                data = file.read(leaf.length)
+            descriptor = os.open(leaf.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.pread(descriptor, leaf.length, leaf.offset)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise explain_os_error(error, f"read `{leaf.path}`") from error
         if not cid.matches(data):

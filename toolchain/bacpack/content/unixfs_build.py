@@ -41,8 +41,13 @@ class Built:
 
 def build_file(file: BinaryIO, put: PutBlock) -> Built:
     """Make a file of what `file` holds from here to its end, a few chunks in memory at a time."""
+    first = _read_chunk(file)
+    if len(first) < CHUNK_BYTES:
+        cid = Cid.of_raw(first)
+        put(cid, first)
+        return Built(cid, len(first), len(first))
     tree = _BalancedTree(put)
-    for cid, chunk in hashed(_chunks(file)):
+    for cid, chunk in hashed(_chunks(first, file)):
         put(cid, chunk)
         tree.add(Built(cid, len(chunk), len(chunk)))
     return tree.finish()
@@ -68,9 +73,8 @@ def build_directory(entries: Mapping[str, Built], put: PutBlock) -> Built:
     return _put_node(block, links, size, put)
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The chunks of a file; that of an empty file is empty."""
-    chunk = _read_chunk(file)
+def _chunks(chunk: bytes, file: BinaryIO) -> Iterator[bytes]:
+    """The chunks of a file, of which the first was read."""
     yield chunk
     while len(chunk) == CHUNK_BYTES and (chunk := _read_chunk(file)):
         yield chunk

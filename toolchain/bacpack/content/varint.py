@@ -28,6 +28,8 @@ def decode_varint(data: bytes | memoryview, offset: int = 0) -> tuple[int, int]:
     Raises `ValueError`, whose message needs only a place put before it, when the bytes end inside the integer, when it
     is longer than nine bytes, and when a shorter encoding of the same value exists.
     """
+    if offset < len(data) and data[offset] < 0x80:  # most are so short
+        return data[offset], offset + 1
     value = shift = 0
     for position in range(offset, min(offset + MAX_VARINT_BYTES, len(data))):
         byte = data[position]

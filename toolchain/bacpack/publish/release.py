@@ -6,6 +6,7 @@ section are text to IPFS, and no pin follows text.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest
 from bacpack.publish.needed import MODULES, add_needed
 
-#: What a directory will hold: each name's file on disk, or what is in the directory of that name.
-Tree: TypeAlias = "dict[str, Path | Tree]"
+#: What a directory will hold: the path of each name's file, or what is in the directory of that name.
+Tree: TypeAlias = "dict[str, str | Tree]"
 #: The same with files that were added to the DAG.
 BuiltTree: TypeAlias = "dict[str, Built | BuiltTree]"
 
@@ -51,8 +52,11 @@ class Release:
     sizes: dict[Cid, int]
 
     def blocks(self) -> Iterator[tuple[Cid, bytes]]:
-        """Yield every block once, in the order of a CAR file: parents first, links left to right."""
-        return read_ahead(self.dag.read(self.root))
+        """Yield every block once, in the order of a CAR file: parents first, links left to right.
+
+        Raises `InputError` (`changed-meanwhile`) for a file that was changed since.
+        """
+        return read_ahead((cid, self.dag.get(cid)) for cid in self.sizes)
 
 
 def plan_release(paths: Sequence[Path], store: BlockStore, on_bytes: Callable[[int], object] | None = None) -> Release:
@@ -112,7 +116,7 @@ def _tree_of(folder: Path, prefix: str, manifests: dict[str, Manifest], left_out
     if manifest.schema != 1:
         raise _bad_manifest(folder, f"its schema is {manifest.schema}; this bacpack knows 1", "update bacpack")
     manifests[prefix] = manifest
-    tree: Tree = {MANIFEST_NAME: folder / MANIFEST_NAME}
+    tree: Tree = {MANIFEST_NAME: str(folder / MANIFEST_NAME)}
     for item in _items(manifest):
         _place(tree, item, folder)
     named = {prefix + item.path for item in _items(manifest)} | {prefix + MANIFEST_NAME}
@@ -131,7 +135,7 @@ def _place(tree: Tree, item: _Item, folder: Path) -> None:
     inside = tree
     for name in path.parts[:-1]:
         below = inside.setdefault(name, {})
-        if isinstance(below, Path):
+        if isinstance(below, str):
             raise _bad_manifest(folder, f"`{item.path}` is inside a file", "split the programs again")
         inside = below
     if path.name in inside:
@@ -150,29 +154,33 @@ def _place(tree: Tree, item: _Item, folder: Path) -> None:
 def _scan(folder: Path, left_out: list[str]) -> Tree:
     """Return everything in `folder` but what is hidden, which `ipfs add` leaves out as well."""
     try:
-        children = sorted(folder.iterdir())
+        with os.scandir(folder) as found:
+            children = sorted(found, key=lambda child: child.name)
     except OSError as error:
         raise explain_os_error(error, f"read the folder `{folder}`") from error
     tree: Tree = {}
+    above = "" if folder == Path() else str(folder)
     for child in children:
+        path = os.path.join(above, child.name)  # noqa: PTH118 - a release may have many files, and this is much quicker
         if child.name.startswith("."):
-            left_out.append(str(child))
-        elif child.is_dir() and not child.is_symlink():
-            tree[child.name] = _scan(child, left_out)
+            left_out.append(path)
+        elif child.is_dir(follow_symlinks=False):
+            tree[child.name] = _scan(folder / child.name, left_out)
         else:
-            tree[child.name] = _regular_file(child)
+            tree[child.name] = path if child.is_file(follow_symlinks=False) else _regular_file(folder / child.name)
     return tree
 
 
 def _paths(tree: Tree) -> Iterator[str]:
     for name, below in tree.items():
-        if isinstance(below, Path):
+        if isinstance(below, str):
             yield name
         else:
             yield from (f"{name}/{path}" for path in _paths(below))
 
 
-def _regular_file(path: Path) -> Path:
+def _regular_file(path: Path) -> str:
+    """Return `path`, which may be a link to a file."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -184,13 +192,13 @@ def _regular_file(path: Path) -> Path:
             hint="links to folders, pipes, sockets and devices cannot be packed: leave it out or copy it",
             details={"path": str(path)},
         )
-    return path
+    return str(path)
 
 
 def _add_files(dag: FileDag, tree: Tree, prefix: str, files: dict[str, Built]) -> BuiltTree:
     built: BuiltTree = {}
     for name, below in tree.items():
-        if isinstance(below, Path):
+        if isinstance(below, str):
             built[name] = files[prefix + name] = dag.add_file(below)
         else:
             built[name] = _add_files(dag, below, f"{prefix}{name}/", files)
@@ -254,7 +262,7 @@ def _apps(tree: Tree, manifests: dict[str, Manifest], files: dict[str, Built]) -
     apps = {app.name: files[prefix + app.path].cid for prefix, manifest in manifests.items() for app in manifest.apps}
     if "" not in manifests:
         for name, below in tree.items():
-            if isinstance(below, Path) and name.endswith(_SUFFIX):
+            if isinstance(below, str) and name.endswith(_SUFFIX):
                 apps[name.removesuffix(_SUFFIX)] = files[name].cid
     return dict(sorted(apps.items()))
 
