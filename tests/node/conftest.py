@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from bacpack.content.store import BlockStore
 from node.harness import Command
 from node.server import FileServer
 
@@ -22,3 +24,16 @@ def server() -> Iterator[FileServer]:
     """An HTTP server on loopback."""
     with FileServer() as running:
         yield running
+
+
+@pytest.fixture
+def serve() -> Iterator[ExitStack]:
+    """Servers entered here end with the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlockStore:
+    """An empty store."""
+    return BlockStore(tmp_path / "store")

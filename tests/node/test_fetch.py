@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +25,9 @@ from bacpack.content.provenance import Provenance
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
 from content.harness import Bacpack, command
+from node.downloads import BLOCKS, ROOT, made_dag
 from node.gateway import Asked, Gateway, Kubo, Reply, Server, cut_at
 from node.harness import assemble
-from node.test_download import BLOCKS, ROOT, made_dag
 from smalldisk import CANNOT_MOUNT, run_on_small_disk
 
 LEAF = next(cid for cid in BLOCKS if cid.codec == 0x55)
@@ -37,12 +36,6 @@ LEAF = next(cid for cid in BLOCKS if cid.codec == 0x55)
 @pytest.fixture
 def bacpack(tmp_path: Path) -> Bacpack:
     return Bacpack(tmp_path / "home")
-
-
-@pytest.fixture
-def serve() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

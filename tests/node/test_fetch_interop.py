@@ -11,8 +11,8 @@ import pytest
 
 from bacpack.content.cid import Cid
 from content.harness import Bacpack
+from node.downloads import BLOCKS
 from node.gateway import Kubo
-from node.test_download import BLOCKS
 from publish.releases import write_release
 from publish.test_interop import INTEROP, Daemon
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import pytest
 
 from bacpack.content.cid import Cid
 from content.harness import Bacpack
@@ -38,12 +35,6 @@ class Relay(Server):
         reply = Reply(answer.status, headers, answer.read(), "chunked")
         connection.close()
         return reply
-
-
-@pytest.fixture
-def serve() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def test_what_one_machine_publishes_another_fetches_in_one_request_and_runs(tmp_path: Path, serve: ExitStack) -> None:

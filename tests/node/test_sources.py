@@ -36,11 +36,6 @@ def store_source(store: BlockStore) -> BlockSource:
     return BlockSource("store", str(store.folder), "the store", store.get)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> BlockStore:
-    return BlockStore(tmp_path / "store")
-
-
 def test_a_folder_gives_a_module_and_says_which_file(tmp_path: Path) -> None:
     found = modules_folder(tmp_path, CID, MODULE).read(CID, PLENTY)
     assert (found.data, found.kind, found.origin) == (MODULE, "file", str(tmp_path / "modules" / f"{CID}.wasm"))

@@ -1,0 +1,77 @@
+"""What tests of downloads share: a release in memory, and a download whose outcome is checked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from bacnode.download import Download, Downloaded, DownloadLimits
+from bacnode.transport import Patience
+from bacnode.web import Web
+from bacpack.content.cid import Cid
+from bacpack.content.filedag import FileDag
+from bacpack.content.keep import survey
+from bacpack.content.store import BlockStore
+from bacpack.content.walk import read_dag
+from bacpack.errors import BacpackError
+from node.gateway import Gateway, Server
+
+#: Enough for a machine that is busy, and short where a test waits for it.
+QUICK = Patience(idle=5, block=5, pause=0.01, search=1)
+
+
+def made_dag(leaves: int = 6, modules: int = 6, size: int = 900) -> tuple[Cid, dict[Cid, bytes]]:
+    """A directory of files, with a directory of more of them: as a release is."""
+    source = random.Random(5)
+    dag = FileDag()
+    inner = dag.add_directory({f"{index}.wasm": dag.add_bytes(source.randbytes(size)) for index in range(modules)})
+    apps = {f"app-{index}.wasm": dag.add_bytes(source.randbytes(size)) for index in range(leaves)}
+    root = dag.add_directory({**apps, "modules": inner}).cid
+    return root, dict(read_dag(dag.get, [root]))
+
+
+ROOT, BLOCKS = made_dag()
+
+
+def gateway(serve: ExitStack, *, car: bool = True) -> Gateway:
+    return serve.enter_context(Gateway(BLOCKS, car=car))
+
+
+def download(
+    store: BlockStore,
+    servers: Sequence[Server],
+    root: Cid = ROOT,
+    *,
+    patience: Patience = QUICK,
+    limits: DownloadLimits | None = None,
+    kubo: Server | None = None,
+) -> Downloaded:
+    web = Web([server.url for server in servers], kubo=[kubo.url] if kubo else [], patience=patience)
+    with store.batch() as batch:
+        one = Download(store, batch, web.remotes, limits)
+        try:
+            one.fetch([root])
+        finally:
+            one.close()
+    return one.done
+
+
+def refused(store: BlockStore, servers: Sequence[Server], root: Cid = ROOT, **options: object) -> BacpackError:
+    with pytest.raises(BacpackError) as raised:
+        download(store, servers, root, **options)  # type: ignore[arg-type]
+    assert raised.value.hint
+    check_sound(store)
+    return raised.value
+
+
+def check_sound(store: BlockStore) -> None:
+    for cid in store:
+        assert cid.matches(store.get(cid))
+
+
+def check_complete(store: BlockStore, root: Cid = ROOT) -> None:
+    check_sound(store)
+    assert survey(store, root).missing == []
