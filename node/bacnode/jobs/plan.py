@@ -82,6 +82,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     arguments: list[str]
     environment: list[tuple[str, str]]
     limits: Granted
+    #: Folders of this machine, each with the path under which the program sees it: for jobs that a person here sends.
+    folders: list[tuple[str, str]] = []
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):

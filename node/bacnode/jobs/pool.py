@@ -34,8 +34,8 @@ class Pool:
         self._charged = [0] * grants.workers
         self._watcher: asyncio.Task[None] | None = None
 
-    def open(self, preparer: Keeper) -> None:
-        """Begin to watch the workers, and the process that prepares."""
+    def open(self, preparer: Keeper | None = None) -> None:
+        """Begin to watch the workers, and the process that prepares, if there is one."""
         self._watcher = asyncio.create_task(self._watch(preparer))
 
     async def close(self) -> None:
@@ -64,7 +64,7 @@ class Pool:
         jobs = self._jobs[number]
         return jobs >= self._grants.jobs_per_worker, self.keepers[number].running is None, jobs
 
-    async def _watch(self, preparer: Keeper) -> None:
+    async def _watch(self, preparer: Keeper | None) -> None:
         """Kill what takes more memory than it may: the engine keeps its limits, but not all that it takes counts."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -72,5 +72,5 @@ class Pool:
                 if (child := keeper.running) and child.jobs and child.private_bytes() > charged + WORKER_BYTES:
                     child.kill("a worker took more memory than its jobs may", "memory-limit")
             most = max(self._grants.memory_bytes, WORKER_BYTES)
-            if (child := preparer.running) and child.jobs and child.private_bytes() > most:
+            if preparer and (child := preparer.running) and child.jobs and child.private_bytes() > most:
                 child.kill("it took too much memory", "memory-limit")

@@ -18,9 +18,9 @@ from bacnode.compiled import CompileCache, Configuration
 from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, write_durably
-from bacnode.jobs.holding import JobWeb, LayeredStore, OneAtATime
-from bacnode.jobs.limits import MAX_TABLE_ELEMENTS
-from bacnode.jobs.plan import Bid, Plan, PlannedEntry, PlannedModule, Prepare, Prepared, Ready, Surveyed
+from bacnode.jobs.holding import JobWeb, LayeredStore
+from bacnode.jobs.plan import Bid, Plan, Prepare, Prepared, Ready, Surveyed
+from bacnode.jobs.planning import Planner
 from bacnode.jobs.problems import problem
 from bacnode.jobs.proprietary import Proprietary, PublicStore
 from bacnode.jobs.runners import find_runner, size_at_peers
@@ -29,13 +29,11 @@ from bacnode.limits import LoadLimits
 from bacnode.peers.ahead import announce_closure
 from bacnode.peers.swarm import Swarm
 from bacnode.programs import Program, open_program
-from bacnode.resolver import Graph, Node, resolve
-from bacnode.runtime import Entry, Runtime, entry_point, growths, names_of
-from bacnode.sources import BlockSource, Sources, file_cid
+from bacnode.resolver import resolve
+from bacnode.sources import BlockSource, Sources
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef, parse_ref
 from bacpack.errors import BacpackError, CheckFailedError, InputError
-from bacpack.wasm import FuncType, Module
 
 #: What is prepared at once; each is mostly waiting for peers.
 THREADS = 8
@@ -59,7 +57,7 @@ class Preparer:
         self._private = proprietary.store
         self._swarm = Swarm(folder, self._public)
         self._cache = CompileCache(cache)
-        self._compiling = OneAtATime()
+        self._planner = Planner(self._cache)
 
     def serve(self) -> None:
         """Answer the node until it closes the pipe."""
@@ -101,74 +99,16 @@ class Preparer:
             web.transport.close()
 
     def _plan(self, message: Prepare, web: JobWeb) -> Plan:
-        ref = parse_ref(message.submission.ref)
         program = self._open(message.submission.ref, web)
         if web.nearby is not None:
             announce_closure(program, self._store)
         graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
-        graph.check()
-        entry = entry_point(graph.root, message.submission.invoke)
-        parsed = [Module.parse(node.fetched.data) for node in graph.nodes]
-        tables = [table.type.limits.minimum for module in parsed for table in module.tables]
-        if sum(tables) > MAX_TABLE_ELEMENTS:
-            raise InputError(
-                "memory-limit",
-                f"the program's tables have {sum(tables)} entries from the start; {MAX_TABLE_ELEMENTS} is the limit",
-                hint="no compiler makes so many",
-            )
-        return Plan(
-            modules=[self._module(graph, node, fueled=message.fueled) for node in graph.nodes],
-            entry=_planned(entry),
-            memories=sum(len(module.memories) for module in parsed),
-            tables=len(tables),
-            table_elements=max(tables, default=0),
-            lasting=isinstance(ref, CidRef) and all(node.fetched.cid is not None for node in graph.nodes),
-        )
+        return self._planner.plan(message.submission.ref, graph, message.submission.invoke, fueled=message.fueled)
 
     def _open(self, ref: str, web: JobWeb) -> Program:
         if isinstance(parse_ref(ref), CidRef | UrlRef):
             return open_program(ref, self._store, web, LIMITS)
         raise InputError("bad-job", f"`{ref}` names a file of this machine", hint="name the program by CID or URL")
-
-    def _module(self, graph: Graph, node: Node, *, fueled: bool) -> PlannedModule:
-        fetched = node.fetched
-        # The code of what came from a URL is kept under the CID that its bytes have.
-        cid = str((fetched.cid or file_cid(fetched.data)).to_v1())
-        started = time.perf_counter()
-        cached = self._compile(cid, node, fueled=fueled)
-        return PlannedModule(
-            cid=cid,
-            url=fetched.url,
-            name=fetched.name,
-            bytes=len(fetched.data),
-            namespaces=names_of(graph, node),
-            initializes="_initialize" in node.interface.exports,
-            growths=list(growths(fetched.data)),
-            source=fetched.source,
-            fetched_from=fetched.fetched_from,
-            also_from=list(fetched.also_from),
-            fetch_ms=round(fetched.fetch_ms, 3),
-            verified=fetched.verified,
-            compile_ms=round((time.perf_counter() - started) * 1000, 3),
-            compiled_cached=cached,
-        )
-
-    def _compile(self, cid: str, node: Node, *, fueled: bool) -> bool:
-        """Have the code of a module in the cache; return whether it was there."""
-        configuration = Configuration(interruptible=True, fueled=fueled)
-        if self._cache.has(cid, configuration):
-            return True
-
-        def compile_it() -> bool:
-            # An engine for each, so that nothing of it stays in memory.
-            compiled = Runtime(interruptible=True, fueled=fueled).compile(node)
-            if not self._cache.put(cid, configuration, compiled.module):
-                raise InputError(
-                    "disk-full", "compiled modules cannot be kept", hint="free some space in the node's store"
-                )
-            return False
-
-        return self._compiling.do(f"{cid} {fueled}", compile_it)
 
     def _bring_files(self, submission: Submission, folder: JobFolder, web: JobWeb) -> None:
         # From what the node serves: a job is given no block of a proprietary module to look at.
@@ -243,12 +183,6 @@ class Preparer:
                 missing[str(Cid.parse(found.details["cid"]).to_v1())] = None
             here |= {node.fetched.identity: len(node.fetched.data) for node in graph.nodes}
         return list(missing), here
-
-
-def _planned(entry: Entry) -> PlannedEntry:
-    if not isinstance(entry.type, FuncType):
-        return PlannedEntry(name=entry.name, params=None, results=None)
-    return PlannedEntry(name=entry.name, params=list(entry.type.params), results=list(entry.type.results))
 
 
 def _caught(work: Callable[[], T]) -> tuple[T | None, dict[str, Any] | None]:

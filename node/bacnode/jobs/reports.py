@@ -6,23 +6,22 @@ from typing import Any
 
 import msgspec
 
-from bacnode.jobs.database import Record
 from bacnode.jobs.plan import Plan, PlannedModule, Prepared, Ran
 
 
-def job_report(record: Record, prepared: Prepared, ran: Ran, node: str) -> dict[str, Any]:
+def job_report(ref: str, attempts: int, prepared: Prepared, ran: Ran, node: str) -> dict[str, Any]:
     """Return what ran, every module in it, and where each came from."""
     assert prepared.plan is not None
     return {
         "schema": 1,
-        "ref": record.submission.ref,
+        "ref": ref,
         "exit_code": ran.exit_code,
         "modules": [_module(module) for module in prepared.plan.modules],
         "load_ms": round(prepared.load_ms, 3),
         "run_ms": round(ran.run_ms, 3),
         "trap": ran.trap,
         "node": node,
-        "attempts": record.attempts,
+        "attempts": attempts,
     }
 
 

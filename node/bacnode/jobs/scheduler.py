@@ -35,7 +35,7 @@ log = logging.getLogger("bacnode.jobs")
 #: Attempts at a job under which a process of the node ended, before it is given up.
 MAX_ATTEMPTS, MAX_ATTEMPTS_OF_INNOCENTS = 3, 10
 #: The exit code of what was ended from outside, as after SIGKILL.
-_KILLED = 137
+KILLED = 137
 #: Jobs that wait or run; further ones are refused.
 MAX_WAITING = 10_000
 #: Jobs that are kept once they have ended.
@@ -260,7 +260,7 @@ class Scheduler:
                     await self._end(live, "cancelled", Ending(error=_CANCELLED))
                     return
                 if live.is_overdue or (error.code is not None and error.alone):
-                    await self._end(live, "failed", Ending(exit_code=_KILLED, error=_stopped(error)))
+                    await self._end(live, "failed", Ending(exit_code=KILLED, error=_stopped(error)))
                     return
                 # Where another job in the worker was at fault, this one gets more patience.
                 most = MAX_ATTEMPTS if error.code is None else MAX_ATTEMPTS_OF_INNOCENTS
@@ -376,7 +376,7 @@ class Scheduler:
         state: State = "done" if ran.error is None else "failed"
         if ran.error is not None and ran.error["code"] == "cancelled":
             state = "cancelled"
-        report = job_report(record, prepared, ran, self._name)
+        report = job_report(record.submission.ref, record.attempts, prepared, ran, self._name)
         ending = Ending(exit_code=ran.exit_code, error=ran.error, results=ran.results, report=report)
         used = [(module.cid, module.name, module.bytes) for module in plan.modules]
         await self._end(live, state, ending, used)

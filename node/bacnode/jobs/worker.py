@@ -127,7 +127,7 @@ class Worker:
         job = Job(
             arguments=run.arguments,
             environment=run.environment,
-            folders=[(folder.root, "/")],
+            folders=[(folder.root, "/"), *((Path(host), guest) for host, guest in run.folders)],
             limits=RunLimits(
                 limits.seconds,
                 limits.memory_bytes,

@@ -6,8 +6,7 @@ For workers that are no node. Whoever asks checks every byte against its CID, so
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -17,23 +16,14 @@ from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from bacpack.errors import BacpackError
 
-_PIECE_BYTES = 16 << 10
-
 
 class BlockServer:
     """Serves the blocks of a store at an address of this machine.
 
-    `only` limits it to some. `rate`, in bytes a second, is for measuring what slow networks do.
+    `only` limits it to some.
     """
 
-    def __init__(
-        self, store: BlockStore, host: str = "127.0.0.1", *, only: Collection[Cid] | None = None,
-        rate: float | None = None,
-    ) -> None:  # fmt: skip
-        self.sent_bytes = 0
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-        self._rate = rate
+    def __init__(self, store: BlockStore, host: str = "127.0.0.1", *, only: Collection[Cid] | None = None) -> None:
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,7 +40,7 @@ class BlockServer:
                 self.send_header("X-Content-Type-Options", "nosniff")
                 self.send_header("Content-Length", str(len(block)))
                 self.end_headers()
-                owner.send(self.wfile.write, block)
+                self.wfile.write(block)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing of requests."""
@@ -79,20 +69,6 @@ class BlockServer:
             return store.get(cid) if only is None or cid in only else None
         except BacpackError:
             return None
-
-    def send(self, write: Callable[[bytes], object], block: bytes) -> None:
-        """Write a block, no faster than all together may be sent."""
-        for start in range(0, len(block), _PIECE_BYTES):
-            piece = block[start : start + _PIECE_BYTES]
-            with self._lock:
-                self.sent_bytes += len(piece)
-                now = time.monotonic()
-                if self._rate is not None:
-                    self._free_at = max(self._free_at, now) + len(piece) / self._rate
-                pause = self._free_at - now
-            if pause > 0:
-                time.sleep(pause)
-            write(piece)
 
     def close(self) -> None:
         """Serve nothing more."""

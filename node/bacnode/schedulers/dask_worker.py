@@ -21,7 +21,7 @@ from bacnode.schedulers import held
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.held import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, Held, Holders, module_key, resource_of
 from bacnode.schedulers.modules_here import modules_in, size_of
-from bacnode.schedulers.run_here import RunHere
+from bacnode.schedulers.run_here import Here, RunHere
 from bacnode.schedulers.spec import JobResult, decode_spec, encode
 from bacpack.content.cid import Cid
 
@@ -59,15 +59,13 @@ class ModulesPlugin(WorkerPlugin):
         allow_private: bool = False,
         memory_bytes: int | None = None,
         bandwidth: float | None = None,
-        rate: float | None = None,
     ) -> None:
         self._folder, self._cache, self._peers = folder, cache, tuple(peers)
-        self._url, self._announces, self._rate, self._memory = url, announce, rate, memory_bytes
+        self._url, self._announces, self._memory = url, announce, memory_bytes
         self._offline, self._allow_private, self._bandwidth = offline, allow_private, bandwidth or BANDWIDTH
 
     async def setup(self, worker: Worker) -> None:
         """Open the store, and announce what is in it."""
-        from bacnode.compiled import open_cache
         from bacnode.jobs.proprietary import Proprietary, PublicStore
         from bacpack.home import cache_folder
 
@@ -78,18 +76,22 @@ class ModulesPlugin(WorkerPlugin):
         self._store = PublicStore(folder, proprietary)
         self._server: BlockServer | None = None
         if self._url is None and self._announces:
-            self._server = BlockServer(self._store, _own_host(worker), rate=self._rate)
+            self._server = BlockServer(self._store, _own_host(worker))
             self._url = self._server.url
         held.here = self._here
         self._announced: set[str] = set()
         self._run = RunHere(
-            self._store,
-            open_cache(cache),
-            self._peers,
-            proprietary.store if proprietary.modules else None,
-            self._offline,
-            self._allow_private,
-            str(worker.name) if isinstance(worker.name, str) else worker.address,
+            Here(
+                self._store,
+                cache,
+                worker.state.nthreads,
+                self._memory or _memory_of(worker),
+                str(worker.name) if isinstance(worker.name, str) else worker.address,
+                self._peers,
+                proprietary.store if proprietary.modules else None,
+                self._offline,
+                self._allow_private,
+            )
         )
         # Dask would take copies of modules for waste and drop all but one.
         await worker.scheduler.amm_handler(method="stop")
@@ -106,10 +108,16 @@ class ModulesPlugin(WorkerPlugin):
         only_here = {resource_of(cid): float(_PLENTY) for cid in Proprietary(self._path()).modules}
         return {**only_here, RUNS: float(_PLENTY), MEMORY: float(self._memory or memory_bytes)}
 
-    def teardown(self, worker: Worker) -> None:
-        """Give nothing away any more."""
+    async def teardown(self, worker: Worker) -> None:
+        """Give nothing away any more, and end the processes that run programs."""
         if self._server is not None:
             self._server.close()
+        await self._run.close()
+
+    def transition(self, key: Key, start: str, finish: str, **about: Any) -> None:
+        """Keep Dask from learning by keys how fast modules come: it moves a few bytes and counts those of a module."""
+        if finish == "memory":
+            self._worker.bandwidth = self._bandwidth
 
     async def announce(self, modules: Iterable[tuple[Cid, int]]) -> None:
         """Tell the scheduler of modules that are here now."""
@@ -141,7 +149,12 @@ class ModulesPlugin(WorkerPlugin):
         """Run a job, in a thread of the worker."""
         worker, spec = self._worker, decode_spec(data)
         # Known to the scheduler before anything of it runs: what kills this worker is then known to have done so.
-        begun = {"job": spec.number, "key": worker.get_current_task(), "worker": worker.address, "name": self._run.name}
+        begun = {
+            "job": spec.number,
+            "key": worker.get_current_task(),
+            "worker": worker.address,
+            "name": self._run.here.name,
+        }
         sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=begun)
         result, kept = self._run.run(spec, lambda transport: Holders(holders, self._url, transport))
         self._learn(result)
@@ -153,7 +166,7 @@ class ModulesPlugin(WorkerPlugin):
         """Have Dask know how fast modules get ready here: they are fetched and compiled, not only moved."""
         if result.report is not None and result.moved_bytes > _MIN_LEARNT_BYTES:
             measured = result.moved_bytes / max(result.report["load_ms"] / 1000, 1e-3)
-            self._worker.bandwidth = 0.8 * self._worker.bandwidth + 0.2 * measured
+            self._worker.bandwidth = self._bandwidth = 0.8 * self._bandwidth + 0.2 * measured
 
     async def _settle(self, kept: list[tuple[Cid, int]], meant: list[str]) -> None:
         await self.announce(kept)

@@ -1,28 +1,37 @@
-"""Running one job in this process: modules from the store or from who holds them, verified; then the engine.
+"""Running one job here: modules from the store or from who holds them, verified; then a worker as a node has it.
 
-Each thread has an engine of its own, since what ends one program in an engine ends all of them.
+What is fetched is linked and compiled in this process. The program runs in another that has no network and no store,
+within the same limits, and ends with the same codes as on a node.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import math
 import shutil
 import tempfile
-import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bacnode.compiled import CompileCache
-from bacnode.execute import Finished, Loaded, load, run
+from bacnode.jobs.children import LostError
 from bacnode.jobs.folders import JobFolder
+from bacnode.jobs.holding import LayeredStore
+from bacnode.jobs.limits import OVERHEAD_BYTES, Grants
+from bacnode.jobs.plan import Plan, Prepared, Ran, Run
+from bacnode.jobs.planning import Planner
+from bacnode.jobs.pool import Pool
 from bacnode.jobs.problems import problem
-from bacnode.jobs.schema import safe_path
-from bacnode.limits import LoadLimits, RunLimits
+from bacnode.jobs.reports import job_report, later
+from bacnode.jobs.scheduler import GRACE_SECONDS, KILLED, MAX_ATTEMPTS
+from bacnode.jobs.schema import Limits
+from bacnode.limits import LoadLimits
 from bacnode.programs import open_program
-from bacnode.report import encode_report
-from bacnode.runtime import Job, Runtime, Streams
+from bacnode.resolver import Graph, resolve
 from bacnode.schedulers.closure import keep_one
 from bacnode.schedulers.spec import GivenFile, JobResult, JobSpec, KeptFile
 from bacnode.sources import Source
@@ -39,22 +48,52 @@ MakeSource: TypeAlias = Callable[[Transport], Source]
 MAX_FILES = 1024
 #: Bytes of the files of one job, which travel in memory.
 MAX_FILE_BYTES = 256 << 20
+#: Programs whose plans are remembered.
+_PLANS = 256
 #: Sources whose bytes came over the network.
 _FAR = frozenset(("peer", "gateway", "kubo", "url"))
 
 
-@dataclass(slots=True)
-class RunHere:
+@dataclass(frozen=True, slots=True)
+class Here:
     """What jobs of this process use. `private` holds what may be run here and not be given away."""
 
     store: BlockStore
-    cache: CompileCache | None
+    #: Where compiled modules are kept.
+    cache: Path
+    #: How many jobs run at once, and the memory of all of them.
+    threads: int
+    memory_bytes: int
+    name: str
     peers: Sequence[str] = ()
     private: BlockStore | None = None
     offline: bool = False
     allow_private: bool = False
-    name: str = ""
-    _own: threading.local = field(default_factory=threading.local)
+
+
+@dataclass(slots=True)
+class RunHere:
+    """Runs jobs from any thread; made and closed in the event loop that watches over them."""
+
+    here: Here
+    _pool: Pool = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
+    _grants: Grants = field(init=False)
+    _planner: Planner = field(init=False)
+    _plans: OrderedDict[tuple[str, str | None], Plan] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        here = self.here
+        # A job may take as long as it likes, unless it says how long.
+        self._grants = Grants(here.threads, 1, here.memory_bytes, default_seconds=math.inf, max_seconds=math.inf)
+        self._planner = Planner(CompileCache(here.cache))
+        self._pool = Pool(here.cache, self._grants)
+        self._loop = asyncio.get_running_loop()
+        self._pool.open()
+
+    async def close(self) -> None:
+        """End the processes that run programs."""
+        await self._pool.close()
 
     def run(self, spec: JobSpec, holders: MakeSource | None = None) -> tuple[JobResult, list[tuple[Cid, int]]]:
         """Run a job; return how it ended, and the modules of it that the store now holds."""
@@ -63,104 +102,141 @@ class RunHere:
             with tempfile.TemporaryDirectory(prefix="bacpack-job-") as temporary:
                 return self._run(spec, holders, JobFolder(Path(temporary, "job")), kept), kept
         except BacpackError as error:
-            return self._failed(spec, error), kept
+            return self._failed(spec, problem(error), error.exit_status), kept
+        except LostError as lost:
+            code, hint = lost.code or "interrupted", "give it more memory or time, or run it alone to see why"
+            message = f"the program was stopped: {lost.why}"
+            ended_by = {"code": code, "message": message, "hint": hint, "details": {}}
+            return self._failed(spec, ended_by, KILLED if lost.code else None), kept
         except Exception as error:
             # A fault of ours is an answer, too: the job would kill worker after worker otherwise.
             failure = {"code": "worker-failed", "message": repr(error), "hint": "report this", "details": {}}
-            return JobResult(number=spec.number, ref=spec.ref, state="failed", error=failure, node=self.name), kept
+            return self._failed(spec, failure, None), kept
 
     def _run(
         self, spec: JobSpec, holders: MakeSource | None, folder: JobFolder, kept: list[tuple[Cid, int]]
     ) -> JobResult:
-        loaded, runtime = self._load(spec, holders, kept)
-        folder.path.mkdir(mode=0o700)
-        folder.root.mkdir()
-        for stream in (folder.stdin, folder.stdout, folder.stderr):
-            stream.touch()
-        for file in spec.files:
-            _give(folder.root, file)
-        job = Job(
-            arguments=[spec.name, *spec.args],
-            environment=spec.env,
-            folders=[(folder.root, "/"), *((Path(host), guest) for host, guest in spec.folders)],
-            invoke=spec.invoke,
-            limits=RunLimits(spec.seconds, spec.memory_bytes),
-            streams=Streams(folder.stdin, folder.stdout, folder.stderr),
-        )
-        finished = run(spec.ref, loaded, runtime, job)
-        if finished.error is not None and finished.error.code == "time-limit":
-            # It may still run, in the host, with this engine.
-            self._own.runtime = None
-        return self._ended(spec, folder, finished)
+        for _ in range(MAX_ATTEMPTS):
+            prepared = self._prepare(spec, holders, kept)
+            assert prepared.plan is not None
+            _fill(folder, spec.files)
+            run = self._question(spec, prepared.plan, folder)
+            ran = asyncio.run_coroutine_threadsafe(self._in_a_worker(run), self._loop).result()
+            if not ran.stale:
+                break
+            self._plans.pop((spec.target, spec.invoke), None)
+        return self._ended(spec, folder, prepared, ran)
 
-    def _load(self, spec: JobSpec, holders: MakeSource | None, kept: list[tuple[Cid, int]]) -> tuple[Loaded, Runtime]:
-        web = Web(
-            [*self.peers, *(peer for peer in spec.peers if peer not in self.peers)],
-            offline=self.offline, allow_private=self.allow_private,
-        )  # fmt: skip
-        if holders is not None and not self.offline:
-            web.remotes.insert(0, holders(web.transport))  # type: ignore[arg-type]  # as far as programs use them
-        try:
-            from bacnode.jobs.holding import LayeredStore
-
-            store = self.store if self.private is None else LayeredStore(self.store, self.private)
-            runtime = self._runtime()
-            loaded = load(open_program(spec.target, store, web, LoadLimits()), runtime, LoadLimits())
-        finally:
-            web.transport.close()
-        for node in loaded.graph.nodes:
-            fetched = node.fetched
-            if fetched.cid is None or (self.private is not None and self.private.has(fetched.cid)):
+    def _prepare(self, spec: JobSpec, holders: MakeSource | None, kept: list[tuple[Cid, int]]) -> Prepared:
+        """Return the plan of a program with its modules fetched and compiled; put those into the store."""
+        key = (spec.target, spec.invoke)
+        plan = self._plans.get(key)
+        if plan is not None:
+            plan = later(plan, str(self.here.store.folder))
+            return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=0.0)
+        started = time.perf_counter()
+        graph = self._fetch(spec, holders)
+        plan = self._planner.plan(spec.target, graph, spec.invoke, fueled=False)
+        took = (time.perf_counter() - started) * 1000
+        for node in graph.nodes:
+            fetched, private = node.fetched, self.here.private
+            if fetched.cid is None or (private is not None and private.has(fetched.cid)):
                 continue
-            cid = keep_one(fetched, self.store)
+            cid = keep_one(fetched, self.here.store)
             if cid is not None:
                 kept.append((cid, len(fetched.data)))
-        return loaded, runtime
+        if plan.lasting:
+            self._plans[key] = plan
+            if len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=took)
 
-    def _runtime(self) -> Runtime:
-        runtime: Runtime | None = getattr(self._own, "runtime", None)
-        if runtime is None:
-            runtime = self._own.runtime = Runtime(interruptible=True, cache=self.cache)
-        runtime.keep_at_most(512)
-        return runtime
+    def _fetch(self, spec: JobSpec, holders: MakeSource | None) -> Graph:
+        here, limits = self.here, LoadLimits()
+        web = Web(
+            [*here.peers, *(peer for peer in spec.peers if peer not in here.peers)],
+            offline=here.offline, allow_private=here.allow_private,
+        )  # fmt: skip
+        if holders is not None and not here.offline:
+            web.remotes.insert(0, holders(web.transport))  # type: ignore[arg-type]  # as far as programs use them
+        try:
+            store = here.store if here.private is None else LayeredStore(here.store, here.private)
+            program = open_program(spec.target, store, web, limits)
+            return resolve(program.root, program.sources.fetch, limits, program.sources.announce)
+        finally:
+            web.transport.close()
 
-    def _ended(self, spec: JobSpec, folder: JobFolder, finished: Finished) -> JobResult:
-        report = json.loads(encode_report(finished.report))
+    def _question(self, spec: JobSpec, plan: Plan, folder: JobFolder) -> Run:
+        asked = Limits(seconds=spec.seconds, memory_bytes=spec.memory_bytes, output_bytes=spec.output_bytes)
+        return Run(
+            job=folder.path.parent.name,
+            plan=plan,
+            folder=str(folder.path),
+            arguments=[spec.name, *spec.args],
+            environment=spec.env,
+            limits=self._grants.grant(asked),
+            folders=spec.folders,
+        )
+
+    async def _in_a_worker(self, run: Run) -> Ran:
+        charge = run.limits.memory_bytes * max(run.plan.memories, 1) + OVERHEAD_BYTES
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                async with self._pool.worker(charge) as worker:
+                    late = run.limits.seconds + GRACE_SECONDS
+                    overdue = self._loop.call_later(late, worker.kill, "it ran longer than it may", "time-limit")
+                    try:
+                        ran = await worker.ask(run, run.job)
+                    finally:
+                        overdue.cancel()
+            except LostError as lost:
+                if lost.code is not None or attempt == MAX_ATTEMPTS:
+                    raise
+                JobFolder(Path(run.folder)).begin()
+            else:
+                assert isinstance(ran, Ran)
+                return ran
+        raise AssertionError
+
+    def _ended(self, spec: JobSpec, folder: JobFolder, prepared: Prepared, ran: Ran) -> JobResult:
         out, err = folder.cut(spec.output_bytes)
-        error = problem(finished.error) if finished.error else None
         files = folder.collect(spec.outputs, MAX_FILES, MAX_FILE_BYTES)
+        assert prepared.plan is not None
         return JobResult(
             number=spec.number,
             ref=spec.ref,
-            state="done" if error is None else "failed",
-            exit_code=finished.report.exit_code,
-            error=error,
-            results=list(finished.results),
+            state="done" if ran.error is None else "failed",
+            exit_code=ran.exit_code,
+            error=ran.error,
+            results=ran.results,
             stdout=folder.stdout.read_bytes()[:out],
             stderr=folder.stderr.read_bytes()[:err],
             files=[KeptFile(path=file.path, data=(folder.outputs / file.path).read_bytes()) for file in files],
-            node=self.name,
-            report=report,
-            moved_bytes=sum(module.bytes for module in finished.report.modules if module.source in _FAR),
+            node=self.here.name,
+            report=job_report(spec.ref, 1, prepared, ran, self.here.name),
+            moved_bytes=sum(module.bytes for module in prepared.plan.modules if module.source in _FAR),
         )
 
-    def _failed(self, spec: JobSpec, error: BacpackError) -> JobResult:
+    def _failed(self, spec: JobSpec, error: dict[str, Any], exit_code: int | None) -> JobResult:
         return JobResult(
-            number=spec.number, ref=spec.ref, state="failed", exit_code=error.exit_status, error=problem(error),
-            node=self.name,
-        )  # fmt: skip
+            number=spec.number, ref=spec.ref, state="failed", exit_code=exit_code, error=error, node=self.here.name
+        )
 
 
-def check_files(files: Sequence[GivenFile]) -> None:
-    """Raise `InputError` (`bad-job`) where a file has a path that none can have."""
+def _fill(folder: JobFolder, files: Sequence[GivenFile]) -> None:
+    """Put into a job's folder what it is given, as a node does."""
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.path.mkdir(mode=0o700)
+    folder.stdin.touch()
     for file in files:
-        safe_path(file.path)
+        _give(folder, file)
+    folder.begin()
 
 
-def _give(root: Path, file: GivenFile) -> None:
-    target = root.joinpath(*safe_path(file.path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _give(folder: JobFolder, file: GivenFile) -> None:
+    target = folder.input(file.path)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         if file.data is not None:
             target.write_bytes(file.data)
         elif file.host is not None:

@@ -40,8 +40,6 @@ class WorkerOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     url: str | None = None
     peers: list[str] = []
     memory_bytes: int | None = None
-    #: Bytes a second that it sends to others; for measuring.
-    rate: float | None = None
     announce: bool = True
     bandwidth: float | None = None
 
@@ -50,7 +48,7 @@ async def serve(scheduler: str, options: WorkerOptions) -> None:
     """Run a worker until it is told to end."""
     plugin = ModulesPlugin(
         options.folder, cache=options.cache, peers=options.peers, url=options.url, memory_bytes=options.memory_bytes,
-        rate=options.rate, announce=options.announce, bandwidth=options.bandwidth,
+        announce=options.announce, bandwidth=options.bandwidth,
     )  # fmt: skip
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
