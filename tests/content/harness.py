@@ -109,7 +109,8 @@ def install_packages(sources: Path, name: str) -> Path:
                 shutil.copyfile(source, target)
         complete = folder / "complete"
         if not complete.exists():
-            line = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            # Peers are the half of Helia that is for telephones.
+            line = ["npm", "ci", "--ignore-scripts", "--omit=peer", "--prefer-offline", "--no-audit", "--no-fund"]
             done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
             if done.returncode != 0:
                 unavailable(f"the packages to compare with cannot be installed: {done.stderr[-400:]}")
