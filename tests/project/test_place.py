@@ -39,6 +39,20 @@ def test_a_program_in_c_and_its_module_share_memory(command: Command, c_project:
     assert done.stdout.decode() == SAID
 
 
+def test_what_was_built_is_proved_against_what_was_compiled(command: Command, c_project: Path) -> None:
+    assert command("build", cwd=c_project).returncode == 0
+    done = command("verify", c_project / "out", "--against", c_project / "job.wasm", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    lock = json.loads((c_project / "bacpack.lock").read_text())
+    assert result["verified"] == ["job"]
+    assert result["linked"] == {"greet": lock["modules"]["greet"]["cid"]}
+    # By what the lock says alone: another module is another program.
+    lock["modules"]["greet"]["cid"] = environment_cid()
+    (c_project / "bacpack.lock").write_text(json.dumps(lock))
+    command.fails(1, "not-equivalent", "verify", c_project / "out", "--against", c_project / "job.wasm")
+
+
 def test_wasmtime_alone_runs_what_was_built(command: Command, c_project: Path, tmp_path: Path) -> None:
     assert command("build", cwd=c_project).returncode == 0
     engine = wasmtime.Engine()

@@ -21,6 +21,8 @@ Examples:
   bacpack verify out --key alice.pem     and the owner of this key has signed it
   bacpack verify out --against a.wasm b.wasm
                                          and it behaves as these programs, which it was split from
+  bacpack verify target/bacpack --against target/wasm32-wasip1/release/*.wasm
+                                         the same of a project, by the names in its bacpack.lock
   bacpack verify release.car             every block, and nothing is missing
   bacpack verify bafybei…                the same of a CID in the store
 
@@ -82,8 +84,12 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
     if "blocks" in result:
         facts.append(count_of(result["blocks"], "block"))
     if blobs and isinstance(wanted, PathRef):
-        result["verified"] = _prove(output, wanted.path, [Path(blob) for blob in blobs])
+        linked = _linked(wanted.path)
+        result["verified"] = _prove(output, wanted.path, [Path(blob) for blob in blobs], linked)
         facts.append(f"equal to their blobs: {', '.join(result['verified'])}")
+        if linked:
+            result["linked"] = linked
+            facts.append(f"where {', '.join(f'{name} is {module}' for name, module in linked.items())}")
     if "signed_by" in result:
         facts.append(f"signed by {result['signed_by']}")
     output.result({"ref": ref, "ok": True, **result}, f"ok: {', '.join(facts)}")
@@ -143,11 +149,22 @@ def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path
     return {"cid": str(release.root), "bytes": sum(sizes), "blocks": len(sizes), "files": len(release.files), **signed}
 
 
-def _prove(output: Output, folder: Path, blobs: list[Path]) -> list[str]:
+def _linked(folder: Path) -> dict[str, str] | None:
+    """What names in imports stand for, for a folder of a project: `bacpack build` links what it writes."""
+    from bacpack.project.config import find_config
+    from bacpack.project.lock import LOCK_NAME, UrlLock
+
+    config = find_config(folder)
+    if config is None:
+        return None
+    return {name: module.cid for name, module in UrlLock(config.with_name(LOCK_NAME)).modules().items()}
+
+
+def _prove(output: Output, folder: Path, blobs: list[Path], linked: dict[str, str] | None) -> list[str]:
     from bacpack.proof import prove_folder
 
     with output.progress(f"proving {folder}") as show:
-        return prove_folder(folder, blobs, show)
+        return prove_folder(folder, blobs, show, linked)
 
 
 def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, Any]:

@@ -48,10 +48,15 @@ def prove_release(
 
 
 class Prover:
-    """Proves programs that share modules. What is found out about a module's code is kept for the next program."""
+    """Proves programs that share modules. What is found out about a module's code is kept for the next program.
 
-    def __init__(self, modules: Mapping[str, bytes]) -> None:
+    `linked` has the CIDs that stand in a remainder for namespaces of the blob. Both import those modules, and the proof
+    knows no more of them than of the host; nor of those that the blob imports by CID. Without it there are none.
+    """
+
+    def __init__(self, modules: Mapping[str, bytes], linked: Mapping[str, str] | None = None) -> None:
         self._modules = modules
+        self._linked = linked
         self._codes: dict[str, Codes] = {}
 
     def prove(self, blob: bytes, remainder: bytes) -> None:
@@ -59,20 +64,26 @@ class Prover:
         if remainder == blob:
             return
         blob_unit = Unit.of_blob(blob)
-        for entry in blob_unit.module.imports:
-            if is_cid(entry.module):
-                raise not_equivalent(f"the blob itself imports module {entry.module}: it was split before")
+        linked = self._linked_in(blob_unit)
         remainder_unit = Unit.of_remainder(remainder, blob_unit)
-        world = World()
+        world = World(linked)
         original = world.add(Codes(blob_unit), {})
         known = len(world.host_keys)
         shared: dict[str, Instance] = {}
-        for cid, codes in in_order(remainder_unit, self._provide):
+        for cid, codes in in_order(remainder_unit, self._provide, frozenset(linked.values())):
             shared[cid] = world.add(codes, shared)
         split = world.add(Codes(remainder_unit), shared)
         for key in world.host_keys[known:]:
             raise not_equivalent(f"the remainder imports `{key.module}.{key.name}` from the host, unlike the blob")
         _prove_linked(world, original, [*shared.values(), split])
+
+    def _linked_in(self, blob: Unit) -> dict[str, str]:
+        """The CIDs of modules that the blob imports, by its name for each."""
+        known = self._linked or {}
+        linked = {name: known.get(name, name) for name in blob.namespaces if name in known or is_cid(name)}
+        if self._linked is None and linked:
+            raise not_equivalent(f"the blob itself imports module {min(linked)}: it was split before")
+        return linked
 
     def _provide(self, cid: str) -> Codes:
         """The module that a namespace names, read once."""

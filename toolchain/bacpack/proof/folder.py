@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bacpack.content.unixfs_build import cid_of_bytes
@@ -14,14 +14,19 @@ from bacpack.proof.component import prove_program
 from bacpack.proof.failure import not_equivalent
 
 
-def prove_folder(folder: Path, blobs: Sequence[Path], show: Callable[[str], None] = lambda state: None) -> list[str]:
+def prove_folder(
+    folder: Path,
+    blobs: Sequence[Path],
+    show: Callable[[str], None] = lambda state: None,
+    linked: Mapping[str, str] | None = None,
+) -> list[str]:
     """Prove the apps in `folder` that were split from `blobs`; return their names, sorted.
 
-    Apps are found by the CID of each blob. `show` is told how far the work is. Raises `CheckFailedError` for a blob of
-    no app here, or of one that differs.
+    Apps are found by the CID of each blob. `show` is told how far the work is; `linked` has the CIDs of modules that
+    blobs import by name. Raises `CheckFailedError` for a blob of no app here, or of one that differs.
     """
     manifest = load_manifest(folder)
-    prover = Prover({module.cid: read_file(folder / module.path) for module in manifest.modules})
+    prover = Prover({module.cid: read_file(folder / module.path) for module in manifest.modules}, linked)
     proved: set[str] = set()
     for done, path in enumerate(blobs):
         show(f"{done} of {len(blobs)} programs proved")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from bacpack.content.cid import is_cid
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.unit import Unit, at
+from bacpack.proof.unit import Role, Unit, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
@@ -44,7 +44,9 @@ class Instance:
 class World:
     """A blob, and the remainder and shared modules that are to replace it."""
 
-    def __init__(self) -> None:
+    def __init__(self, linked: Mapping[str, str]) -> None:
+        #: CIDs that stand in the remainder for namespaces of the blob.
+        self._linked = linked
         self.instances: list[Instance | None] = [None]  # the host has number 0
         self._host: dict[HostKey, Address] = {}
         #: Everything that is imported from the host, in the order in which it was first met.
@@ -75,7 +77,8 @@ class World:
 
     def _resolve(self, unit: Unit, entry: Import, index: int, provider: Instance | None) -> Address:
         if provider is None:
-            key = HostKey(entry.module, entry.name, entry.kind, unit.extern_type(entry.kind, index))
+            namespace = self._linked.get(entry.module, entry.module) if unit.role == Role.BLOB else entry.module
+            key = HostKey(namespace, entry.name, entry.kind, unit.extern_type(entry.kind, index))
             if key not in self._host:
                 self._host[key] = len(self.host_keys)
                 self.host_keys.append(key)
@@ -118,15 +121,17 @@ class World:
         return instance.unit.function_key(index)
 
 
-def in_order(root: Unit, provide: Callable[[str], Codes]) -> list[tuple[str, Codes]]:
+def in_order(
+    root: Unit, provide: Callable[[str], Codes], linked: frozenset[str] = frozenset()
+) -> list[tuple[str, Codes]]:
     """The shared modules that `root` needs, directly or through others, each after those that it imports itself.
 
-    Raises when modules import each other in a circle, or when one of them would call the host: a host function must be
-    called by the instance that exports the memory.
+    The modules that `root` is `linked` with count as the host. Raises when modules import each other in a circle, or
+    when one of them would call the host: a host function must be called by the instance that exports the memory.
     """
     done: dict[str, Codes] = {}
     open_: dict[str, Codes] = {}
-    stack = [(cid, False) for cid in _needed(root)]
+    stack = [(cid, False) for cid in _needed(root) if cid not in linked]
     while stack:
         cid, is_leaving = stack.pop()
         if is_leaving:
@@ -135,7 +140,7 @@ def in_order(root: Unit, provide: Callable[[str], Codes]) -> list[tuple[str, Cod
             raise not_equivalent(f"module {cid} imports itself, directly or through others")
         elif cid not in done:
             open_[cid] = codes = provide(cid)
-            if others := [name for name in codes.unit.namespaces if not is_cid(name)]:
+            if others := [name for name in codes.unit.namespaces if not is_cid(name) or name in linked]:
                 raise not_equivalent(f"{codes.unit.title} imports `{others[0]}` from the host")
             stack.append((cid, True))
             stack += [(needed, False) for needed in _needed(codes.unit)]

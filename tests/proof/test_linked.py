@@ -1,0 +1,53 @@
+"""Programs that import modules of their own: by a name that `bacpack build` replaced by a CID, or by CID."""
+
+from __future__ import annotations
+
+import pytest
+
+from bacpack.errors import CheckFailedError
+from bacpack.proof.check import Prover
+from node.harness import assemble
+from proof.handmade import cid_of
+
+OWN, OTHER = cid_of(b"a module of the project"), cid_of(b"another module")
+
+
+def program(namespace: str, name: str = "f", other: str = "") -> bytes:
+    return assemble(f"""(module (import "{namespace}" "{name}" (func $f)) {other}
+      (memory (export "memory") 1) (func (export "_start") (call $f)))""")
+
+
+def test_a_name_and_what_it_stands_for_are_the_same_module() -> None:
+    Prover({}, {"own": OWN, "unused": OTHER}).prove(program("own"), program(OWN))
+
+
+def test_a_module_that_the_blob_imports_by_cid_is_the_same_in_both() -> None:
+    # Its type section differs, so both are looked at.
+    Prover({}, {}).prove(program(OWN), program(OWN, other="(type (func (param i64)))"))
+
+
+@pytest.mark.parametrize(
+    ("remainder", "says"),
+    [
+        (program(OTHER), "is missing"),
+        (program("own"), "`own.f` from the host, unlike the blob"),
+        (program(OWN, "g"), "`.*g` from the host, unlike the blob"),
+    ],
+    ids=["another module", "not linked", "another function"],
+)
+def test_anything_else_is_refused(remainder: bytes, says: str) -> None:
+    with pytest.raises(CheckFailedError, match=says):
+        Prover({}, {"own": OWN}).prove(program("own", other="(type (func (param i64)))"), remainder)
+
+
+def test_a_name_that_stands_for_nothing_is_refused() -> None:
+    with pytest.raises(CheckFailedError, match="is missing"):
+        Prover({}, {}).prove(program("own"), program(OWN))
+
+
+def test_what_was_split_off_may_not_call_it() -> None:
+    # The module has one instance: code of the split that uses it as well is not what the blob has.
+    shared = assemble(f'(module (import "{OWN}" "f" (func $f)) (func (export "g") (call $f)))')
+    remainder = program(OWN, other=f'(import "{cid_of(shared)}" "g" (func))')
+    with pytest.raises(CheckFailedError, match=f"imports `{OWN}` from the host"):
+        Prover({cid_of(shared): shared}, {"own": OWN}).prove(program("own"), remainder)
