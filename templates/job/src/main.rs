@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use {{ ident }}_api::{Measure, hello, measure, shout};
+use {{ ident }}_api::{hello, measure, shout, Measure};
 
 fn main() -> io::Result<()> {
     let named: Vec<String> = std::env::args().skip(1).collect();

@@ -5,6 +5,7 @@
 {%- if no_std %}
 #![cfg_attr(target_os = "unknown", no_std)]
 {%- endif %}
+#![warn(unsafe_op_in_unsafe_fn)]
 
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +22,7 @@ static GREETINGS: [&str; 3] = ["Hello", "Welcome", "Good to see you"];
 ///
 /// # Safety
 /// `name` is a text in UTF-8 of `name_len` bytes, and `into` a buffer of `into_len` bytes.
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn {{ ident }}_hello(name: *const u8, name_len: usize, into: *mut u8, into_len: usize) -> usize {
     // SAFETY: the caller says so.
     let (name, into) = unsafe { (text(name, name_len), slice::from_raw_parts_mut(into, into_len)) };
@@ -36,7 +37,7 @@ pub unsafe extern "C" fn {{ ident }}_hello(name: *const u8, name_len: usize, int
 ///
 /// # Safety
 /// `text` is a buffer of `len` bytes.
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn {{ ident }}_shout(text: *mut u8, len: usize) {
     // SAFETY: the caller says so.
     unsafe { slice::from_raw_parts_mut(text, len) }.make_ascii_uppercase();
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn {{ ident }}_shout(text: *mut u8, len: usize) {
 ///
 /// # Safety
 /// `text` is a text in UTF-8 of `len` bytes, and `into` a place for a `Measure`.
-#[unsafe(no_mangle)]
+#[no_mangle]
 pub unsafe extern "C" fn {{ ident }}_measure(text: *const u8, len: usize, into: *mut Measure) {
     // SAFETY: the caller says so.
     let words = unsafe { self::text(text, len) }.split_whitespace();

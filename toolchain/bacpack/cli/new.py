@@ -11,13 +11,14 @@ import click
 from bacpack.cli.output import Output, common_options
 
 if TYPE_CHECKING:
-    from bacpack.project.new import Template
+    from bacpack.project.new import Target, Template
 
 EPILOG = """\b
 Examples:
   bacpack new hello --template workspace
   bacpack new parser --template module --no-std
   bacpack new report --template job --module parser=bafkrei…
+  bacpack new hello --target wasm32-wasi    # for a Rust before 1.78, such as that of Debian 12
 
 \b
 Templates:
@@ -39,11 +40,20 @@ Exit status:
 @click.option("--module", metavar="NAME[=REF]",
               help="The module that the program calls; for a job also what it is.  [default: greet]")  # fmt: skip
 @click.option("--no-std", is_flag=True, help="Build the module without Rust's standard library.")
+@click.option("--target", type=click.Choice(["wasm32-wasip1", "wasm32-wasi"]), default="wasm32-wasip1",
+              show_default=True, help="What programs are built for: before Rust 1.78 wasm32-wasi.")  # fmt: skip
 @click.option("--path", "folder", metavar="DIR", type=click.Path(path_type=Path),
               help="Folder to write to.  [default: NAME]")  # fmt: skip
 @common_options
 def command(
-    output: Output, *, name: str, template: Template | None, module: str | None, no_std: bool, folder: Path | None
+    output: Output,
+    *,
+    name: str,
+    template: Template | None,
+    module: str | None,
+    no_std: bool,
+    target: Target,
+    folder: Path | None,
 ) -> None:
     """Make a Rust project called NAME: plain crates that cargo alone builds and tests, and a bacpack.toml."""
     from bacpack.project.new import DEFAULT_MODULE, Wanted, make_project
@@ -56,7 +66,7 @@ def command(
         module_name = name
     elif template == "workspace" and source:
         raise click.UsageError("a workspace builds its module itself: --module NAME, or --template job")
-    wanted = Wanted(template, name, module_name or DEFAULT_MODULE, source or None, no_std)
+    wanted = Wanted(template, name, module_name or DEFAULT_MODULE, source or None, no_std, target)
     folder = folder or Path(name)
     files = make_project(folder, wanted)
     paths = [str(path.relative_to(folder)) for path in files]

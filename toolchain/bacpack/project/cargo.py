@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,11 @@ MODULE_TARGET = "wasm32-unknown-unknown"
 #: What cargo and rustc say when the standard library for a target is not there.
 _NO_TARGET = ("target may not be installed", "can't find crate for `std`", "can't find crate for `core`")
 #: The name by which older compilers know a target.
-_OLDER_NAMES = {"wasm32-wasip1": "wasm32-wasi"}
+OLDER_NAMES = {"wasm32-wasip1": "wasm32-wasi"}
+#: What cargo says of a project that a later Rust can build.
+_TOO_OLD = re.compile(
+    r"this version of Cargo (is older|does not understand)|requires rustc|feature `edition|`resolver` setting"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,7 @@ def _built(answers: Any) -> Iterator[tuple[str, Path]]:
 
 
 def _why(said: str, target: str, verb: str = "build") -> Exception:
-    older = _OLDER_NAMES.get(target)
+    older = OLDER_NAMES.get(target)
     if any(text in said for text in _NO_TARGET):
         return InputError(
             "no-rust-target",
@@ -208,18 +213,28 @@ def _why(said: str, target: str, verb: str = "build") -> Exception:
         return InputError(
             "no-rust-target",
             f"this Rust is too old to know {target}",
-            hint=f'rustup update, or write `target = "{older}"` below [build] in bacpack.toml',
+            hint=f"rustup update, or write {older} for {target} in bacpack.toml and .cargo/config.toml "
+            f"(in a new project: bacpack new --target {older})",
             details={"target": target},
         )
     return _failed(verb, said)
 
 
 def _failed(what: str, said: str) -> CheckFailedError:
-    errors = [line.strip() for line in said.splitlines() if line.startswith("error")]
-    reason = errors[0] if errors else (said.strip().splitlines() or ["it said nothing"])[-1]
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+    reason = next((line for line in lines if line.startswith("error")), lines[-1])
     hint = "mend what cargo says above"
     if "--locked" in said:
         hint = "bring Cargo.lock up to date: cargo update --workspace"
+    elif too_old := _TOO_OLD.search(said):
+        reason = next(line for line in lines if too_old[0] in line)
+        hint = "rustup update: a later Rust builds this"
+    elif "--emit-relocs" in said and "SIGSEGV" in said:
+        # LLVM before 17.
+        reason = "the linker of this Rust crashes on --emit-relocs"
+        hint = (
+            "rustup update; or take it out for programs in .cargo/config.toml: they are then split without relocations"
+        )
     return CheckFailedError(
         "cargo-failed", f"cargo {what} failed: {reason}", hint=hint, details={"stderr": said[-4000:]}
     )

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from bacpack import __version__
 from bacpack.errors import BacpackError
 from bacpack.home import data_folder
-from bacpack.project.cargo import MODULE_TARGET, Cargo
+from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
 from bacpack.project.config import Project, load_project
 from bacpack.project.lock import LOCK_NAME, UrlLock
 
@@ -109,6 +109,11 @@ def _rust(project: Project, otherwise: Status) -> Iterator[Check]:
     for target in (project.tables.build.target, MODULE_TARGET):
         if _has_target(cargo, target):
             yield Check(target, "ok", "installed")
+        elif (older := OLDER_NAMES.get(target)) and _has_target(cargo, older):
+            mend = f"write {older} for it in bacpack.toml and .cargo/config.toml" if project.path else None
+            yield Check(
+                target, otherwise, f"an older Rust: it has {older}", mend or f"bacpack new NAME --target {older}"
+            )
         else:
             with_rustup = shutil.which("rustup") is not None
             mend = f"rustup target add {target}" if with_rustup else f"install Rust by rustup, which has {target}"

@@ -14,6 +14,8 @@ from bacpack.errors import InputError
 from bacpack.files import write_file
 
 Template: TypeAlias = Literal["job", "module", "workspace"]
+#: What programs are built for; the second by compilers before Rust 1.78.
+Target: TypeAlias = Literal["wasm32-wasip1", "wasm32-wasi"]
 
 #: Names that a crate may have; WebAssembly would allow more.
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -39,6 +41,7 @@ class Wanted:
     #: What that module is, for a job; None for the one that comes with the template.
     source: str | None = None
     no_std: bool = False
+    target: Target = "wasm32-wasip1"
 
 
 def make_project(folder: Path, wanted: Wanted) -> list[Path]:
@@ -117,6 +120,7 @@ def _values(wanted: Wanted) -> dict[str, Any]:
         "source": source,
         "prebuilt": template == "job" and wanted.source is None,
         "no_std": wanted.no_std,
+        "target": wanted.target,
         "jobs": jobs,
         "members": [*([module] if template != "job" else []), api, *jobs],
         "packages": [

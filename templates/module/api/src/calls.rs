@@ -7,7 +7,7 @@ mod raw {
 
     // `{{ module }}` is what bacpack.toml says that it is; `bacpack build` writes the CID in its place.
     #[cfg_attr(not(feature = "linked"), link(wasm_import_module = "{{ module }}"))]
-    unsafe extern "C" {
+    extern "C" {
         pub fn {{ ident }}_hello(name: *const u8, name_len: usize, into: *mut u8, into_len: usize) -> usize;
         pub fn {{ ident }}_shout(text: *mut u8, len: usize);
         pub fn {{ ident }}_measure(text: *const u8, len: usize, into: *mut Measure);
@@ -16,7 +16,7 @@ mod raw {
     // These two every module has that keeps data or uses a stack: `bacpack build` adds them.
     #[cfg(not(feature = "linked"))]
     #[link(wasm_import_module = "{{ module }}")]
-    unsafe extern "C" {
+    extern "C" {
         #[link_name = "_room"]
         pub fn room() -> usize;
         #[link_name = "_place"]
