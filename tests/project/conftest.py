@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,26 +29,42 @@ def command(tmp_path: Path) -> Command:
     return found
 
 
+@dataclass(frozen=True)
+class Rust:
+    """A Rust that builds templates."""
+
+    cargo: str
+    #: What programs are built for: compilers before 1.78 know WASI by another name.
+    target: str = "wasm32-wasip1"
+
+
 @pytest.fixture(scope="session")
-def cargo() -> str:
-    """A cargo that can build for WASI."""
+def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Rust:
+    """The Rust of this machine; what it lacks for a project is installed, where rustup can."""
     found = shutil.which(os.environ.get("CARGO", "cargo"))
     if found is None:
         pytest.skip(NO_RUST)
-    command = [sys.executable, "-m", "bacpack.cli", "doctor", "--json"]
-    environment = {**os.environ, "CARGO": found}
-    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
-    if '"name": "wasm32-wasip1", "status": "ok"' not in done.stdout:
-        pytest.skip(NO_RUST)
-    return found
+    project = tmp_path_factory.mktemp("toolchain") / "probe"
+    bacpack = [sys.executable, "-m", "bacpack.cli"]
+    subprocess.run([*bacpack, "new", "probe", "--path", project], capture_output=True, check=True)
+    doctor = [*bacpack, "doctor", "--fix", "--json"]
+    done = subprocess.run(doctor, cwd=project, env={**os.environ, "CARGO": found}, capture_output=True, check=False)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    if checks.get("wasm32-unknown-unknown", {}).get("status") == "ok":
+        if checks["wasm32-wasip1"]["status"] == "ok":
+            return Rust(found)
+        if "wasm32-wasi" in checks["wasm32-wasip1"]["found"]:
+            return Rust(found, "wasm32-wasi")
+    pytest.skip(NO_RUST)
 
 
 class RustCommand(Command):
     """The command with a cargo, and time for it to compile the standard library once."""
 
-    def __init__(self, home: Path, cargo: str) -> None:
+    def __init__(self, home: Path, toolchain: Rust) -> None:
         super().__init__(home)
-        self.environment |= {"CARGO": cargo, "CARGO_TARGET_DIR": str(TARGET_FOLDER)}
+        self.target = toolchain.target
+        self.environment |= {"CARGO": toolchain.cargo, "CARGO_TARGET_DIR": str(TARGET_FOLDER)}
 
     def run(self, *arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -59,14 +77,17 @@ class RustCommand(Command):
 
 
 @pytest.fixture
-def rust(tmp_path: Path, cargo: str) -> RustCommand:
-    return RustCommand(tmp_path / "home", cargo)
+def rust(tmp_path: Path, toolchain: Rust) -> RustCommand:
+    return RustCommand(tmp_path / "home", toolchain)
 
 
 def zig(*arguments: str | Path, cwd: Path) -> None:
     command = [sys.executable, "-m", "ziglang", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+LINK_OPTIONS = ("--no-entry", "--emit-relocs", "--strip-debug", "--stack-first", "-zstack-size=16384")
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +97,18 @@ def built_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("c")
     zig("cc", "--target=wasm32-wasi", "-Os", "-s", SOURCES / "job.c", "-o", "job.wasm", cwd=folder)
     zig("cc", "--target=wasm32-freestanding", "-Os", "-c", SOURCES / "greet.c", "-o", "greet.o", cwd=folder)
-    options = ["--no-entry", "--emit-relocs", "--strip-debug", "--stack-first", "-zstack-size=16384"]
-    zig("wasm-ld", *options, "greet.o", "-o", "greet.wasm", cwd=folder)
-    zig("wasm-ld", *options[:1], "greet.o", "-o", "plain.wasm", "--strip-all", cwd=folder)
+    zig("wasm-ld", *LINK_OPTIONS, "greet.o", "-o", "greet.wasm", cwd=folder)
+    zig("wasm-ld", "--no-entry", "greet.o", "-o", "plain.wasm", "--strip-all", cwd=folder)
     return folder
+
+
+def change_module(project: Path) -> None:
+    """Compile the library anew, from another source."""
+    source = (SOURCES / "greet.c").read_text()
+    assert '{"!", "?", "..."}' in source
+    (project / "greet.c").write_text(source.replace('{"!", "?", "..."}', '{"!!", "??", "..."}'))
+    zig("cc", "--target=wasm32-freestanding", "-Os", "-c", "greet.c", "-o", "greet.o", cwd=project)
+    zig("wasm-ld", *LINK_OPTIONS, "greet.o", "-o", "greet.wasm", cwd=project)
 
 
 CONFIG = """\

@@ -127,6 +127,33 @@ def test_the_action_runs(runner: Runner, c_project: Path, tmp_path: Path, monkey
     assert "::error file=below/bacpack.toml,line=9,title=budget exceeded::" in runner.log
 
 
+ABSENT = "bafkreie4lcpob2kne2tdvnsudyugzfohfqs5mvglow5rrq6mis3t42ou3a"
+
+
+@pytest.mark.parametrize(
+    ("config", "line", "title", "status"),
+    [
+        (CONFIG + "\n[budgets]\nmax-new-bytes = 1000\n", 9, "budget exceeded", 1),
+        (CONFIG + "\n[budgets]\nmax-closure-bytes = 1000\n", 9, "budget exceeded", 1),
+        (CONFIG + "\n[budgets]\nrequire-locked = true\n", 2, "lock-stale", 1),
+        (CONFIG.replace("greet.wasm", ABSENT), 2, "module-not-found", 3),
+    ],
+    ids=["new bytes", "closure", "lock", "module"],
+)
+def test_a_red_step_marks_the_line(
+    runner: Runner, c_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    config: str, line: int, title: str, status: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PATH", f"{tmp_path / 'runner'}:{os.environ['PATH']}")
+    (c_project / "bacpack.toml").write_text(config)
+    assert runner.run({}) == status, runner.log
+    [marked] = re.findall(r"^::error file=bacpack\.toml,line=(\d+),title=([^:]*)::", runner.log, re.MULTILINE)
+    assert (int(marked[0]), marked[1]) == (line, title)
+    summary = (tmp_path / "runner" / "summary").read_text()
+    assert title in summary or "exceeded" in summary
+    assert "Published" not in summary
+
+
 def test_an_input_is_no_script(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path / 'runner'}:{os.environ['PATH']}")
     mark = tmp_path / "mark"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.harness import Command, assemble
-from project.conftest import CONFIG
+from project.conftest import CONFIG, change_module
 
 ABSENT = "bafkreie4lcpob2kne2tdvnsudyugzfohfqs5mvglow5rrq6mis3t42ou3a"
 
@@ -95,10 +95,24 @@ def test_a_lock_that_is_stale(runner: Command, c_project: Path, tmp_path: Path) 
     assert "lock-stale" in (tmp_path / "summary").read_text()
     assert runner("build", cwd=c_project).returncode == 0
     assert runner("ci", cwd=c_project).returncode == 0
+    root = outputs(tmp_path)["root-cid"]
     # What the module is has changed since.
-    module = assemble("""(module (memory 1) (func (export "mark") (result i32) (i32.const 0)))""")
-    (c_project / "greet.wasm").write_bytes(module)
-    assert runner("ci", cwd=c_project).returncode != 0
+    change_module(c_project)
+    done = runner("ci", cwd=c_project)
+    assert done.returncode == 1
+    assert list(annotations(done.stdout.decode())) == [("bacpack.toml", 2, "lock-stale")]
+    assert b"run `bacpack build`, and commit `bacpack.lock`" in done.stdout
+    assert outputs(tmp_path)["root-cid"] == root
+    assert runner("build", cwd=c_project).returncode == 0
+    assert runner("ci", cwd=c_project).returncode == 0
+    # A name that the project has no longer: no line of it is left, so that which asks for the lock is marked.
+    lock = json.loads((c_project / "bacpack.lock").read_text())
+    lock["modules"]["gone"] = lock["modules"]["greet"]
+    (c_project / "bacpack.lock").write_text(json.dumps(lock))
+    done = runner("ci", cwd=c_project)
+    line = (c_project / "bacpack.toml").read_text().splitlines().index("require-locked = true") + 1
+    assert list(annotations(done.stdout.decode())) == [("bacpack.toml", line, "lock-stale")]
+    assert done.returncode == 1
 
 
 def test_a_module_that_cannot_be_reached(runner: Command, c_project: Path) -> None:
