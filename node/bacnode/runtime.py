@@ -214,10 +214,21 @@ class Runtime:
         Raises `InputError`, as `run` does for what cannot be called or instantiated.
         """
         values = parse_arguments(entry.name, entry.type, job.arguments[1:])
-        store = self._store(job)
-        if prepare is not None:
-            prepare(store)
-        linker = self._linker()
+        # Closed here: what is collected some day keeps its memory until then.
+        with self._store(job) as store, self._linker() as linker:
+            if prepare is not None:
+                prepare(store)
+            return self._run_in(store, linker, entry, values, parts, job)
+
+    def _run_in(
+        self,
+        store: wasmtime.Store,
+        linker: wasmtime.Linker,
+        entry: Entry,
+        values: Sequence[int | float],
+        parts: Sequence[Part],
+        job: Job,
+    ) -> Outcome:
         setting_up = parts[-1]
         try:
             for part in parts:

@@ -25,6 +25,10 @@ def confine(*, file_bytes: int | None, node: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    # Each module that is loaded keeps a descriptor, and a program may have a thousand.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         prctl = ctypes.CDLL(None).prctl
     except (OSError, AttributeError):

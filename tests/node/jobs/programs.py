@@ -121,6 +121,17 @@ def library(number: int) -> bytes:
     return assemble(f'(module (func (export "number") (result i32) i32.const {number}))')
 
 
+def numbered(number: int) -> bytes:
+    """A module like `library`, without a process for each."""
+    value = bytes([0x80 | number & 0x7F, number >> 7])
+    body = b"\x00\x41" + value + b"\x0b"
+    return (
+        b"\0asm\x01\0\0\0\x01\x05\x01\x60\x00\x01\x7f\x03\x02\x01\x00\x07\x0a\x01\x06number\x00\x00"
+        + bytes([10, len(body) + 2, 1, len(body)])
+        + body
+    )
+
+
 def user_of(*cids: str, export: str = "number") -> bytes:
     """Imports `number` of each module and exits with their sum."""
     imports = "".join(f'(import "{cid}" "{export}" (func $f{at} (result i32)))' for at, cid in enumerate(cids))

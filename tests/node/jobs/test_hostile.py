@@ -84,6 +84,23 @@ def test_a_memory_bomb_gets_no_more_than_its_limit(node: JobNode) -> None:
     assert (job["state"], job["exit_code"]) == ("done", 7)
 
 
+def test_what_a_job_took_is_given_back_when_it_ends(folder: Path) -> None:
+    with JobNode(folder, "--workers", 1) as node:
+        bomb = node.add(programs.memory_bomb())
+        for _ in range(4):
+            job = node.run(bomb, limits={"memory_bytes": 200 * MIB})
+            assert (job["state"], job["exit_code"]) == ("done", 7)
+            status = Path(f"/proc/{node.worker()}/status").read_text().splitlines()
+            assert next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon:")) < 100 * MIB
+
+
+def test_a_program_of_more_modules_than_descriptors_usual_for_a_process_runs(folder: Path) -> None:
+    few = "from resource import *; setrlimit(RLIMIT_NOFILE, (100, getrlimit(RLIMIT_NOFILE)[1]))"
+    with JobNode(folder, "--workers", 1, first=few) as node:
+        held = [node.add(programs.numbered(number)) for number in range(120)]
+        assert node.run(programs.user_of(*held))["exit_code"] == sum(range(120)) & 0xFF
+
+
 def test_many_large_tables_are_refused(node: JobNode) -> None:
     tables = "".join("(table 10000000 funcref)" for _ in range(50))
     job = node.run(assemble(f'(module {tables} (func (export "_start")))'))
@@ -166,21 +183,10 @@ def test_ten_thousand_imports_are_refused(node: JobNode) -> None:
 
 def test_ten_thousand_imports_that_are_there_are_refused(folder: Path) -> None:
     with JobNode(folder) as node:
-        held = [node.add(programs_of_number(number)) for number in range(1100)]
+        held = [node.add(programs.numbered(number)) for number in range(1100)]
         with healthy(node):
             job = node.run(programs.user_of(*held))
         assert (job["state"], job["error"]["code"]) == ("failed", "too-many-modules")
-
-
-def programs_of_number(number: int) -> bytes:
-    """A module like `programs.library`, without a process for each."""
-    value = bytes([0x80 | number & 0x7F, number >> 7])
-    body = b"\x00\x41" + value + b"\x0b"
-    return (
-        b"\0asm\x01\0\0\0\x01\x05\x01\x60\x00\x01\x7f\x03\x02\x01\x00\x07\x0a\x01\x06number\x00\x00"
-        + bytes([10, len(body) + 2, 1, len(body)])
-        + body
-    )
 
 
 def test_a_module_that_is_not_what_its_cid_says_is_not_run(node: JobNode) -> None:

@@ -45,11 +45,19 @@ class Node:
     """The real command, serving a store of its own; ends cleanly or fails the test."""
 
     def __init__(
-        self, store: Path, *arguments: object, listen: str = "127.0.0.1:0", limits: Mapping[str, float] | None = None
+        self,
+        store: Path,
+        *arguments: object,
+        listen: str = "127.0.0.1:0",
+        limits: Mapping[str, float] | None = None,
+        first: str = "",
     ) -> None:
-        """`limits` sets constants, as `protocol.HEAD_SECONDS`, that are too large to be waited for."""
+        """`limits` sets constants, as `protocol.HEAD_SECONDS`, that are too large to be waited for.
+
+        `first` is a line of Python that the command begins with.
+        """
         self.store = store
-        start = "".join(
+        start = f"{first}\n" + "".join(
             f"import bacnode.service.{name.split('.')[0]}; bacnode.service.{name} = {value}\n"
             for name, value in (limits or {}).items()
         )
