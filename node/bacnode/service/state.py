@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +76,7 @@ def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOption
     for given in options.proprietary:
         proprietary.take(given, BlockStore(folder))
     store = PublicStore(folder, proprietary)
+    _remove_leftovers(store)
     identity = load_identity(folder)
     writers = ThreadPoolExecutor(WRITERS, "writer")
     peers = peers or PeerOptions()
@@ -95,6 +97,20 @@ def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOption
         book=book,
         jobs=open_jobs(folder, proprietary, options, identity.peer_id),
     )
+
+
+def _remove_leftovers(store: BlockStore) -> None:
+    """Remove what writers left half-written when they were killed, unless another process writes just now."""
+
+    def give_up() -> None:
+        raise _BusyError
+
+    with suppress(_BusyError), store.collecting(give_up):
+        pass
+
+
+class _BusyError(Exception):
+    """Another process writes."""
 
 
 def state_of(request: Request) -> NodeState:

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from bacpack.content.store import BlockStore
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, gone
 from node.service.harness import Node
@@ -90,6 +91,18 @@ def test_a_node_ends_while_its_processes_start(folder: Path) -> None:
     with JobNode(folder) as node:
         for job in node.get("/api/v1/jobs").json["jobs"]:
             assert node.ended(job["id"])["state"] == "done"
+
+
+def test_what_a_killed_writer_left_is_removed_when_nobody_writes(folder: Path) -> None:
+    left = folder / "blocks" / "tmp" / "half-written"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with BlockStore(folder).batch(), JobNode(folder) as node:
+        assert left.exists()
+        node.stop()
+    with JobNode(folder) as node:
+        assert not left.exists()
+        node.stop()
 
 
 def test_two_nodes_do_not_share_a_folder(folder: Path) -> None:
