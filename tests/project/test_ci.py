@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,17 @@ def test_a_lock_that_is_stale(runner: Command, c_project: Path, tmp_path: Path) 
     line = (c_project / "bacpack.toml").read_text().splitlines().index("require-locked = true") + 1
     assert list(annotations(done.stdout.decode())) == [("bacpack.toml", line, "lock-stale")]
     assert done.returncode == 1
+
+
+def test_a_copy_of_a_project_is_built_by_itself(runner: Command, c_project: Path, tmp_path: Path) -> None:
+    assert runner("build", cwd=c_project).returncode == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(c_project, copy)
+    change_module(copy)
+    answer = json.loads(runner("build", "--json", cwd=copy).stdout)
+    assert (answer["folder"], answer["unchanged"]) == (str(copy / "out"), False)
+    assert json.loads(runner("build", "--json", cwd=copy).stdout)["unchanged"] is True
+    assert json.loads(runner("build", "--json", cwd=c_project).stdout)["unchanged"] is True
 
 
 def test_a_module_that_cannot_be_reached(runner: Command, c_project: Path) -> None:

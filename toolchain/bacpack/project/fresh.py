@@ -30,6 +30,8 @@ class State(msgspec.Struct, kw_only=True):
     """What a build read and wrote: for each file its time and size, for each variable its value."""
 
     version: str = __version__
+    #: The folder written to: a copy of the project has the note of another.
+    output: str
     files: dict[str, tuple[int, int] | None]
     variables: dict[str, str | None]
     #: What the build reported.
@@ -48,6 +50,7 @@ def note_build(output: Path, artefacts: Iterable[Path], others: Iterable[Path], 
         for notes in (artefact.parent / "deps").glob("*.d"):
             variables |= set(_VARIABLE_READ.findall(notes.read_text(errors="replace")))
     state = State(
+        output=str(output.absolute()),
         files={str(path): _stamp(path) for path in sorted(files)},
         variables={name: os.environ.get(name) for name in sorted(variables)} | _settings(),
         report=dict(report),
@@ -61,7 +64,9 @@ def last_report(output: Path) -> dict[str, object] | None:
         state = msgspec.json.decode(read_file(_state_path(output)), type=State)
     except (InputError, msgspec.DecodeError):
         return None
-    if state.version != __version__ or not _settings().keys() <= state.variables.keys():
+    if (state.version, state.output) != (__version__, str(output.absolute())):
+        return None
+    if not _settings().keys() <= state.variables.keys():
         return None
     if any(os.environ.get(name) != value for name, value in state.variables.items()):
         return None
