@@ -112,6 +112,7 @@ class Host:
         config.epoch_interruption = True
         # Most functions run once or never: what counts is the time to compile them.
         config.cranelift_opt_level = "none"
+        config.cranelift_flag_set("regalloc_algorithm", "single_pass")
         self._compiling: AbstractContextManager[object] = nullcontext()
         if cache is not None:
             # One at a time: the engine compiles on all cores, and whoever waits finds the result in the cache.
