@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# Of tests. One more than most machines have cores: a third of the time they wait.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test interop lint format docs bench soak clean
@@ -15,7 +16,7 @@ demo: $(VENV)/demo.done  ## Split real programs, publish them, move the CAR file
 
 test: $(VENV)/dev.done  ## Run all tests
 	@echo "running the tests with $(WORKERS) processes; this takes some minutes"
-	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 interop: $(VENV)/dev.done  ## Run the tests against a real Kubo, where `ipfs` is on the PATH
 	@command -v ipfs >/dev/null || { \
@@ -43,7 +44,7 @@ bench: $(VENV)/bench.done  ## Measure all, or PARTS, and write docs/benchmarks.m
 	@$(BIN)/python benchmarks/run.py $(PARTS)
 
 soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
-	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
