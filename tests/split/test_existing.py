@@ -69,14 +69,14 @@ def test_everything_that_a_function_may_hold() -> None:
       (func (export "slots") (param i32) (result i64) {work("slots")}
         global.get $long i64.const {{70000000000|80000000000}} i64.add global.set $long
         global.get $long i64.const {{70000000001|80000000001}} i64.xor i64.const {{70000000100|80000000100}} i64.add
-        i32.const {{2000|3000}} i32.load8_u global.get $constant i32.load16_u i32.add
-        i32.const {{2001|3001}} i32.add i32.const {{2100|3100}} i32.sub i32.const 5 i32.add i32.const 500 i32.add
-        local.get 0 i32.load offset={{2000|3000}} i32.add local.get 0 i64.load8_u offset={{2300|3300}} i32.wrap_i64
-        i32.add local.get 0 i32.load offset=2000 i32.add global.get $sp i32.add i64.extend_i32_u i64.add)"""
+        i32.const {{12000|13000}} i32.load8_u global.get $constant i32.load16_u i32.add
+        i32.const {{12001|13001}} i32.add i32.const {{12100|13100}} i32.sub i32.const 5 i32.add i32.const 500 i32.add
+        local.get 0 i32.load offset={{12000|13000}} i32.add local.get 0 i64.load8_u offset={{12300|13300}} i32.wrap_i64
+        i32.add local.get 0 i32.load offset=12000 i32.add global.get $sp i32.add i64.extend_i32_u i64.add)"""
     found = read_back([assemble(blob) for blob in both(text, '(import "host" "g" (global $own i32))')])
     operands = [operand for existing in found for function in existing.functions for operand in function.operands]
     entries = {operand.entry for operand in operands if isinstance(operand, LateCall)}
     assert entries == set(range(count))
     assert {operand.add for operand in operands if isinstance(operand, SlotRead)} >= {0, 1}
-    assert {2000 - 1, 500} <= {operand.value for operand in operands if isinstance(operand, Literal)}
+    assert {12000 - 1, 500} <= {operand.value for operand in operands if isinstance(operand, Literal)}
     assert len({type_ for existing in found for type_ in existing.slots}) == 2

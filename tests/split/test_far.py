@@ -15,11 +15,11 @@ LOADS = {
     "i32.load16_u": 2, "i64.load8_s": 1, "i64.load8_u": 1, "i64.load16_s": 2, "i64.load16_u": 2, "i64.load32_s": 4,
     "i64.load32_u": 4,
 }  # fmt: skip
-DATA = """(memory (export "memory") 1) (data (i32.const 4000) "0123456789abcdefghijklmnopqrstuvwxyz")
-  (data (i32.const {5000|6000}) "ABCDEFGHIJKLMNOPQRSTUVWXYZ")"""
+DATA = """(memory (export "memory") 1) (data (i32.const 14000) "0123456789abcdefghijklmnopqrstuvwxyz")
+  (data (i32.const {15000|16000}) "ABCDEFGHIJKLMNOPQRSTUVWXYZ")"""
 
 
-def look(load: str, address: str = "{4000|5000}", more: str = "local.get 0") -> str:
+def look(load: str, address: str = "{14000|15000}", more: str = "local.get 0") -> str:
     type_ = load.partition(".")[0]
     return f"""(func (export "look") (param i32 i32) (result {type_}) {work("look")}
       local.get 1 {load} offset={address} {more} drop)"""
@@ -28,8 +28,8 @@ def look(load: str, address: str = "{4000|5000}", more: str = "local.get 0") -> 
 @pytest.mark.parametrize("load", LOADS)
 def test_every_load_gives_and_traps_as_before(compare: Comparer, load: str) -> None:
     """At both ends of the memory, and where index plus address are around 2**32."""
-    edges = [PAGE_BYTES - address - back for address in (4000, 5000) for back in range(LOADS[load] + 2)]
-    wraps = [(1 << 32) - address + more for address in (4000, 5000) for more in (-9, -8, -2, -1, 0, 1, 8, 4000)]
+    edges = [PAGE_BYTES - address - back for address in (14000, 15000) for back in range(LOADS[load] + 2)]
+    wraps = [(1 << 32) - address + more for address in (14000, 15000) for more in (-9, -8, -2, -1, 0, 1, 8, 14000)]
     indices = [0, 1, 1 << 31, (1 << 31) - 1, (1 << 32) - 1, *edges, *wraps]
     calls = [("look", 1, index - (1 << 32) if index >> 31 else index) for index in indices]
     first, second = compare(both(f"{DATA} {look(load)}"), *calls, shared=["look"])
@@ -41,10 +41,10 @@ def test_every_load_gives_and_traps_as_before(compare: Comparer, load: str) -> N
 
 
 @pytest.mark.parametrize(
-    "address", ["{1024|1025}", "{0x7fffffff|0x80000000}", "{0x80000001|0xffffffff}", "{4000|0xfffffff0}"]
+    "address", ["{8192|8193}", "{0x7fffffff|0x80000000}", "{0x80000001|0xffffffff}", "{9000|0xfffffff0}"]
 )
 def test_any_address(compare: Comparer, address: str) -> None:
-    calls = [("look", 1, index) for index in (0, 1, 15, 16, 17, -1, -16, -4000, 1 << 30, -(1 << 31), (1 << 31) - 1)]
+    calls = [("look", 1, index) for index in (0, 1, 15, 16, 17, -1, -16, -14000, 1 << 30, -(1 << 31), (1 << 31) - 1)]
     compare(both(f"{DATA} {look('i32.load8_u', address)}"), *calls, shared=["look"])
 
 
@@ -52,7 +52,7 @@ def test_the_last_byte_of_the_largest_memory(compare: Comparer, monkeypatch: pyt
     """There a load of one byte from the largest address does not trap: one from the address after it does."""
     monkeypatch.setattr("split.harness.MOST_BYTES", 1 << 32)
     text = f"(memory 65536) {look('i32.load8_u')}"
-    calls = [("look", 1, -address - back) for address in (4000, 5000) for back in (-1, 0, 1)]
+    calls = [("look", 1, -address - back) for address in (14000, 15000) for back in (-1, 0, 1)]
     first, second = compare(both(text), *calls, ("look", 1, -1), shared=["look"])
     trap = "MEMORY_OUT_OF_BOUNDS"
     assert first.calls == [trap, trap, [0], [0], [0], [0], trap]
@@ -62,12 +62,12 @@ def test_the_last_byte_of_the_largest_memory(compare: Comparer, monkeypatch: pyt
 def test_addresses_in_loads_in_constants_and_in_one_function(compare: Comparer) -> None:
     """They move together, so they share a slot; one load has its index from another."""
     text = f"""{DATA} (func (export "run") (param i32) (result i32) (local i64 f32 i32) {work("run")}
-      local.get 0 i32.const 7 i32.and i32.load8_u offset={{5001|6001}} i32.const 48 i32.sub
-      i32.load8_u offset={{5001|6001}} local.set 3
-      i32.const {{5002|6002}} local.get 0 i32.const 7 i32.and i32.add i32.load8_u local.get 3 i32.add
+      local.get 0 i32.const 7 i32.and i32.load8_u offset={{15001|16001}} i32.const 48 i32.sub
+      i32.load8_u offset={{15001|16001}} local.set 3
+      i32.const {{15002|16002}} local.get 0 i32.const 7 i32.and i32.add i32.load8_u local.get 3 i32.add
       loop (result i32) local.get 3 i32.const 1 i32.sub local.tee 3 br_if 0
-        local.get 0 i32.const 3 i32.and i32.load16_u offset={{5002|6002}} end i32.add
-      local.get 0 i32.const 3 i32.and i32.load offset={{4000|7000}} i32.xor)"""
+        local.get 0 i32.const 3 i32.and i32.load16_u offset={{15002|16002}} end i32.add
+      local.get 0 i32.const 3 i32.and i32.load offset={{14000|17000}} i32.xor)"""
     first, second = compare(both(text), *(("run", number) for number in range(9)), shared=["run"])
     assert first.calls != second.calls
 
@@ -76,31 +76,31 @@ def test_addresses_in_loads_in_constants_and_in_one_function(compare: Comparer) 
                                      " ".join(["(local i32)", "(local f32)"] * 70)])  # fmt: skip
 def test_functions_of_few_and_many_locals(compare: Comparer, locals_: str) -> None:
     text = f"""{DATA} (func (export "run") (param i32) (result i32) {locals_} {work("run")}
-      local.get 0 i32.const 7 i32.and i32.load8_u offset={{4001|5001}})"""
+      local.get 0 i32.const 7 i32.and i32.load8_u offset={{14001|15001}})"""
     compare(both(text), ("run", 1), ("run", 2), shared=["run"])
 
 
 def test_where_all_programs_have_one_address_it_stays_in_the_offset(compare: Comparer) -> None:
     """As for a member of a large structure: there is nothing to check then."""
-    blobs = [assemble(blob) for blob in both(f"{DATA} {look('i32.load', '5000')}")]
-    compare(blobs, ("look", 1, 5), ("look", 1, -1), ("look", 1, -5000), shared=["look"])
+    blobs = [assemble(blob) for blob in both(f"{DATA} {look('i32.load', '15000')}")]
+    compare(blobs, ("look", 1, 5), ("look", 1, -1), ("look", 1, -15000), shared=["look"])
     (module,) = [module for module in split_all(blobs).modules.values() if module.kind == "shared"]
-    assert b"\x20\x01\x28\x02" + b"\x88\x27" in module.data
+    assert b"\x20\x01\x28\x02" + b"\x98\x75" in module.data
 
 
 def test_padded_offsets(compare: Comparer) -> None:
     plain: list[bytes] = [assemble(blob) for blob in both(f"{DATA} {look('i32.load')}")]
     for blobs in ([padded(plain[0], ("memarg",)), plain[1]], [padded(blob, ("memarg",)) for blob in plain]):
-        compare(blobs, ("look", 1, 5), ("look", 1, -1), ("look", 1, -5000), shared=["look"])
+        compare(blobs, ("look", 1, 5), ("look", 1, -1), ("look", 1, -15000), shared=["look"])
 
 
 @pytest.mark.parametrize(
     ("access", "memory"),
     [
-        ("local.get 1 i32.store offset={4000|5000} i32.const 0", ""),
-        ("v128.load offset={4000|5000} i32x4.extract_lane 1", ""),
-        ("i32.atomic.load offset={4000|5000}", ""),
-        ("i32.load 1 offset={4000|5000}", "(memory 1)"),
+        ("local.get 1 i32.store offset={14000|15000} i32.const 0", ""),
+        ("v128.load offset={14000|15000} i32x4.extract_lane 1", ""),
+        ("i32.atomic.load offset={14000|15000}", ""),
+        ("i32.load 1 offset={14000|15000}", "(memory 1)"),
     ],
     ids=["store", "vector", "atomic", "another memory"],
 )
@@ -113,9 +113,9 @@ def test_other_accesses_stay(compare: Comparer, access: str, memory: str) -> Non
 def test_they_are_read_back_from_a_shared_module() -> None:
     """A program that is split later finds them, whatever its address is."""
     text = f"""{DATA} {look("i32.load8_u")} (func (export "same") (param i32) (result i32) (local i64) {work("same")}
-      local.get 0 i32.load offset=4000 local.get 0 i32.load16_u offset={{4000|5000}} i32.add
+      local.get 0 i32.load offset=14000 local.get 0 i32.load16_u offset={{14000|15000}} i32.add
       local.get 0 i64.load offset={{0x80000000|0xffffffff}} i32.wrap_i64 i32.add
-      local.get 0 f32.load offset={{4100|5100}} i32.trunc_f32_s i32.add)"""
+      local.get 0 f32.load offset={{14100|15100}} i32.trunc_f32_s i32.add)"""
     blobs = [assemble(blob) for blob in both(text)]
     (found,) = [
         existing

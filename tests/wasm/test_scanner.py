@@ -131,7 +131,7 @@ def test_several_long_branch_tables_in_one_function() -> None:
         ("i64.const 0x7fffffffffffffff f32.const nan f64.const 1 v128.const i64x2 16 16", ["i64.const"]),
         ("local.get 300 local.set 300 local.tee 300 br_if 300", []),
         ("i32.store offset=0xfffffff i64.store8 offset=0x10000000", ["i64.store8"]),
-        ("i32.load offset=127 f64.load offset=128 i64.load32_u offset=1023 i32.load8_s offset=1024",
+        ("i32.load offset=127 f64.load offset=128 i64.load32_u offset=8191 i32.load8_s offset=8192",
          ["i32.load8_s"]),
         ("v128.load offset=0xfffffff f32.load offset=0x4080 i64.load8_s offset=0xffffffff",
          ["f32.load", "i64.load8_s"]),

@@ -22,7 +22,8 @@ _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 _LONGEST_TABLE = 40
 
 # Immediates that mean the same in any module. A constant of one byte is taken as such too: addresses are larger.
-# An offset of five bytes is one that a linker padded: an address. That of a load is one from 1024 on.
+# An offset of five bytes is one that a linker padded: an address. That of a load is one from 8192 on; below are fields
+# also of large structures, in inner loops as that of a compressor, where a slot in place of the offset costs time.
 _CLOSED = {
     "label": _LEB,
     "local": _LEB,
@@ -32,7 +33,7 @@ _CLOSED = {
     "heap": rb"[\x69-\x74]",
     "types": rb"\x01[\x69-\x74\x7b-\x7f]",
     "memarg": rb"[\x00-\x3f][\x80-\xff]{0,3}+[\x00-\x7f]",
-    "load": rb"[\x00-\x3f](?:[\x00-\x7f]|[\x80-\xff][\x00-\x07])",
+    "load": rb"[\x00-\x3f](?:[\x00-\x7f]|[\x80-\xff][\x00-\x3f])",
     "i32": rb"[\x00-\x7f]",
     "i64": rb"[\x00-\x7f]",
     "f32": rb".{4}",
