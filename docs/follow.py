@@ -2,6 +2,7 @@
 
     python docs/follow.py            say where a guide prints something else than a reader would see
     python docs/follow.py --write    put what came into the guides
+    python docs/follow.py --rust     the same for those that build Rust, also with --write
 
 Figures, times and CIDs change with the programs and with bacpack, so only `--write` cares for them. In a guide `…` on
 its own line stands for lines left out, at the end of a line for the rest of it, and inside a CID for its middle.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +27,10 @@ GUIDES = (
         for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node", "node-jobs", "peers")
     ),
 )
+#: Guides that need a Rust for WASI, by the shell that they are followed in.
+RUST_GUIDES = (("docs/guides/rust-projects.md", "docs/guides/ci.md"), ("examples/rust/README.md",))
 #: Commands that set a machine up; whoever runs this has done so.
-SET_UP = ("apt-get ", "make ", ". .venv/", "bacpack --version")
+SET_UP = ("apt-get ", "make ", "rustup ", ". .venv/", "bacpack --version")
 
 _BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 _CID = re.compile(r"\b(ba[a-z2-7]{8})[a-z2-7]{10,}([a-z2-7]{6})(?![a-z2-7])|\bba[a-z2-7]{5,10}…[a-z2-7]{0,8}")
@@ -36,15 +40,19 @@ _FIGURE = re.compile(r"\d[\d.,:TZ-]*( [KM]?B\b)?")
 
 
 class Shell:
-    """One shell for all commands, in a folder that looks like the repository."""
+    """One shell for all commands, in a folder that looks like the repository as it is checked out."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        (folder / "examples").symlink_to(REPOSITORY / "examples")
+        built = shutil.ignore_patterns("target", "__pycache__")
+        shutil.copytree(REPOSITORY / "examples", folder / "examples", ignore=built)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {name: value for name, value in os.environ.items() if not name.startswith("BACPACK_")}
         # On a slow machine a line about it would stand between those of the guides.
-        own |= {f"BACPACK_{name}_PROGRESS": "quiet" for name in ("SPLIT", "PUBLISH", "PACK", "FETCH", "VERIFY")}
+        own |= {
+            f"BACPACK_{name}_PROGRESS": "quiet"
+            for name in ("SPLIT", "BUILD", "CI", "PUBLISH", "PACK", "FETCH", "VERIFY")
+        }
         self._bash = subprocess.Popen(
             ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
             env={**own, "PATH": path, "BACPACK_HOME": str(folder / "home"), "LC_ALL": "C.UTF-8"},
@@ -101,6 +109,9 @@ def commands(block: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each command of a block and the lines printed below it."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, *printed = part.splitlines()
+        if command.endswith("<<'END'"):
+            end = printed.index("END") + 1
+            command, printed = "\n".join([command, *printed[:end]]), printed[end:]
         yield command, printed
 
 
@@ -136,10 +147,13 @@ def follow(guide: Path, shell: Shell, *, write: bool) -> list[str]:
 
 
 def main() -> None:
-    """Follow every guide in one shell, each after the one before."""
-    with tempfile.TemporaryDirectory() as folder:
-        shell = Shell(Path(folder))
-        wrong = [fault for name in GUIDES for fault in follow(REPOSITORY / name, shell, write="--write" in sys.argv)]
+    """Follow every guide, in one shell each after the one before."""
+    wrong: list[str] = []
+    for group in RUST_GUIDES if "--rust" in sys.argv else (GUIDES,):
+        with tempfile.TemporaryDirectory() as folder:
+            shell = Shell(Path(folder))
+            for name in group:
+                wrong += follow(REPOSITORY / name, shell, write="--write" in sys.argv)
     sys.exit("\n".join(["these commands print something else:", *wrong]) if wrong else 0)
 
 
