@@ -45,6 +45,18 @@ def test_a_job_for_a_module_elsewhere(command: Command, tmp_path: Path) -> None:
     assert 'wasm_import_module = "parser"' in (tmp_path / "report/parser-api/src/calls.rs").read_text()
 
 
+def test_an_older_target_stands_wherever_the_newer_would(command: Command, tmp_path: Path) -> None:
+    done = command("new", "hello", "--target", "wasm32-wasi", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = {path: path.read_text() for path in (tmp_path / "hello").rglob("*") if path.is_file()}
+    assert [str(path) for path, text in files.items() if "wasip1" in text] == []
+    assert load_project(tmp_path / "hello").tables.build.target == "wasm32-wasi"
+    config = tomllib.loads((tmp_path / "hello" / ".cargo" / "config.toml").read_text())
+    # The linkers of that time crash on --emit-relocs for a program.
+    assert "rustflags" not in config["target"]["wasm32-wasi"]
+    assert "link-arg=--emit-relocs" in config["target"]["wasm32-unknown-unknown"]["rustflags"]
+
+
 def test_without_std_the_module_brings_a_panic_handler() -> None:
     texts = [
         dict(render(Wanted("module", "kit", "kit", no_std=no_std)))["kit/src/lib.rs"].decode()
