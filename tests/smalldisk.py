@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from commands import environment
 
 #: The exit code of a script that could not mount.
 CANNOT_MOUNT = 99
@@ -25,7 +26,7 @@ def run_on_small_disk(disk: Path, script: str, line: Sequence[str]) -> subproces
     script = f"mount -t tmpfs -o size=2m tmpfs {disk} || exit {CANNOT_MOUNT}\n{script}"
     done = subprocess.run(
         ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", script, "sh", *line],
-        env={**os.environ, "BACPACK_HOME": str(disk / "home")},
+        env=environment(disk / "home"),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     if done.returncode == CANNOT_MOUNT or "unshare" in done.stderr:

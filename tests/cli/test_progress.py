@@ -20,7 +20,7 @@ from bacpack.cli import progress
 from bacpack.cli.progress import Progress, Style
 from bacpack.content.car import car_chunks
 from bacpack.content.cid import Cid
-from content.harness import command
+from commands import command
 
 #: A wait that nothing should need.
 PATIENCE = 20.0

@@ -6,7 +6,6 @@ import json
 import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +241,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "bacpack.cli", "split", *map(str, FIVE), "-o", str(out)],
+        split.line("split", *FIVE, "-o", out),
         capture_output=True, preexec_fn=full, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from filelock import FileLock
 from bacpack.content.cid import Cid
 from bacpack.content.dagpb import Link, encode_node
 from bacpack.content.unixfs import Kind, UnixFsData, encode_data
+from commands import command, environment
 
 REPOSITORY = Path(__file__).parents[2]
 ORACLE_SOURCES = REPOSITORY / "tests" / "npm"
@@ -27,17 +27,12 @@ REQUIRE_NODE = "BACPACK_REQUIRE_NODE"
 Blocks = dict[Cid, bytes]
 
 
-def command(*arguments: object) -> list[str]:
-    """The command line of `bacpack` with these arguments, run by this interpreter."""
-    return [sys.executable, "-m", "bacpack.cli", *map(str, arguments)]
-
-
 class Bacpack:
     """The real command, with a store of its own."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {**os.environ, "BACPACK_HOME": str(home), "PYTHONWARNINGS": "error"}
+        self.environment = environment(home)
 
     def run(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -23,7 +23,8 @@ from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import Kind, UnixFsData
 from bacpack.content.walk import links_of, read_dag, walk
 from bacpack.errors import InputError
-from content.harness import Bacpack, Blocks, command, node, raw
+from commands import command
+from content.harness import Bacpack, Blocks, node, raw
 
 ONE, TWO, THREE = raw(b"one"), raw(b"two two"), raw(b"three three three")
 INNER = node({"two": TWO[0], "three": THREE[0]})

@@ -15,7 +15,8 @@ from bacpack.content.cid import Cid
 from bacpack.content.keep import survey
 from bacpack.content.pins import Pins
 from bacpack.content.store import BlockStore
-from content.harness import Bacpack, command
+from commands import command
+from content.harness import Bacpack
 from node.harness import assemble
 from node.harness import write_release as write_program
 from publish.releases import write_release

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from commands import command
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs
 from differential.harness import Case, Host, Outcome, differences
 
@@ -67,8 +67,8 @@ def split_once(blobs: Iterable[Path], folder: Path) -> Split:
     result = folder.with_suffix(".json")
     with FileLock(folder.with_suffix(".lock")):
         if not result.exists():
-            command = [sys.executable, "-m", "bacpack.cli", "split", *map(str, blobs), "-o", str(folder), "--json"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            line = command("split", *blobs, "-o", folder, "--json")
+            done = subprocess.run(line, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"bacpack split failed:\n{done.stdout}{done.stderr}"
             result.write_text(done.stdout, encoding="utf-8")
     return Split(folder, json.loads(result.read_text(encoding="utf-8")))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import wasmtime
 
+from commands import command, environment
 from corpus import image_blobs, rust_programs
 from differential.conftest import Split
 from differential.harness import cid_of
@@ -56,9 +55,8 @@ def test_every_module_is_valid(split: Split) -> None:
 
 
 def bacpack_run(home: Path, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "bacpack.cli", "run", "--offline", *map(str, arguments)]
-    environment = {**os.environ, "BACPACK_HOME": str(home)}
-    return subprocess.run(command, input=stdin, capture_output=True, env=environment, check=False)
+    line = command("run", "--offline", *arguments)
+    return subprocess.run(line, input=stdin, capture_output=True, env=environment(home), check=False)
 
 
 @pytest.mark.parametrize(

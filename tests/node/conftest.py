@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.store import BlockStore
+from content.conftest import bacpack
 from node.harness import Command
 from node.server import FileServer
+
+__all__ = ["bacpack"]
 
 
 @pytest.fixture

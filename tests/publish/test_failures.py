@@ -20,7 +20,8 @@ from bacpack.content.keep import survey
 from bacpack.content.pins import Pins
 from bacpack.content.store import BlockStore
 from bacpack.content.transfer import inspect_car
-from content.harness import Bacpack, command
+from commands import command
+from content.harness import Bacpack
 from publish.releases import write_release
 from smalldisk import run_on_small_disk
 

@@ -15,7 +15,8 @@ import pytest
 
 from bacpack.content.car import car_chunks
 from bacpack.manifest import MANIFEST_NAME
-from content.harness import Bacpack, command, node, raw
+from commands import command
+from content.harness import Bacpack, node, raw
 from publish.kubo_stand import KuboStand
 from publish.releases import write_release
 
