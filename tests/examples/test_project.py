@@ -31,6 +31,8 @@ def test_the_pipeline_is_green_and_its_programs_run(tmp_path: Path) -> None:
     done = bacpack("ci", "--format", "text", "--json")
     if '"no-rust-target"' in done.stdout:
         pytest.skip("example not built: this Rust lacks the target (rustup target add wasm32-wasip1)")
+    if "a later Rust builds this" in done.stdout:
+        pytest.skip("example not built: it needs a later Rust than this")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report["apps"]) == {"checksum", "csvsum", "jsonfmt", "logsearch", "thumbnail", "wordcount"}
