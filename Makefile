@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Of tests. One more than most machines have cores: a third of the time they wait.
+# Processes of tests: one more than a small machine has cores, for a third of the time they wait.
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
