@@ -73,12 +73,14 @@ def spin(rounds: int) -> str:
 class WorkerProcess:
     """A worker with a store of its own."""
 
-    def __init__(self, scheduler: str, folder: Path, name: str, **options: Any) -> None:
+    def __init__(self, scheduler: str, folder: Path, name: str, sent: Path | None = None, **options: Any) -> None:
         self.name, self.folder = name, folder
         self.store = BlockStore(folder)
         given = json.dumps({"folder": str(folder), "name": name, "bandwidth": BANDWIDTH, **options})
-        line = [sys.executable, "-m", "bacnode.schedulers.worker_process", scheduler, given]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        # One that is given a file writes down there what it sends.
+        module = "schedulers.recording" if sent else "bacnode.schedulers.worker_process"
+        line = [sys.executable, "-m", module, scheduler, given]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SENT": str(sent)}
         self.process = subprocess.Popen(
             line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
         )

@@ -15,6 +15,8 @@ pytest.importorskip("distributed", reason="extra `dask` is not installed")
 
 from bacnode.jobs.proprietary import Proprietary
 from bacnode.schedulers.block_server import BlockServer
+from bacnode.schedulers.orders import Order
+from bacnode.schedulers.placement import Need, NodeView, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin, until
@@ -22,6 +24,8 @@ from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, o
 pytestmark = pytest.mark.filterwarnings("default")
 
 BIG, OTHER = library(200_000, 1), library(150_000, 2)
+#: Whether the long form is run.
+SOAK = bool(os.environ.get("BACPACK_SOAK"))
 APP, BOTH = program(BIG), program(BIG, OTHER, text="both")
 
 
@@ -42,19 +46,53 @@ def test_jobs_go_where_their_modules_are(cluster: Cluster, tmp_path: Path) -> No
     assert {result.stdout for result in results} == {b"ran\n"} and sum(result.moved_bytes for result in results) == 0
 
 
-def test_jobs_spread_when_waiting_takes_longer_than_moving(tmp_path: Path) -> None:
-    app = program(BIG, body=spin(300))
-    # A job is taken to need twenty seconds, and its modules forty to move.
-    with Cluster(tmp_path / "cluster", LONG) as cluster:
-        holder = cluster.start("holder", [app, BIG])
-        cluster.add("first", "second")
+class _EnoughError(Exception):
+    """The jobs, which never end, were all placed."""
+
+
+def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> None:
+    app = program(BIG, body="(loop (br 0))")
+    found = closure(tmp_path / "client", app, BIG)
+    # A job is taken to need twenty seconds, and its modules fifty to move.
+    with Cluster(tmp_path / "cluster", {**LONG, "distributed.scheduler.bandwidth": found.bytes / 50}) as cluster:
+        holder = cluster.start("holder", [app, BIG], bandwidth=found.bytes / 50)
+        cluster.add("first", "second", bandwidth=found.bytes / 50)
         holder.ready()
-        results = list(cluster.engine(window=10).run(orders(closure(tmp_path / "client", app, BIG), 10)))
-    where = {result.number: result.node for result in results}
-    assert where[0] == "holder", where
-    assert set(where.values()) == {"holder", "first", "second"}, where
-    moved = {result.node: result.moved_bytes for result in sorted(results, key=lambda one: -one.number)}
-    assert moved["holder"] == 0
+        need = Need(found.sizes)
+        names = {worker.address: worker.name for worker in cluster.workers}
+        expected: list[str] = []
+        came: list[str] = []
+
+        def counts() -> Counter[str]:
+            ahead = cluster.client.processing()
+            return Counter({names[address]: len(keys) for address, keys in ahead.items() if keys})
+
+        def compare(order: Order) -> None:
+            """See where the job before went, and what the objective says of this one."""
+            before = Counter(came)
+            until(lambda: counts().total() == order.spec.number, "a job was not placed")
+            came.extend((counts() - before).elements())
+            # What a worker is about to have counts as there.
+            until(lambda: set(came) <= {"holder", *cluster.holders(BIG)}, "what comes was not announced")
+            views = [
+                NodeView(name, 1, 20.0 * came.count(name), holds=frozenset(found.sizes) if name in {"holder", *came}
+                         else frozenset())
+                for name in names.values()
+            ]  # fmt: skip
+            verdicts = place(need, views, found.bytes / 50)
+            best = min(one.start_seconds for one in verdicts if one.start_seconds is not None)
+            expected.append(" ".join(sorted(one.node for one in verdicts if one.start_seconds == best)))
+            if order.spec.number == 10:
+                raise _EnoughError
+
+        with pytest.raises(_EnoughError):
+            list(cluster.engine(window=11, on_send=compare).run(orders(found, 11)))
+        for worker in cluster.workers:
+            worker.kill()
+        kinds = [name if name == "holder" else "other" for name in came]
+    assert kinds[:9] == ["holder"] * 3 + ["other"] * 6, came
+    assert len(set(came[3:6])) == len(set(came[6:9])) == 1 and set(came) == {"holder", "first", "second"}, came
+    assert all(where in best.split() for where, best in zip(came, expected, strict=False)), (came, expected)
 
 
 def test_modules_come_from_other_workers_verified_and_are_announced(cluster: Cluster, tmp_path: Path) -> None:
@@ -92,8 +130,9 @@ def test_evicted_modules_are_withdrawn(cluster: Cluster) -> None:
 
 
 def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp_path: Path) -> None:
-    secret = library(1000, 7)
-    app = program(secret)
+    # Bytes that stand nowhere else; and a module that the owner does give away, to see that what it sends is seen.
+    secret, public = library(1000, 0xA7), library(3000, 0xB9)
+    app, other = program(secret), program(public)
     Proprietary(cluster.folder / "owner").take(str(_file(tmp_path / "secret.wasm", secret)), BlockStore(tmp_path / "x"))
     cluster.add("one", "two")
     found = closure(tmp_path / "client", app)
@@ -110,12 +149,23 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
         engine.on_note = notes.append
         running = engine.run(orders(found, 4))
         owner: list[WorkerProcess] = []
-        timer = threading.Timer(1, lambda: owner.extend(cluster.add("owner")))
+        sent = tmp_path / "sent"
+        timer = threading.Timer(
+            1, lambda: owner.append(cluster.start("owner", [public], memory_bytes=64 << 20, sent=sent).ready())
+        )
         timer.start()
         results = list(running)
         timer.join()
+        # Jobs for which the owner has too little memory fetch what it does give away from it.
+        engine = cluster.engine(peers=[server.url])
+        with_memory = orders(closure(tmp_path / "client", other, public), memory_bytes=128 << 20)
+        (fetched,) = engine.run(with_memory)
+        assert (fetched.state, fetched.node in ("one", "two")) == ("done", True), fetched
     assert {(result.node, result.state) for result in results} == {("owner", "done")}, results
     assert f"job 0 waits no longer: a worker offers {Cid.of_raw(secret)}" in notes
+    wire = sent.read_bytes()
+    assert b"\xb9" * 3000 in wire and b"ran\n" in wire
+    assert b"\xa7" * 16 not in wire and secret[:64] not in wire
     # Neither announced nor given to who asks.
     assert cluster.holders(secret) == []
     for name in ("one", "two"):
@@ -162,13 +212,14 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
 
 
 def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: Path) -> None:
+    count, pause = (200, 3.0) if SOAK else (40, 1.0)
     cluster.add("w0", "w1")
     found = closure(tmp_path / "client", program(BIG, body=spin(60)), BIG)
     done = threading.Event()
 
     def kill_and_replace() -> None:
         number = 2
-        while not done.wait(1.0):
+        while not done.wait(pause):
             victim = cluster.workers[number - 2]
             cluster.start(f"w{number}").ready()
             victim.kill()
@@ -178,10 +229,10 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
         killer = threading.Thread(target=kill_and_replace)
         killer.start()
         try:
-            results = list(cluster.engine(peers=[server.url]).run(orders(found, 60)))
+            results = list(cluster.engine(peers=[server.url]).run(orders(found, count)))
         finally:
             done.set()
             killer.join()
-    assert Counter(result.number for result in results) == Counter(range(60))
+    assert Counter(result.number for result in results) == Counter(range(count))
     assert {result.state for result in results} == {"done"}, [r.error for r in results if r.error]
     assert {result.stdout for result in results} == {b"ran\n"}
