@@ -38,6 +38,12 @@ class Pool:
         """Begin to watch the workers, and the process that prepares, if there is one."""
         self._watcher = asyncio.create_task(self._watch(preparer))
 
+    async def start(self) -> None:
+        """Start every worker, so that the first jobs do not wait for that; raises `LostError`."""
+        await asyncio.gather(*(keeper.get() for keeper in self.keepers))
+        for keeper in self.keepers:
+            keeper.rest()
+
     async def close(self) -> None:
         """End every worker."""
         if self._watcher is not None:

@@ -14,6 +14,7 @@ import msgspec
 from distributed import Future, KilledWorker
 from distributed.client import FutureCancelledError
 
+from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
 from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.orders import Order
@@ -133,7 +134,7 @@ class DaskEngine:
         bound = self.bind(sent.order)
         future = self.client.submit(
             run_job,
-            encode(self._addressed(spec)),
+            encode(self._addressed(spec, closure)),
             held,
             present,
             key=key,
@@ -145,8 +146,8 @@ class DaskEngine:
         sent.future = future
         future.add_done_callback(lambda done: self._ended.put((sent, done)))
 
-    def _addressed(self, spec: JobSpec) -> JobSpec:
-        return msgspec.structs.replace(spec, peers=[*self.peers, *spec.peers])
+    def _addressed(self, spec: JobSpec, closure: Closure) -> JobSpec:
+        return msgspec.structs.replace(spec, peers=[*self.peers, *spec.peers], modules=closure.sizes)
 
     def _outcome(self, sent: _Sent, future: Any) -> JobResult | None:
         """Return how a job ended; None if it was sent again."""

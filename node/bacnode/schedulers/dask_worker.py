@@ -21,7 +21,8 @@ from bacnode.schedulers import held
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.held import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, Held, Holders, module_key, resource_of
 from bacnode.schedulers.modules_here import modules_in, size_of
-from bacnode.schedulers.run_here import Here, RunHere
+from bacnode.schedulers.program_time import ProgramTime
+from bacnode.schedulers.run_here import Here, RunHere, Watch
 from bacnode.schedulers.spec import JobResult, decode_spec, encode
 from bacpack.content.cid import Cid
 
@@ -80,6 +81,9 @@ class ModulesPlugin(WorkerPlugin):
             self._url = self._server.url
         held.here = self._here
         self._announced: set[str] = set()
+        #: What each job that fetches is going to bring.
+        self._coming: dict[Key, list[str]] = {}
+        self._time = ProgramTime(worker)
         self._run = RunHere(
             Here(
                 self._store,
@@ -93,6 +97,7 @@ class ModulesPlugin(WorkerPlugin):
                 self._allow_private,
             )
         )
+        await self._run.open()
         # Dask would take copies of modules for waste and drop all but one.
         await worker.scheduler.amm_handler(method="stop")
         worker.bandwidth = self._bandwidth
@@ -118,6 +123,7 @@ class ModulesPlugin(WorkerPlugin):
         """Keep Dask from learning by keys how fast modules come: it moves a few bytes and counts those of a module."""
         if finish == "memory":
             self._worker.bandwidth = self._bandwidth
+            self._time.ended(key)
 
     async def announce(self, modules: Iterable[tuple[Cid, int]]) -> None:
         """Tell the scheduler of modules that are here now."""
@@ -142,24 +148,28 @@ class ModulesPlugin(WorkerPlugin):
     async def refresh(self) -> None:
         """Look at the store: announce what came, withdraw what was evicted."""
         found = dict(await asyncio.to_thread(lambda: list(modules_in(self._store))))
-        self.withdraw(self._announced - {str(cid) for cid in found})
+        coming = {cid for cids in self._coming.values() for cid in cids}
+        self.withdraw(self._announced - {str(cid) for cid in found} - coming)
         await self.announce(found.items())
 
     def run(self, data: bytes, holders: Sequence[Held]) -> bytes:
         """Run a job, in a thread of the worker."""
         worker, spec = self._worker, decode_spec(data)
+        key = worker.get_current_task()
         # Known to the scheduler before anything of it runs: what kills this worker is then known to have done so.
-        begun = {
-            "job": spec.number,
-            "key": worker.get_current_task(),
-            "worker": worker.address,
-            "name": self._run.here.name,
-        }
+        begun = {"job": spec.number, "key": key, "worker": worker.address, "name": self._run.here.name}
         sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=begun)
-        result, kept = self._run.run(spec, lambda transport: Holders(holders, self._url, transport))
+        sync(worker.loop, self._expect, key, spec.modules)
+
+        watch = Watch(
+            on_ready=lambda kept: sync(worker.loop, self._settle, key, kept),
+            on_begin=lambda: self._time.running(key),
+        )
+        try:
+            result = self._run.run(spec, lambda transport: Holders(holders, self._url, transport), watch)
+        finally:
+            sync(worker.loop, self._give_up, key)
         self._learn(result)
-        if self._announces:
-            sync(worker.loop, self._settle, kept, [one.cid for one in holders])
         return encode(result)
 
     def _learn(self, result: JobResult) -> None:
@@ -168,10 +178,22 @@ class ModulesPlugin(WorkerPlugin):
             measured = result.moved_bytes / max(result.report["load_ms"] / 1000, 1e-3)
             self._worker.bandwidth = self._bandwidth = 0.8 * self._bandwidth + 0.2 * measured
 
-    async def _settle(self, kept: list[tuple[Cid, int]], meant: list[str]) -> None:
-        await self.announce(kept)
-        # Dask moved the keys here before the modules came; where they did not come, it is to know.
-        self.withdraw(cid for cid in meant if size_of(Cid.parse(cid), self._store) is None)
+    async def _expect(self, key: Key, modules: Mapping[str, int]) -> None:
+        """Announce what a job is about to bring: others that need it may as well come here as fetch it, too."""
+        self._time.fetching(key)
+        if self._announces:
+            self._coming[key] = [cid for cid in modules if cid not in self._announced]
+            await self.announce((Cid.parse(cid), modules[cid]) for cid in self._coming[key])
+
+    async def _settle(self, key: Key, kept: list[tuple[Cid, int]]) -> None:
+        """Announce what a job has brought, and withdraw what did not come."""
+        if self._announces:
+            await self.announce(kept)
+            await self._give_up(key)
+
+    async def _give_up(self, key: Key) -> None:
+        """Withdraw what a job was to bring and did not."""
+        self.withdraw(cid for cid in self._coming.pop(key, ()) if size_of(Cid.parse(cid), self._store) is None)
 
     async def _put(self, data: Mapping[Key, object], sizes: dict[str, int]) -> None:
         self._worker.update_data(dict(data))

@@ -71,6 +71,16 @@ class Here:
     allow_private: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told how far a job has come."""
+
+    #: Told of the modules that were put into the store for it.
+    on_ready: Callable[[list[tuple[Cid, int]]], object] = lambda kept: None
+    #: Told that its program begins, each time that it does; in the event loop.
+    on_begin: Callable[[], object] = lambda: None
+
+
 @dataclass(slots=True)
 class RunHere:
     """Runs jobs from any thread; made and closed in the event loop that watches over them."""
@@ -91,53 +101,56 @@ class RunHere:
         self._loop = asyncio.get_running_loop()
         self._pool.open()
 
+    async def open(self) -> None:
+        """Start the processes that run programs; raises `LostError`."""
+        await self._pool.start()
+
     async def close(self) -> None:
-        """End the processes that run programs."""
+        """End them."""
         await self._pool.close()
 
-    def run(self, spec: JobSpec, holders: MakeSource | None = None) -> tuple[JobResult, list[tuple[Cid, int]]]:
-        """Run a job; return how it ended, and the modules of it that the store now holds."""
-        kept: list[tuple[Cid, int]] = []
+    def run(self, spec: JobSpec, holders: MakeSource | None = None, watch: Watch | None = None) -> JobResult:
+        """Run a job."""
         try:
             with tempfile.TemporaryDirectory(prefix="bacpack-job-") as temporary:
-                return self._run(spec, holders, JobFolder(Path(temporary, "job")), kept), kept
+                return self._run(spec, holders, watch or Watch(), JobFolder(Path(temporary, "job")))
         except BacpackError as error:
-            return self._failed(spec, problem(error), error.exit_status), kept
+            return self._failed(spec, problem(error), error.exit_status)
         except LostError as lost:
             code, hint = lost.code or "interrupted", "give it more memory or time, or run it alone to see why"
             message = f"the program was stopped: {lost.why}"
             ended_by = {"code": code, "message": message, "hint": hint, "details": {}}
-            return self._failed(spec, ended_by, KILLED if lost.code else None), kept
+            return self._failed(spec, ended_by, KILLED if lost.code else None)
         except Exception as error:
             # A fault of ours is an answer, too: the job would kill worker after worker otherwise.
             failure = {"code": "worker-failed", "message": repr(error), "hint": "report this", "details": {}}
-            return self._failed(spec, failure, None), kept
+            return self._failed(spec, failure, None)
 
-    def _run(
-        self, spec: JobSpec, holders: MakeSource | None, folder: JobFolder, kept: list[tuple[Cid, int]]
-    ) -> JobResult:
+    def _run(self, spec: JobSpec, holders: MakeSource | None, watch: Watch, folder: JobFolder) -> JobResult:
         for _ in range(MAX_ATTEMPTS):
-            prepared = self._prepare(spec, holders, kept)
+            prepared, kept = self._prepare(spec, holders)
             assert prepared.plan is not None
+            watch.on_ready(kept)
             _fill(folder, spec.files)
             run = self._question(spec, prepared.plan, folder)
-            ran = asyncio.run_coroutine_threadsafe(self._in_a_worker(run), self._loop).result()
+            ran = asyncio.run_coroutine_threadsafe(self._in_a_worker(run, watch), self._loop).result()
             if not ran.stale:
                 break
             self._plans.pop((spec.target, spec.invoke), None)
         return self._ended(spec, folder, prepared, ran)
 
-    def _prepare(self, spec: JobSpec, holders: MakeSource | None, kept: list[tuple[Cid, int]]) -> Prepared:
-        """Return the plan of a program with its modules fetched and compiled; put those into the store."""
+    def _prepare(self, spec: JobSpec, holders: MakeSource | None) -> tuple[Prepared, list[tuple[Cid, int]]]:
+        """Return the plan of a program, and those of its modules that were now put into the store."""
         key = (spec.target, spec.invoke)
         plan = self._plans.get(key)
         if plan is not None:
             plan = later(plan, str(self.here.store.folder))
-            return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=0.0)
+            return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=0.0), []
         started = time.perf_counter()
         graph = self._fetch(spec, holders)
         plan = self._planner.plan(spec.target, graph, spec.invoke, fueled=False)
         took = (time.perf_counter() - started) * 1000
+        kept: list[tuple[Cid, int]] = []
         for node in graph.nodes:
             fetched, private = node.fetched, self.here.private
             if fetched.cid is None or (private is not None and private.has(fetched.cid)):
@@ -149,7 +162,7 @@ class RunHere:
             self._plans[key] = plan
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
-        return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=took)
+        return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=took), kept
 
     def _fetch(self, spec: JobSpec, holders: MakeSource | None) -> Graph:
         here, limits = self.here, LoadLimits()
@@ -178,11 +191,12 @@ class RunHere:
             folders=spec.folders,
         )
 
-    async def _in_a_worker(self, run: Run) -> Ran:
+    async def _in_a_worker(self, run: Run, watch: Watch) -> Ran:
         charge = run.limits.memory_bytes * max(run.plan.memories, 1) + OVERHEAD_BYTES
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 async with self._pool.worker(charge) as worker:
+                    watch.on_begin()
                     late = run.limits.seconds + GRACE_SECONDS
                     overdue = self._loop.call_later(late, worker.kill, "it ran longer than it may", "time-limit")
                     try:

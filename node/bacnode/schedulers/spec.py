@@ -41,6 +41,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int = 16 << 20
     #: Who may be asked for modules, besides those that are known to hold them.
     peers: list[str] = []
+    #: The size of each module that it needs, by CID, as far as the sender knows them.
+    modules: dict[str, int] = {}
 
 
 class KeptFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,44 @@
+"""What Dask takes for the time that a job needs: how long its program runs, without the time in which modules come.
+
+Dask weighs the bytes that a job misses by themselves. If a job's time held them as well, each worker that fetches would
+seem to be busy for long, and jobs would go to workers that hold less.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from dask.typing import Key
+
+if TYPE_CHECKING:
+    from distributed.worker import Worker
+
+
+class ProgramTime:
+    """Tells Dask of one worker when the program of each job begins; used on the loop's thread."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._began: dict[Key, float] = {}
+
+    def fetching(self, key: Key) -> None:
+        """Say that a job does not run yet."""
+        self._worker.active_keys.discard(key)
+
+    def running(self, key: Key) -> None:
+        """Say that it does now."""
+        task = self._worker.state.tasks.get(key)
+        if task is not None:
+            task.start_time = self._began[key] = time.time()
+            self._worker.active_keys.add(key)
+
+    def ended(self, key: Key) -> None:
+        """Have the time of the program stand in what the scheduler is about to be told."""
+        began = self._began.pop(key, None)
+        task = self._worker.state.tasks.get(key)
+        if began is None or task is None:
+            return
+        for span in task.startstops:
+            if span["action"] == "compute":
+                span["start"] = min(began, span["stop"])
