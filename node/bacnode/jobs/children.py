@@ -14,6 +14,8 @@ from bacnode.jobs.plan import FromChild, Prepare, Prepared, Ran, Ready, Run, Sto
 
 #: Seconds that a process has to start.
 START_SECONDS = 60
+#: Seconds that one has to end which says nothing more.
+END_SECONDS = 1
 
 #: Without it, the memory of a thread that has ended is kept for others that may never come.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
@@ -124,10 +126,14 @@ class Child:
         assert self._process.stdout and self._process.stdin
         while (message := await receive(self._process.stdout)) is not None:
             self._take(message)
-        # It is gone, or talks nonsense.
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        status = await self._process.wait()
+        # It is gone, or talks nonsense. To kill one that is gone would take its status away from who waits for it.
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            status = await self._process.wait()
         self.is_gone = True
         self._process.stdin.close()
         self._ready.set()

@@ -49,6 +49,8 @@ class DaskEngine:
     client: Any
     #: Whether jobs depend on the keys of modules; without it Dask places them as any other task.
     by_modules: bool = True
+    #: Whether all workers use the store of this machine.
+    one_store: bool = False
     #: Seconds that a job waits for a module that nobody offers.
     wait_seconds: float = 300
     #: Jobs that are on their way at once; None for a few more than there are threads.

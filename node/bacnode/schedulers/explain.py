@@ -25,8 +25,11 @@ def need_of(order: Order) -> Need:
     return Need(closure.sizes, frozenset(closure.missing), order.spec.memory_bytes)
 
 
-def views(client: Any, cids: Sequence[str], job_seconds: float = UNKNOWN_SECONDS) -> list[NodeView]:
-    """What the scheduler knows of each worker, as far as it matters to a job that needs these modules."""
+def views(client: Any, cids: Sequence[str], *, one_store: bool = False) -> list[NodeView]:
+    """What the scheduler knows of each worker, as far as it matters to a job that needs these modules.
+
+    `one_store` says that all workers use the store of this machine, and so announce nothing.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"]
     holders = client.sync(client.scheduler.who_has, keys=[module_key(cid) for cid in cids])
     ahead = client.processing()
@@ -38,9 +41,9 @@ def views(client: Any, cids: Sequence[str], job_seconds: float = UNKNOWN_SECONDS
             NodeView(
                 name=node_name(address, worker["name"]),
                 threads=worker["nthreads"],
-                backlog_seconds=jobs * job_seconds,
+                backlog_seconds=jobs * UNKNOWN_SECONDS,
                 jobs=jobs,
-                holds=frozenset(cid for cid in cids if address in holders.get(module_key(cid), ())),
+                holds=frozenset(cid for cid in cids if one_store or address in holders.get(module_key(cid), ())),
                 offers=frozenset(
                     name.removeprefix(RESOURCE_PREFIX) for name in resources if name.startswith(RESOURCE_PREFIX)
                 ),
@@ -50,11 +53,11 @@ def views(client: Any, cids: Sequence[str], job_seconds: float = UNKNOWN_SECONDS
     return found
 
 
-def explain(client: Any, order: Order, job_seconds: float = UNKNOWN_SECONDS) -> list[Verdict]:
+def explain(client: Any, order: Order, *, one_store: bool = False) -> list[Verdict]:
     """Say of each worker whether a job that is sent now is expected to run there, and why not."""
     need = need_of(order)
     bandwidth = parse_bytes(dask.config.get("distributed.scheduler.bandwidth"))
-    return place(need, views(client, list(need.sizes), job_seconds), bandwidth)
+    return place(need, views(client, list(need.sizes), one_store=one_store), bandwidth)
 
 
 def node_name(address: str, name: Any) -> str:

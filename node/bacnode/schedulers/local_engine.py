@@ -45,4 +45,4 @@ def local_engine(
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
-        yield DaskEngine(client, ensure=ensure)
+        yield DaskEngine(client, ensure=ensure, one_store=True)

@@ -202,8 +202,9 @@ def _engine(
 class _Watch:
     """Explains, if it is asked to, where jobs run."""
 
-    def __init__(self, client: Any, *, explain: bool) -> None:
+    def __init__(self, client: Any, *, one_store: bool, explain: bool) -> None:
         self._client = client
+        self._one_store = one_store
         self._explains = explain and client is not None
         self._found: dict[int, list[Verdict]] = {}
 
@@ -213,7 +214,7 @@ class _Watch:
             return None
         from bacnode.schedulers.explain import explain
 
-        found = self._found[order.spec.number] = explain(self._client, order)
+        found = self._found[order.spec.number] = explain(self._client, order, one_store=self._one_store)
         return found
 
     def about(self, result: JobResult) -> list[Verdict] | None:
@@ -225,7 +226,7 @@ class _Watch:
 
 
 def _watch(running: Any, output: Output, wait: float, *, explain: bool) -> _Watch:
-    watch = _Watch(getattr(running, "client", None), explain=explain)
+    watch = _Watch(getattr(running, "client", None), one_store=getattr(running, "one_store", False), explain=explain)
     running.on_note = output.note
     if hasattr(running, "wait_seconds"):
         running.wait_seconds = wait
