@@ -24,7 +24,18 @@ GUIDES = (
     "README.md",
     *(
         f"docs/guides/{name}.md"
-        for name in ("getting-started", "split", "publish", "fetch", "provenance", "run", "node", "node-jobs", "peers")
+        for name in (
+            "getting-started",
+            "split",
+            "publish",
+            "fetch",
+            "provenance",
+            "run",
+            "node",
+            "node-jobs",
+            "peers",
+            "scheduling",
+        )
     ),
 )
 #: Guides that need a Rust for WASI, by the shell that they are followed in.
