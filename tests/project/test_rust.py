@@ -83,6 +83,10 @@ def test_a_workspace_from_nothing_to_a_run(rust: RustCommand, tmp_path: Path) ->
     built_by_cargo = [TARGET_FOLDER / rust.target / "release" / "hello.wasm"]
     done = rust.run("verify", project / "target" / "bacpack", "--against", *built_by_cargo, "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["linked"] == {"greet": named["cid"]}
+    # A split of what cargo made is another program, and no part of the release here: a name in it is not linked.
+    release = project / "target" / "bacpack"
+    done = rust.run("split", *built_by_cargo, "--catalog", release, "-o", "plain", "--json", cwd=tmp_path)
+    assert not any(app["reused"] for app in json.loads(done.stdout)["apps"])
 
     add_second(project)
     added = build(rust, project)

@@ -63,6 +63,8 @@ def _take(
         return None  # a module is missing, or described nowhere
     if not imports:
         return None  # it stayed as it was: perhaps it need not any longer
+    if not set(namespaces(entry.data)) <= set(namespaces(data)):
+        return None  # a name was linked to a module, as in a project
     modules |= closure
     return OutputApp(entry.name, entry.data, blob_bytes, data, imports, None)
 
