@@ -33,6 +33,8 @@ class Gateway:
 
     def __init__(self, node: NodeState) -> None:
         self._node = node
+        #: Held for one turn of the loop before a part of a CAR is sent.
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -134,6 +136,9 @@ class Gateway:
                 async for part in coming:
                     if gone.done():
                         return
+                    # One part a turn: many that begin together would hold up every other request.
+                    async with self._turn:
+                        await asyncio.sleep(0)
                     await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:

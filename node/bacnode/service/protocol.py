@@ -19,6 +19,8 @@ HEAD_SECONDS = 10
 STALLED_SECONDS = 30
 #: Seconds that what is left of a request's body may take once it is answered. Closing at once would lose the answer.
 LINGER_SECONDS = 5
+#: Bytes of it that are read past.
+LINGER_BYTES = 64 << 20
 #: Open connections; further ones are told so and closed.
 MAX_CONNECTIONS = 512
 
@@ -66,6 +68,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         #: Bytes of the head that is being read, or None inside a body.
         self._head_bytes: int | None = 0
+        #: Bytes of a body that is not read any more which may still come, or None where it is read.
+        self._left_bytes: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -99,6 +103,11 @@ class LimitedProtocol(HttpToolsProtocol):
             if self._head_bytes == before and before > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(431, b"the request's headers are too large")
         else:
+            if self._left_bytes is not None:
+                self._left_bytes -= len(data)
+                if self._left_bytes < 0:
+                    self.transport.close()
+                    return
             super().data_received(data)
 
     def on_headers_complete(self) -> None:
@@ -110,7 +119,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for the next head."""
         self._disarm()
-        self._head_bytes = 0
+        self._head_bytes, self._left_bytes = 0, None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -118,6 +127,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._head_bytes is None and not self.transport.is_closing():
             self._unset_keepalive_if_required()
+            self._left_bytes = LINGER_BYTES
             self._arm(LINGER_SECONDS)
 
     def pause_writing(self) -> None:

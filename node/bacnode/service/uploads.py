@@ -20,11 +20,15 @@ from bacpack.content.store import BlockStore
 
 MAX_CIDS = 4096
 MAX_CAR_BYTES = 256 << 20
+#: Each block is a file: a CAR of empty ones would be millions.
+MAX_CAR_BLOCKS = 1 << 16
 #: CARs that are taken in at once: each has a thread.
 MAX_UPLOADS = 4
 
 #: Blocks are written in groups of at least so many bytes, each forced to disk together.
 _GROUP_BYTES = 8 << 20
+#: What is kept of a block beside its bytes.
+_ENTRY_BYTES = 1 << 10
 
 
 class WhichMissing(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,6 +82,14 @@ def store_car(store: BlockStore, file: BinaryIO) -> tuple[int, int]:
         with store.batch() as batch:
             for cid, block in group:
                 blocks += 1
+                if blocks > MAX_CAR_BLOCKS:
+                    raise RequestError(
+                        "too-large",
+                        f"the CAR is of more than {MAX_CAR_BLOCKS} blocks",
+                        hint="send it in several requests",
+                        status=413,
+                        details={"max_blocks": MAX_CAR_BLOCKS},
+                    )
                 if batch.put(cid, block, verified=True):
                     new_bytes += len(block)
     return blocks, new_bytes
@@ -87,7 +99,7 @@ def _group(named: Iterator[tuple[Cid, bytes]]) -> Iterator[tuple[Cid, bytes]]:
     size = 0
     for cid, block in named:
         yield cid, block
-        size += len(block)
+        size += len(block) + _ENTRY_BYTES
         if size >= _GROUP_BYTES:
             return
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -109,6 +110,25 @@ class JobNode(Node):
         """Kill the node as a power cut would, but for what is in the system's memory."""
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate(timeout=20)
+
+
+_CHILD = """
+import importlib, sys
+sys.argv = sys.argv[4:]
+module = importlib.import_module(sys.argv[0])
+{code}
+module.main()
+"""
+
+
+def children_with(folder: Path, code: str) -> str:
+    """Return what a node begins with (`first`) so that its processes run `code` before what they are: `module`."""
+    script, command = folder / "child.py", folder / "python"
+    script.write_text(_CHILD.format(code=code))
+    # It is called as Python is: `-I -m MODULE ARGUMENTS`.
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{script}" - "$@"\n')
+    command.chmod(0o700)
+    return f"import sys; sys.executable = {str(command)!r}"
 
 
 def b64(data: bytes) -> str:

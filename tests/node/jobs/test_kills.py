@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ import soak
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from node.jobs import programs
-from node.jobs.harness import PATIENCE, JobNode, gone, is_running
+from node.jobs.harness import PATIENCE, JobNode, children_with, gone, is_running
 
 IS_LONG = soak.TIMES > 1
 CLIENTS = 8
@@ -41,24 +40,15 @@ MOST_GROWTH = 4 << 20
 SEED = 5
 _NAME = "#" * 59
 
-#: Runs a process of the node, and notes each program that it begins to run before it does.
-_WITNESS = """
-import runpy, sys
-module, notes = sys.argv[4], {notes!r}
-if module == "bacnode.jobs.worker":
-    from bacnode.jobs.worker import Worker
-    run = Worker._run
+#: Has a worker note each program before it runs it.
+_NOTING = """
+if module.__name__ == "bacnode.jobs.worker":
+    run = module.Worker._run
     def noted(self, running, parts):
-        with open(notes, "a") as file:
+        with open({notes!r}, "a") as file:
             file.write(running.run.job + "\\n")
         return run(self, running, parts)
-    Worker._run = noted
-    sys.argv = sys.argv[4:]
-    from bacnode.jobs import worker
-    worker.main()
-else:
-    sys.argv = sys.argv[4:]
-    runpy.run_module(module, run_name="__main__")
+    module.Worker._run = noted
 """
 
 
@@ -73,7 +63,7 @@ class Stage:
         # It imports a module whose name is as long as a CID, and is replaced by one.
         user = programs.user_of(_NAME)
         self.exits = {self._add(number, user): number for number in range(PROGRAMS)}
-        self._python = self._witness()
+        self._first = children_with(folder, _NOTING.format(notes=str(self.notes)))
         self.node = self._start()
         #: Every process there ever was.
         self.processes = {peer.process.pid for peer in self.peers}
@@ -111,9 +101,7 @@ class Stage:
 
     def _start(self) -> JobNode:
         peers = [argument for peer in self.peers for argument in ("--peer", peer.url)]
-        return JobNode(
-            self.folder / "node", "--workers", 2, *peers, first=f"import sys; sys.executable = {str(self._python)!r}"
-        )
+        return JobNode(self.folder / "node", "--workers", 2, *peers, first=self._first)
 
     def _add(self, number: int, user: bytes) -> str:
         """Give both peers a program that exits with `number`; return its CID."""
@@ -123,14 +111,6 @@ class Stage:
             peer.add(programs.numbered(number))
             peer.add(program)
         return str(Cid.of_raw(program))
-
-    def _witness(self) -> Path:
-        """What the node takes for Python when it starts a process."""
-        script, command = self.folder / "witness.py", self.folder / "python"
-        script.write_text(_WITNESS.format(notes=str(self.notes)))
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{script}" - "$@"\n')
-        command.chmod(0o700)
-        return command
 
 
 class Clients:

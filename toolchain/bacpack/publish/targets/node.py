@@ -11,7 +11,7 @@ from bacpack.publish.targets.service import Answer, Service
 
 #: What a node takes in one request.
 MAX_CIDS = 4096
-MAX_CAR_BYTES = 256 << 20
+MAX_CAR_BYTES, MAX_CAR_BLOCKS = 256 << 20, 1 << 16
 #: More than a section of a CAR file adds to its block, and than its header is long.
 _OVERHEAD = 256
 _MAX_NAME = 255
@@ -118,7 +118,7 @@ def _parts(release: Release, cids: Sequence[Cid]) -> Iterator[list[Cid]]:
     size = _OVERHEAD
     for cid in cids:
         needed = release.sizes[cid] + _OVERHEAD
-        if part and size + needed > MAX_CAR_BYTES:
+        if part and (size + needed > MAX_CAR_BYTES or len(part) == MAX_CAR_BLOCKS):
             yield part
             part, size = [], _OVERHEAD
         part.append(cid)
