@@ -65,7 +65,7 @@ $(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
 
 $(VENV)/bench.done: $(VENV)/demo.done
 	@echo "installing what benchmarks compare with into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable '.[node]' --group bench
+	@$(BIN)/python -m pip install --quiet --editable '.[node,dask]' --group bench
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done

@@ -14,6 +14,7 @@ import gateway
 import next_job
 import publishing
 import run_time
+import scheduling
 import sizes
 import split_speed
 import start_up
@@ -32,6 +33,7 @@ ALL: dict[str, Callable[[Picture], str]] = {
     "catalog": lambda _picture: catalog.report(),
     "car": lambda _picture: car.report(),
     "gateway": lambda _picture: gateway.report(),
+    "scheduling": scheduling.report,
     "publish": lambda _picture: publishing.report(),
     "start_up": lambda _picture: start_up.report(),
 }

@@ -1,7 +1,7 @@
 """What placement by modules saves: bytes that move, and time until a job starts, on a cluster of processes.
 
-Run `python benchmarks/scheduling.py [--split DIR] [--jobs N] [--nodes N]`; DIR is what `bacpack split` wrote of the 42
-image programs. Nodes begin empty. Each sends at a limited rate, as does the origin; that is the only network there is.
+Run `python benchmarks/scheduling.py [--jobs N] [--nodes N]`: it takes some minutes. Jobs come as a stream, at even
+intervals, whether or not those before have ended; `far_worker.py` is a node with a network of its own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dask
 from distributed import Client, LocalCluster
 
+import plots
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.closure import Closure, closure_of, keep
 from bacnode.schedulers.dask_engine import DaskEngine
@@ -33,33 +34,41 @@ from bacnode.schedulers.spec import JobSpec
 from bacnode.web import Web
 from bacpack.content.store import BlockStore
 from corpora import image_blobs, images, split_of
-from measure import machine, table
+from measure import Busy, machine, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 POLICIES: tuple[Policy, ...] = ("modules", "load", "random")
-NAMES = {"modules": "by modules", "load": "Dask without keys of modules", "random": "random"}
-#: Bytes a second that a node, and the origin, sends.
-NODE_RATE, ORIGIN_RATE = 4e6, 16e6
-#: Bytes a second of a simulated node's network, seconds that a simulated job runs, and between two jobs.
-BANDWIDTH, RUN_SECONDS, INTERVAL = 4e6, 0.05, 0.05
+NAMES = {"modules": "by modules", "load": "Dask without modules", "random": "random"}
+#: Of each node's network: bytes a second that come in, and seconds until an answer begins.
+RATE, LATENCY = 4e6, 0.01
+#: Seconds from one job of the stream to the next.
+INTERVAL = 0.06
+#: Seconds that a simulated job runs.
+RUN_SECONDS = 0.02
+JOBS, NODES = 500, 16
 SIMULATED = (10, 100, 1_000, 10_000)
+FAR_WORKER = Path(__file__).with_name("far_worker.py")
 
 
 @dataclass(frozen=True)
 class Result:
+    """What a stream of jobs cost: bytes that were fetched, and seconds from a job's coming until its program runs."""
+
     form: str
     policy: Policy
     nodes: int
     moved_bytes: int
-    #: Seconds from sending a job until its program runs.
     start: float
-    seconds: float
 
 
 @contextmanager
-def cluster(folder: Path, cache: Path, nodes: int) -> Iterator[Client]:
+def cluster(folder: Path, cache: Path, nodes: int, *, announce: bool) -> Iterator[Client]:
+    """A scheduler in this process, and nodes in others that hold nothing."""
     settings = {
         **SETTINGS,
-        "distributed.scheduler.bandwidth": NODE_RATE,
+        "distributed.scheduler.bandwidth": RATE,
         "distributed.scheduler.default-task-durations": {"bacpack-job": "50ms"},
     }
     with (
@@ -73,18 +82,15 @@ def cluster(folder: Path, cache: Path, nodes: int) -> Iterator[Client]:
         for number in range(nodes):
             options = {
                 "folder": str(folder / f"node-{number}"), "cache": str(cache), "name": f"node-{number}",
-                "rate": NODE_RATE, "bandwidth": NODE_RATE,
+                "bandwidth": RATE, "announce": announce,
             }  # fmt: skip
-            line = [sys.executable, "-m", "bacnode.schedulers.worker_process", local.scheduler_address]
+            line = [sys.executable, str(FAR_WORKER), str(RATE), str(LATENCY), local.scheduler_address]
             workers.append(
                 subprocess.Popen(
-                    [*line, json.dumps(options)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=os.environ,
+                    [*line, json.dumps(options)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL, env=os.environ,
                 )
-            )
+            )  # fmt: skip
         try:
             for worker in workers:
                 assert worker.stdout is not None and worker.stdout.readline()
@@ -100,30 +106,35 @@ def measure(
     form: str, closures: Sequence[Closure], stream: Sequence[int], policy: Policy, nodes: int, origin: BlockServer,
     cache: Path,
 ) -> Result:  # fmt: skip
+    """Send a stream of jobs, one after the other at even intervals, whether or not those before have ended."""
     chance = random.Random(1)
-    sent: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), cache, nodes) as client:
+    came: dict[int, float] = {}
+    began: dict[int, float] = {}
+    by_modules = policy == "modules"
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder), cache, nodes, announce=by_modules) as client:
         names = [f"node-{number}" for number in range(nodes)]
+        first = time.monotonic() + INTERVAL
 
         def on_send(order: Order) -> None:
-            sent[order.spec.number] = time.monotonic()
+            number = order.spec.number
+            came[number] = first + number * INTERVAL
+            time.sleep(max(came[number] - time.monotonic(), 0))
 
         engine = DaskEngine(
-            client, by_modules=policy == "modules", ensure=None, peers=(origin.url,), on_send=on_send,
+            client, by_modules=by_modules, ensure=None, peers=(origin.url,), on_send=on_send, window=len(stream),
+            on_begin=lambda number, _worker: began.update({number: time.monotonic()}),
             bind=(lambda order: chance.choice(names)) if policy == "random" else lambda order: None,
         )  # fmt: skip
         orders = [
-            Order(JobSpec(number=at, ref=c.ref, target=c.target, name=c.name, seconds=60), c)
+            Order(JobSpec(number=at, ref=c.ref, target=c.target, name=c.name, args=["--help"], seconds=60), c)
             for at, c in enumerate(closures[number] for number in stream)
         ]
-        started = time.monotonic()
         moved, starts = 0, []
         for result in engine.run(orders):
             assert result.report is not None, result
             moved += result.moved_bytes
-            starts.append(time.monotonic() - sent[result.number] - result.report["run_ms"] / 1000)
-        seconds = time.monotonic() - started
-    return Result(form, policy, nodes, moved, sum(starts) / len(starts), seconds)
+            starts.append(began[result.number] - came[result.number] + result.report["load_ms"] / 1000)
+    return Result(form, policy, nodes, moved, sum(starts) / len(starts))
 
 
 def programs_of(closures: Sequence[Closure]) -> list[Program]:
@@ -149,53 +160,110 @@ def warm(closures: Sequence[Closure], cache: Path, store: BlockStore) -> None:
         runtime.keep_at_most(100)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, help="folder of a split of the 42 image programs")
-    parser.add_argument("--jobs", type=int, default=500)
-    parser.add_argument("--nodes", type=int, default=4)
-    parser.add_argument("--only-simulate", action="store_true")
-    options = parser.parse_args()
-    split = options.split or split_of(images()).folder
+def measured(jobs: int, nodes: int) -> tuple[list[Result], list[Result]]:
+    """Run the stream on a cluster for each form and placement, then simulate it on more and more nodes."""
+    found: list[Result] = []
     with tempfile.TemporaryDirectory() as scratch:
         store, cache = BlockStore(Path(scratch, "store")), Path(scratch, "cache")
         cache.mkdir()
         forms: dict[str, list[Closure]] = {
-            "split": closures_in(sorted(split.glob("*.wasm")), store),
+            "split": closures_in(sorted(split_of(images()).folder.glob("*.wasm")), store),
             "whole": closures_in(sorted(image_blobs().values()), store),
         }
-        stream = zipf(len(forms["split"]), options.jobs)
-        print(machine())
-        if not options.only_simulate:
-            rows: list[list[str]] = []
-            with BlockServer(store, rate=ORIGIN_RATE) as origin:
-                for form, closures in forms.items():
-                    warm(closures, cache, store)
-                    for policy in POLICIES:
-                        result = measure(form, closures, stream, policy, options.nodes, origin, cache)
-                        rows.append(_row(form, policy, result.nodes, result.moved_bytes, result.start))
-                        print(rows[-1], f"{result.seconds:.1f} s", file=sys.stderr, flush=True)
-            print(f"\nMeasured: {options.jobs} jobs, {options.nodes} nodes\n")
-            print(table(_HEADING, rows))
-        print(f"\nSimulated: {options.jobs} jobs\n")
-        print(table(_HEADING, list(_simulated(forms, stream))))
+        stream = zipf(len(forms["split"]), jobs)
+        with BlockServer(store) as origin:
+            for form, closures in forms.items():
+                warm(closures, cache, store)
+                for policy in POLICIES:
+                    found.append(measure(form, closures, stream, policy, nodes, origin, cache))
+                    print(f"  {found[-1]}", file=sys.stderr, flush=True)
+        return found, list(_simulated(forms, stream))
 
 
-_HEADING = ["programs", "placement", "nodes", "MB moved", "ms to start, mean"]
-
-
-def _simulated(forms: dict[str, list[Closure]], stream: Sequence[int]) -> Iterator[list[str]]:
-    for count in SIMULATED:
+def _simulated(forms: dict[str, list[Closure]], stream: Sequence[int]) -> Iterator[Result]:
+    for nodes in SIMULATED:
         for form, closures in forms.items():
             for policy in POLICIES:
-                found: Any = simulate(
-                    programs_of(closures), stream, count, policy, bandwidth=BANDWIDTH, interval_seconds=INTERVAL
+                found = simulate(
+                    programs_of(closures), stream, nodes, policy, bandwidth=RATE, interval_seconds=INTERVAL
                 )
-                yield _row(form, policy, count, found.moved_bytes, found.mean_start_seconds)
+                yield Result(form, policy, nodes, found.moved_bytes, found.mean_start_seconds)
 
 
-def _row(form: str, policy: Policy, nodes: int, moved: int, start: float) -> list[str]:
-    return [form, NAMES[policy], f"{nodes:,}", f"{moved / 1e6:.1f}", f"{start * 1000:.0f}"]
+def draw(found: Sequence[Result], simulated: Sequence[Result]) -> Figure:
+    """Bytes and seconds to start of each placement, split and whole; and the bytes by the number of nodes."""
+    figure, (moved, start, grown) = plots.figure_with(1, 3, 3.1, width_ratios=(1, 1, 1.2))
+    colours = {"modules": plots.BLUE, "load": plots.YELLOW, "random": plots.GREY}
+    for axes, value, label in ((moved, lambda one: one.moved_bytes / 1e6, "MB moved"),
+                               (start, lambda one: one.start * 1000, "ms to start, mean")):  # fmt: skip
+        for at, policy in enumerate(POLICIES):
+            heights = [value(one) for one in found if one.policy == policy]
+            axes.bar([place + (at - 1) * 0.27 for place in range(2)], heights, 0.25, color=colours[policy],
+                     label=NAMES[policy])  # fmt: skip
+        axes.set_xticks(range(2), ["split", "whole"])
+        axes.set_title(label)
+        axes.grid(axis="y")
+    moved.legend(loc="upper left")
+    for policy in POLICIES:
+        for form, style in (("split", "-"), ("whole", ":")):
+            points = [one for one in simulated if (one.policy, one.form) == (policy, form)]
+            grown.plot([one.nodes for one in points], [one.moved_bytes / 1e6 for one in points], style,
+                       color=colours[policy], marker="o", markersize=3.5)  # fmt: skip
+    grown.set_xscale("log")
+    grown.set_yscale("log")
+    grown.set_xlabel("nodes; whole blobs dotted")
+    grown.set_title("MB moved, simulated")
+    grown.grid(axis="both")
+    return figure
+
+
+def report(picture: plots.Picture = plots.no_picture, jobs: int = JOBS, nodes: int = NODES) -> str:
+    """Measure and describe the result in Markdown."""
+    busy = Busy()
+    found, simulated = measured(jobs, nodes)
+    by = {(one.form, one.policy): one for one in found}
+    image = picture(
+        "bench-scheduling",
+        "Bytes moved and time to start, by modules, by Dask without modules and at random, split and whole",
+        lambda: draw(found, simulated),
+    )
+    split, whole = by["split", "modules"], by["whole", "modules"]
+    return f"""## Scheduling
+
+{jobs} jobs of the 42 image programs, popular as Zipf's law has it, come every {INTERVAL * 1000:g} ms to {nodes} nodes
+that hold nothing. Each is a process with a store of its own, to which {RATE * 8 / 1e6:g} Mbit/s come in, each answer
+{LATENCY * 1000:g} ms late; that is done in the transport. What no node gives comes from one origin. Jobs print their
+help; all is compiled before, since one machine has the processors of one. Time to start is from a job's coming until
+its program runs. {busy}
+{image}
+{table(_HEADING, [_row(one) for one in found])}
+
+Split, placement by modules moves **{split.moved_bytes / by["split", "random"].moved_bytes:.0%}** of what random
+placement moves, and **{split.moved_bytes / whole.moved_bytes:.0%}** of what it moves itself with whole blobs.
+
+The same stream simulated, with the objective and Dask's choice among workers as they are, and jobs of
+{RUN_SECONDS * 1000:g} ms; the scheduler knows at once what each node holds, and nothing fails:
+
+{table(_HEADING, [_row(one) for one in simulated])}
+"""
+
+
+def _row(one: Result) -> list[str]:
+    cells = [f"{one.nodes:,}", f"{one.moved_bytes / 1e6:.1f}", f"{one.start * 1000:.0f}"]
+    return [f"{one.form}, {NAMES[one.policy]}", *cells]
+
+
+_HEADING = ["programs, placement", "nodes", "MB moved", "ms to start, mean"]
+
+
+def main() -> None:
+    """Print the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--nodes", type=int, default=NODES)
+    options = parser.parse_args()
+    print(machine())
+    print(report(jobs=options.jobs, nodes=options.nodes))
 
 
 if __name__ == "__main__":

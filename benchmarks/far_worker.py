@@ -1,0 +1,62 @@
+"""A worker of Dask far from all others: run as `python benchmarks/far_worker.py RATE LATENCY SCHEDULER OPTIONS`.
+
+What it fetches comes at RATE bytes a second, all requests together, and each answer begins LATENCY seconds late. That
+is done where bytes come in, since the right to set up networks is seldom given. Otherwise it is
+`bacnode.schedulers.worker_process`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bacnode.schedulers import worker_process
+from bacnode.transport import Answer, Transport
+
+
+class Link:
+    """What all requests of a process share."""
+
+    def __init__(self, rate: float, latency: float) -> None:
+        self._rate, self._latency = rate, latency
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    def wait(self) -> None:
+        """Wait for an answer to begin."""
+        time.sleep(self._latency)
+
+    def take(self, size: int) -> None:
+        """Wait until so many bytes have come."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + size / self._rate
+            pause = self._free_at - now
+        time.sleep(pause)
+
+
+def slow_down(link: Link) -> None:
+    """Have all that this process fetches come over a link."""
+    at_once, chunks_at_once = Transport.open, Answer.chunks
+
+    @contextmanager
+    def late(self: Transport, *arguments: Any, **options: Any) -> Iterator[Answer]:
+        link.wait()
+        with at_once(self, *arguments, **options) as answer:
+            yield answer
+
+    def slowly(self: Answer) -> Iterator[bytes]:
+        for chunk in chunks_at_once(self):
+            link.take(len(chunk))
+            yield chunk
+
+    Transport.open, Answer.chunks = late, slowly  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    slow_down(Link(float(sys.argv.pop(1)), float(sys.argv.pop(1))))
+    worker_process.main()
