@@ -62,7 +62,7 @@ class Shell:
         # On a slow machine a line about it would stand between those of the guides.
         own |= {
             f"BACPACK_{name}_PROGRESS": "quiet"
-            for name in ("SPLIT", "BUILD", "CI", "PUBLISH", "PACK", "FETCH", "VERIFY")
+            for name in ("SPLIT", "BUILD", "CI", "PUBLISH", "PACK", "FETCH", "VERIFY", "SUBMIT")
         }
         self._bash = subprocess.Popen(
             ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder,
