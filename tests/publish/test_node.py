@@ -170,7 +170,7 @@ def test_what_is_no_node_is_named(bacpack: Bacpack, folder: Path, answer: Reply)
 
 def test_a_large_release_is_sent_in_parts(bacpack: Bacpack, node: Node, folder: Path) -> None:
     """With limits that are small enough to be reached here; the node's own are far above."""
-    start = "import bacpack.publish.targets.node as n; n.MAX_CAR_BYTES, n.MAX_CIDS = 100_000, 3"
+    start = "import bacpack.publish.targets.node as n; n.MAX_CAR_BYTES, n.MAX_CAR_BLOCKS, n.MAX_CIDS = 100_000, 4, 3"
     line = [sys.executable, "-c", f"{start}\nfrom bacpack.cli import main; main()"]
     with Wire(node.port) as wire:
         done = subprocess.run(
