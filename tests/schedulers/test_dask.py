@@ -212,9 +212,9 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
 
 
 def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: Path) -> None:
-    count, pause = (200, 3.0) if SOAK else (40, 1.0)
+    count, pause, rounds = (200, 3.0, 400) if SOAK else (40, 1.0, 60)
     cluster.add("w0", "w1")
-    found = closure(tmp_path / "client", program(BIG, body=spin(60)), BIG)
+    found = closure(tmp_path / "client", program(BIG, body=spin(rounds)), BIG)
     done = threading.Event()
 
     def kill_and_replace() -> None:
@@ -233,6 +233,9 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
         finally:
             done.set()
             killer.join()
+    killed = len(cluster.workers) - 2
+    print(f"{killed} workers killed, {sum(result.attempts > 1 for result in results)} jobs begun again")
+    assert killed >= (10 if SOAK else 1)
     assert Counter(result.number for result in results) == Counter(range(count))
     assert {result.state for result in results} == {"done"}, [r.error for r in results if r.error]
     assert {result.stdout for result in results} == {b"ran\n"}
