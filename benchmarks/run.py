@@ -11,6 +11,7 @@ import car
 import catalog
 import corpus_speed
 import gateway
+import jobs
 import next_job
 import publishing
 import run_time
@@ -33,6 +34,7 @@ ALL: dict[str, Callable[[Picture], str]] = {
     "catalog": lambda _picture: catalog.report(),
     "car": lambda _picture: car.report(),
     "gateway": lambda _picture: gateway.report(),
+    "jobs": lambda _picture: jobs.report(),
     "scheduling": scheduling.report,
     "publish": lambda _picture: publishing.report(),
     "start_up": lambda _picture: start_up.report(),
