@@ -44,8 +44,8 @@ NAMES = {"modules": "by modules", "load": "Dask without modules", "random": "ran
 #: Of each node's network: bytes a second that come in, and seconds until an answer begins.
 RATE, LATENCY = 4e6, 0.01
 #: Seconds from one job of the stream to the next.
-INTERVAL = 0.06
-#: Seconds that a simulated job runs.
+INTERVAL = 0.07
+#: Seconds that a simulated job runs, and that Dask takes a job to run until one has ended.
 RUN_SECONDS = 0.02
 JOBS, NODES = 500, 16
 SIMULATED = (10, 100, 1_000, 10_000)
@@ -69,7 +69,7 @@ def cluster(folder: Path, cache: Path, nodes: int, *, announce: bool) -> Iterato
     settings = {
         **SETTINGS,
         "distributed.scheduler.bandwidth": RATE,
-        "distributed.scheduler.default-task-durations": {"bacpack-job": "50ms"},
+        "distributed.scheduler.default-task-durations": {"bacpack-job": f"{RUN_SECONDS}s"},
     }
     with (
         dask.config.set(settings),
