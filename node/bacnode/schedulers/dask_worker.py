@@ -193,6 +193,7 @@ class ModulesPlugin(WorkerPlugin):
 
     async def _give_up(self, key: Key) -> None:
         """Withdraw what a job was to bring and did not."""
+        self._time.over(key)
         self.withdraw(cid for cid in self._coming.pop(key, ()) if size_of(Cid.parse(cid), self._store) is None)
 
     async def _put(self, data: Mapping[Key, object], sizes: dict[str, int]) -> None:
