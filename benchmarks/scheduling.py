@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 POLICIES: tuple[Policy, ...] = ("modules", "load", "random")
 NAMES = {"modules": "by modules", "load": "Dask without modules", "random": "random"}
 #: Of each node's network: bytes a second that come in, and seconds until an answer begins.
-RATE, LATENCY = 4e6, 0.01
+RATE, LATENCY = 2e6, 0.01
 #: Seconds from one job of the stream to the next.
-INTERVAL = 0.07
+INTERVAL = 0.1
 #: Seconds that a simulated job runs, and that Dask takes a job to run until one has ended.
 RUN_SECONDS = 0.02
 JOBS, NODES = 500, 16
