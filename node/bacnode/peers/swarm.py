@@ -173,6 +173,10 @@ class Swarm:
         for remaining in range(_ROUNDS - 1, -1, -1):
             outcome = self._race(cid, self._order(said), deadline)
             said.update(outcome.failures)
+            if outcome.winner is None and not all(isinstance(error, MissingBlockError) for error in said.values()):
+                # Who was put aside before may be there again, now that another is gone.
+                outcome = self._race(cid, [peer for peer in self._may_be_back() if peer not in said], deadline)
+                said.update(outcome.failures)
             if outcome.winner is None and self._ask_routers(cid, deadline):
                 new = [peer for peer in self._order(said) if peer not in said]
                 outcome = self._race(cid, new, deadline)
@@ -231,7 +235,12 @@ class Swarm:
         if ready:
             return ready
         # One that could not be reached may be there again, and only asking tells.
-        return [peer for peer in willing if not peer.standing.is_liar and peer.not_before <= soon]
+        return [peer for peer in self._may_be_back() if peer in willing]
+
+    def _may_be_back(self) -> list[Peer]:
+        """Return all who may be asked if nobody better is left, put aside or not."""
+        now, soon = time.time(), time.monotonic()
+        return [peer for peer in self._ranked(now) if not peer.standing.is_liar and peer.not_before <= soon]
 
     def _ranked(self, now: float) -> Iterator[Peer]:
         with self._lock:

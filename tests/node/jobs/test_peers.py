@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from bacnode.peers.book import PeerBook, PeerOptions
+from bacnode.peers.standing import Standing
 from node.jobs import programs
 from node.jobs.harness import JobNode
 
@@ -58,6 +61,19 @@ def test_wrong_bytes_from_a_peer_are_not_used(tmp_path: Path) -> None:
             with JobNode(tmp_path / "c", "--peer", liar.url) as node:
                 job = node.run(cid)
                 assert (job["state"], job["error"]["code"]) == ("failed", "block-mismatch")
+
+
+def test_who_was_put_aside_is_asked_when_the_other_is_gone(tmp_path: Path) -> None:
+    with JobNode(tmp_path / "a") as back, JobNode(tmp_path / "b") as gone:
+        program = back.add(programs.user_of(back.add(programs.library(5))))
+        book = PeerBook(tmp_path / "c")
+        book.begin(PeerOptions(peers=(back.url, gone.url)))
+        book.measured({back.url: Standing(failures=3, row=3, asides=1, aside_until=time.time() + 600)})
+        gone.stop()
+        with JobNode(tmp_path / "c", "--peer", back.url, "--peer", gone.url) as node:
+            job = node.run(program)
+            assert job["exit_code"] == 5, job["error"]
+            assert {module["fetched_from"] for module in job["report"]["modules"]} == {back.url}
 
 
 def test_bids_say_what_is_missing(tmp_path: Path) -> None:
