@@ -21,7 +21,7 @@ from bacpack.errors import InputError
 Scope: TypeAlias = Literal["block", "entity", "all"]
 
 #: Blocks that are sent again when repeats are asked for. A few blocks that link each other twice make endless ones.
-MAX_REPEATS = 1 << 20
+MAX_REPEATS = 1 << 16
 
 _SLOT_DIGITS = 2
 
