@@ -248,7 +248,8 @@ def test_a_function_of_many_long_branch_tables_is_scanned_in_linear_time() -> No
         return time.process_time() - started
 
     seconds(1)
-    assert seconds(8_000) < 40 * max(seconds(400), 0.001)
+    # Twenty times as much code: in quadratic time 400 times as long, and a busy machine swings far less than that.
+    assert seconds(8_000) < 100 * max(seconds(400), 0.001)
 
 
 def test_wasm_tools_refuses_what_is_refused_here() -> None:
