@@ -103,7 +103,7 @@ def _next_of(
 
 def _catalog(known: Split) -> Catalog:
     """The catalog of a split, as if it had been written to a folder."""
-    files = known.catalog() | {f"{MODULES_FOLDER}/{cid}.wasm": module.data for cid, module in known.modules.items()}
+    files = known.catalog | {f"{MODULES_FOLDER}/{cid}.wasm": module.data for cid, module in known.modules.items()}
     return Catalog.open("the others", files.get)
 
 
