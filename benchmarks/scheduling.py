@@ -203,6 +203,7 @@ def draw(found: Sequence[Result], simulated: Sequence[Result]) -> Figure:
         axes.set_xticks(range(2), ["split", "whole"])
         axes.set_title(label)
         axes.grid(axis="y")
+    moved.margins(y=0.5)  # room for the legend
     moved.legend(loc="upper left")
     for policy in POLICIES:
         for form, style in (("split", "-"), ("whole", ":")):
