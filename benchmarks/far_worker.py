@@ -54,7 +54,7 @@ def slow_down(link: Link) -> None:
             link.take(len(chunk))
             yield chunk
 
-    Transport.open, Answer.chunks = late, slowly  # type: ignore[method-assign]
+    Transport.open, Answer.chunks = late, slowly  # type: ignore[method-assign]  # that is the point
 
 
 if __name__ == "__main__":

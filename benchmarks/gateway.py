@@ -7,23 +7,20 @@ clock from the node, so processor time is given too; the best round of each coun
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bacpack.content.cid import Cid
 from bacpack.content.dagpb import Link, encode_node
 from bacpack.content.store import BlockStore
 from measure import table
+from nodes import Node, cpu_seconds, running
 
 ROUNDS = 5
 CONNECTIONS = 8
@@ -53,48 +50,23 @@ class Result:
     idle_megabytes: float
 
 
-class Node:
-    """A node as a process of its own, on one core."""
-
-    def __init__(self, folder: Path, core: int | None) -> None:
-        command = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", "127.0.0.1:0", "--store", folder]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert self._process.stdout
-        # Where there is no second core the figures are those of a shared one.
-        if core is not None:
-            os.sched_setaffinity(self._process.pid, {core})
-        url = urlsplit(json.loads(self._process.stdout.readline())["url"])
-        self.address = (url.hostname or "", url.port or 0)
-
-    def cpu_seconds(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def megabytes(self) -> float:
-        """Memory in use, with what is shared with other processes."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1000
-
-    def stop(self) -> None:
-        """End it, which it must do without an error."""
-        self._process.terminate()
-        assert self._process.wait(10) == 0
-
-
 @contextmanager
-def running(folder: Path) -> Iterator[Node]:
-    """A node on one core, with this process on another."""
+def on_one_core(folder: Path) -> Iterator[Node]:
+    """A node on one core, with this process on another. Where there is none, the figures are those of a shared one."""
     cores = sorted(os.sched_getaffinity(0))
-    two = len(cores) > 1
-    if two:
-        os.sched_setaffinity(0, {cores[1]})
-    node = Node(folder, cores[0] if two else None)
     try:
-        yield node
+        os.sched_setaffinity(0, cores[:1])  # the node inherits it
+        with running(folder) as node:
+            os.sched_setaffinity(0, cores[1:2] or cores)
+            yield node
     finally:
-        node.stop()
         os.sched_setaffinity(0, cores)
+
+
+def megabytes(pid: int) -> float:
+    """Memory that a process has in use, with what is shared with others."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1000
 
 
 def measure(small_blocks: int = SMALL_BLOCKS, car_bytes: int = 64 << 20, rounds: int = ROUNDS) -> Result:
@@ -110,8 +82,8 @@ def measure(small_blocks: int = SMALL_BLOCKS, car_bytes: int = 64 << 20, rounds:
             for block in [*blocks, *leaves]:
                 batch.put(Cid.of_raw(block), block, verified=True)
             batch.put(root, root_block)
-        with running(folder) as node:
-            idle = node.megabytes()
+        with on_one_core(folder) as node:
+            idle = megabytes(node.pid)
             requests = [_request(str(Cid.of_raw(block)), "raw") for block in blocks]
             small = _rounds(node, rounds, lambda: get_all(node.address, requests))
             whole = _rounds(node, rounds, lambda: get_car(node.address, _request(str(root), "car")))
@@ -137,9 +109,9 @@ def _rounds(node: Node, rounds: int, work: Callable[[], object]) -> list[tuple[f
 
 
 def _timed(node: Node, work: Callable[[], object]) -> tuple[float, float]:
-    cpu, started = node.cpu_seconds(), time.perf_counter()
+    cpu, started = cpu_seconds(node.pid), time.perf_counter()
     work()
-    return time.perf_counter() - started, max(node.cpu_seconds() - cpu, 1e-9)
+    return time.perf_counter() - started, max(cpu_seconds(node.pid) - cpu, 1e-9)
 
 
 def _request(cid: str, kind: str) -> bytes:

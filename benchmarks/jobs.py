@@ -12,16 +12,12 @@ import http.client
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bacnode.jobs.children import Answer, Child
 from bacnode.jobs.folders import JobFolder
@@ -31,6 +27,7 @@ from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import build_file
 from corpora import image_blobs, images, split_of
 from measure import Busy, LeftOutError, median, table
+from nodes import Node, cpu_seconds, running
 
 PROGRAM = "png-read-image.wasi"
 ROUNDS = 3
@@ -67,48 +64,22 @@ def put(store: BlockStore, data: bytes) -> str:
         return str(build_file(io.BytesIO(data), batch.put).cid)
 
 
-class Node:
-    """A node as a process of its own."""
-
-    def __init__(self, folder: Path, *arguments: object) -> None:
-        line = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", "127.0.0.1:0", "--store", folder]
-        self.process = subprocess.Popen([*map(str, line), *map(str, arguments)], stdout=subprocess.PIPE)
-        assert self.process.stdout
-        self.url: str = json.loads(self.process.stdout.readline())["url"]
-        self._address = urlsplit(self.url)
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=300)
-
-    def first_output(self, ref: str, arguments: Sequence[str]) -> float:
-        """Submit a job; return the milliseconds until the first byte of what it prints has come."""
-        connection = self.connect()
-        started = time.perf_counter()
-        connection.request("POST", "/api/v1/jobs", json.dumps({"ref": ref, "args": arguments}))
-        job = json.loads(connection.getresponse().read())["id"]
-        connection.request("GET", f"/api/v1/jobs/{job}/logs?follow=1")
-        answer = connection.getresponse()
-        first = answer.read(1)
-        took = (time.perf_counter() - started) * 1000
-        answer.read()
-        connection.request("GET", f"/api/v1/jobs/{job}")
-        ended = json.loads(connection.getresponse().read())
-        connection.close()
-        assert first and ended["state"] == "done", ended
-        return took
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
-
-
-@contextmanager
-def running(folder: Path, *arguments: object) -> Iterator[Node]:
-    node = Node(folder, *arguments)
-    try:
-        yield node
-    finally:
-        node.stop()
+def first_output(node: Node, ref: str, arguments: Sequence[str]) -> float:
+    """Submit a job; return the milliseconds until the first byte of what it prints has come."""
+    connection = http.client.HTTPConnection(*node.address, timeout=300)
+    started = time.perf_counter()
+    connection.request("POST", "/api/v1/jobs", json.dumps({"ref": ref, "args": arguments}))
+    job = json.loads(connection.getresponse().read())["id"]
+    connection.request("GET", f"/api/v1/jobs/{job}/logs?follow=1")
+    answer = connection.getresponse()
+    first = answer.read(1)
+    took = (time.perf_counter() - started) * 1000
+    answer.read()
+    connection.request("GET", f"/api/v1/jobs/{job}")
+    ended = json.loads(connection.getresponse().read())
+    connection.close()
+    assert first and ended["state"] == "done", ended
+    return took
 
 
 def like(program: bytes, number: int) -> bytes:
@@ -133,11 +104,11 @@ def start_times(split: Path, rounds: int) -> tuple[float, float]:
         times: tuple[list[float], list[float]] = ([], [])
         with running(folder / "peer") as peer, running(folder / "here", "--peer", peer.url, "--workers", "1") as node:
             # Brings its modules, and processes that are running, to both.
-            node.first_output(programs[rounds], ["--help"])
-            node.first_output(tiny, [])
+            first_output(node, programs[rounds], ["--help"])
+            first_output(node, tiny, [])
             for number in range(rounds):
-                times[0].append(node.first_output(programs[number], ["--help"]))
-                times[1].append(node.first_output(blobs[number], ["--help"]))
+                times[0].append(first_output(node, programs[number], ["--help"]))
+                times[1].append(first_output(node, blobs[number], ["--help"]))
         return median(times[0]), median(times[1])
 
 
@@ -201,7 +172,7 @@ def _run(folder: Path, name: str, plan: Plan) -> Run:
 def _settled(pid: int) -> Memory:
     """Wait until a process does nothing; return its memory."""
     before = -1.0
-    while (now := _cpu_seconds(pid)) - before > 0.05:
+    while (now := cpu_seconds(pid)) - before > 0.05:
         before = now
         time.sleep(1)
     try:
@@ -218,11 +189,6 @@ def _settled(pid: int) -> Memory:
         elif not line.split()[0].endswith(":"):
             is_code = "/compiled/" in line
     return Memory(total, code)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(split: Path | None = None, rounds: int = ROUNDS) -> Result:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from corpora import images
 from measure import BACPACK, run, table
+from nodes import running
 
 #: A program of the set, and a text in it.
 CHANGED, TEXT = "png-read-image.wasi.wasm", b"Read an image file"
@@ -53,17 +53,11 @@ class Counter:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[Counter]:
+def counted_node(folder: Path) -> Iterator[Counter]:
     """Start a node with a store in `folder`, and let this process publish to it."""
-    line = [BACPACK, "node", "serve", "--listen", "127.0.0.1:0", "--store", str(folder)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            url = json.loads(process.stdout.readline())["url"]
-            os.environ["BACPACK_NODE_TOKEN"] = (folder / "node-token").read_text().strip()
-            yield Counter(int(url.rpartition(":")[2]))
-        finally:
-            process.terminate()
+    with running(folder) as node:
+        os.environ["BACPACK_NODE_TOKEN"] = (folder / "node-token").read_text().strip()
+        yield Counter(node.address[1])
 
 
 def changed(paths: Sequence[Path], folder: Path) -> list[Path]:
@@ -100,7 +94,7 @@ def report() -> str:
         ]
         for number, (what, inputs) in enumerate(publishings):
             # Each goes to a node that has the first release and no other.
-            with node(folder / f"store-{number}") as counter:
+            with counted_node(folder / f"store-{number}") as counter:
                 publish = [BACPACK, "publish", "--to", f"node:http://127.0.0.1:{counter.port}", "--json"]
                 if number:
                     run([*publish, str(first)])
