@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -175,7 +175,8 @@ class Swarm:
             said.update(outcome.failures)
             if outcome.winner is None and not all(isinstance(error, MissingBlockError) for error in said.values()):
                 # Who was put aside before may be there again, now that another is gone.
-                outcome = self._race(cid, [peer for peer in self._may_be_back() if peer not in said], deadline)
+                others = [peer for peer in self._ranked(time.time()) if peer not in said]
+                outcome = self._race(cid, _may_be_back(others), deadline)
                 said.update(outcome.failures)
             if outcome.winner is None and self._ask_routers(cid, deadline):
                 new = [peer for peer in self._order(said) if peer not in said]
@@ -235,12 +236,7 @@ class Swarm:
         if ready:
             return ready
         # One that could not be reached may be there again, and only asking tells.
-        return [peer for peer in self._may_be_back() if peer in willing]
-
-    def _may_be_back(self) -> list[Peer]:
-        """Return all who may be asked if nobody better is left, put aside or not."""
-        now, soon = time.time(), time.monotonic()
-        return [peer for peer in self._ranked(now) if not peer.standing.is_liar and peer.not_before <= soon]
+        return _may_be_back(willing)
 
     def _ranked(self, now: float) -> Iterator[Peer]:
         with self._lock:
@@ -281,6 +277,12 @@ class Swarm:
             hint="see GET /api/v1/peers; try again later, or name another node with --peer",
             details={"cid": str(cid), "peers": clauses},
         )
+
+
+def _may_be_back(peers: Iterable[Peer]) -> list[Peer]:
+    """Return those who may be asked if nobody better is left, put aside or not."""
+    soon = time.monotonic()
+    return [peer for peer in peers if not peer.standing.is_liar and peer.not_before <= soon]
 
 
 def _may_help(error: BacpackError) -> bool:
