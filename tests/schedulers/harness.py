@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +25,8 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from node.harness import assemble
+from waiting import PATIENCE
 
-PATIENCE = 60
 #: Bytes a second, at which workers are taken to get modules.
 BANDWIDTH = 5_000
 #: As slow as a network far away, so that moving bytes counts for more than the jobs of a test.
@@ -168,11 +167,3 @@ def orders(found: Closure, count: int = 1, first: int = 0, **options: Any) -> li
         Order(JobSpec(number=first + at, ref=found.ref, target=found.target, name=found.name, **options), found)
         for at in range(count)
     ]
-
-
-def until(condition: Any, what: str) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)

@@ -16,7 +16,8 @@ pytest.importorskip("distributed", reason="extra `dask` is not installed")
 from bacnode.schedulers.orders import Order
 from bacnode.schedulers.spec import JobResult
 from node.jobs import programs
-from schedulers.harness import Cluster, WorkerProcess, closure, orders, program, spin, until
+from schedulers.harness import Cluster, WorkerProcess, closure, orders, program, spin
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -19,7 +19,8 @@ from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Need, NodeView, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
-from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin, until
+from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("default")
 

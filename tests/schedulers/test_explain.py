@@ -18,7 +18,8 @@ from bacnode.schedulers.placement import Need, NodeView, mark, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from node.harness import Command, write_release
-from schedulers.harness import Cluster, library, program, until
+from schedulers.harness import Cluster, library, program
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("distributed", reason="extra `dask` is not installed")
 
 from node.jobs.harness import JobNode
-from schedulers.harness import Cluster, closure, library, orders, program, until
+from schedulers.harness import Cluster, closure, library, orders, program
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("default")
 

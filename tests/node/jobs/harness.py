@@ -14,9 +14,7 @@ from typing import Any
 
 from bacpack.content.cid import Cid
 from node.service.harness import Answer, Node, keep
-
-#: Seconds that anything a test waits for may take on a busy machine.
-PATIENCE = 60
+from waiting import PATIENCE
 
 
 class JobNode(Node):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from bacpack.content.unixfs_build import Built, build_directory, build_file
 from content.harness import Blocks
 from node.harness import assemble
 from node.jobs import programs
-from node.jobs.harness import PATIENCE, JobNode
+from node.jobs.harness import JobNode
 from node.service.harness import keep
 
 
@@ -84,14 +83,6 @@ def noise(size: int) -> bytes:
 def peers(node: JobNode) -> dict[str, dict[str, Any]]:
     """What a node says of its peers, by URL."""
     return {peer["url"]: peer for peer in node.get("/api/v1/peers").json["peers"]}
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def sources(job: dict[str, Any]) -> set[tuple[str, str]]:

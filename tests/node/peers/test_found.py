@@ -8,8 +8,9 @@ from pathlib import Path
 from bacpack.content.cid import Cid
 from node.jobs import programs
 from node.jobs.harness import JobNode
-from node.peers.harness import peers, sources, until
+from node.peers.harness import peers, sources
 from node.server import Answer, FileServer
+from waiting import until
 
 
 def test_a_router_says_who_has_it(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from node.jobs import programs
 from node.jobs.harness import JobNode
-from node.peers.harness import large_module, peers, sources, until
+from node.peers.harness import large_module, peers, sources
 from node.peers.relay import Relay
+from waiting import until
 
 
 @pytest.fixture(scope="module")

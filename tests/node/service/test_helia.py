@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 
 from content.harness import REPOSITORY, Bacpack, install_packages, unavailable
 from node.service.harness import Node
+from serving import Quiet, Serving
 
 #: What Helia needs.
 OLDEST_NODE = 22
@@ -85,7 +85,7 @@ def between(url: str, flip: bool) -> Iterator[tuple[str, list[int]]]:
     """Yield the URL of a proxy that may flip the last bit of blocks of files, and the sizes of those that it passed."""
     passed: list[int] = []
 
-    class Proxy(BaseHTTPRequestHandler):
+    class Proxy(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             request = urllib.request.Request(url + self.path, headers={"Accept": self.headers["Accept"]})
             with urllib.request.urlopen(request, timeout=20) as answer:
@@ -100,18 +100,8 @@ def between(url: str, flip: bool) -> Iterator[tuple[str, list[int]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Keep the tests' output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", passed
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with Serving(Proxy) as proxy:
+        yield proxy.url, passed
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from bacnode.service.records import Filters, PeerRecord
 from bacpack.content.cid import Cid
 from node.service.dags import Dag
 from node.service.harness import Node, keep
+from serving import Quiet, Serving
 
 NOWHERE = Cid.of_raw(b"nobody has this")
 
@@ -87,14 +85,14 @@ def test_what_is_refused(served: Node) -> None:
 # Peers
 
 
-class Other:
+class Other(Serving):
     """A gateway that is no bacpack node: has some blocks, says nothing of itself, may be slow."""
 
     def __init__(self, having: set[str], seconds: float = 0) -> None:
         self.asked: list[tuple[str, str]] = []
         other = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
                 other.asked.append((self.path, self.headers.get("Cache-Control", "")))
                 time.sleep(seconds)
@@ -108,36 +106,19 @@ class Other:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Keep the tests' output clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@contextmanager
-def running(other: Other) -> Iterator[Other]:
-    thread = threading.Thread(target=other.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield other
-    finally:
-        other.server.shutdown()
-        thread.join()
-        other.server.server_close()
+        super().__init__(Handler)
 
 
 def test_peers_that_hold_a_block_are_named(tmp_path: Path, dag: Dag) -> None:
     cid = dag.raw(b"only there")
-    with Node(tmp_path / "there") as there, Node(tmp_path / "empty") as empty, running(Other({str(cid)})) as other:
+    with Node(tmp_path / "there") as there, Node(tmp_path / "empty") as empty, Other({str(cid)}) as other:
         keep(there.store, dag.blocks)
         peers = ["--peer", there.url + "/", "--peer", empty.url, "--peer", other.url, "--peer", "http://127.0.0.1:1"]
         with Node(tmp_path / "here", *peers) as here:
             found = here.get(f"/routing/v1/providers/{cid}").json["Providers"]
             assert found[0] == record(there)
             ((unnamed),) = found[1:]
-            assert unnamed["Addrs"] == [f"/ip4/127.0.0.1/tcp/{other.server.server_port}/http"]
+            assert unnamed["Addrs"] == [f"/ip4/127.0.0.1/tcp/{other.port}/http"]
             assert unnamed["ID"].startswith("Qm") and len(unnamed["ID"]) == 46
             # They are asked for what they hold themselves, and once for all who want to know.
             assert other.asked == [(f"/ipfs/{cid}?format=raw", "only-if-cached")]
@@ -152,7 +133,7 @@ def test_a_slow_peer_holds_nobody_up(tmp_path: Path, dag: Dag) -> None:
     cid = dag.raw(b"here")
     slow = Other({str(cid)}, seconds=3)
     limits = {"peers.ASK_SECONDS": 0.2}
-    with running(slow), Node(tmp_path / "here", "--peer", slow.url, limits=limits) as here:
+    with slow, Node(tmp_path / "here", "--peer", slow.url, limits=limits) as here:
         keep(here.store, dag.blocks)
         started = time.monotonic()
         assert here.get(f"/routing/v1/providers/{cid}").json == {"Providers": [record(here)]}
