@@ -80,8 +80,9 @@ def with_export(module: bytes, name: str, index: int) -> bytes:
 
 
 def with_data_byte(module: bytes, segment: int, offset: int) -> bytes:
-    """The module with one byte of a data segment changed."""
-    at = Module.parse(module).data_segments[segment].start + offset
+    """The module with one byte of a data segment changed; it counts from the end if `offset` is negative."""
+    found = Module.parse(module).data_segments[segment]
+    at = (found.start if offset >= 0 else found.end) + offset
     return module[:at] + bytes([module[at] ^ 1]) + module[at + 1 :]
 
 

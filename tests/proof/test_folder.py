@@ -78,7 +78,7 @@ def tampered(folder: Path, into: Path) -> Path:
     shutil.copytree(folder, into)
     manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes(), "manifest")
     (app,) = [app for app in manifest.apps if app.name == "logsearch"]
-    data = edits.with_data_byte((folder / app.path).read_bytes(), 0, 3)
+    data = edits.with_data_byte((folder / app.path).read_bytes(), 0, -1)
     assert Module.parse(data)
     (into / app.path).write_bytes(data)
     text = (into / MANIFEST_NAME).read_text().replace(app.cid, str(cid_of_bytes(data)))

@@ -84,28 +84,39 @@ def test_a_remainder_is_not_that_of_another_program(rust: Release) -> None:
     assert rust.refused(NAME, rust.remainders["checksum"])
 
 
-def _setter_call(remainder: bytes) -> tuple[edits.Code, int]:
-    """The start function, and the place of its first call of a setter."""
+def copies(remainder: bytes, *, of_words: bool) -> dict[int, range]:
+    """By place in the start function, what it copies from a data segment: words for a call, or else data."""
     code = edits.code_of(remainder, edits.start_position(remainder))
-    calls = [edits.call(index) for index in edits.imported(remainder, "S")]
-    return code, next(place for place, instruction in enumerate(code) if instruction in calls)
+    return {
+        place: range(source := decode_signed(code[place - 2], 1)[0], source + decode_signed(code[place - 1], 1)[0])
+        for place, instruction in enumerate(code)
+        if instruction.startswith(b"\xfc\x08") and (code[place + 2][0] == CALL) == of_words
+    }
 
 
 def test_no_slot_can_have_another_value(rust: Release) -> None:
     remainder = rust.remainders[NAME]
-    code, call = _setter_call(remainder)
-    callee, _ = decode_unsigned(code[call], 1)
+    code = edits.code_of(remainder, edits.start_position(remainder))
+    setters = [edits.call(index) for index in edits.imported(remainder, "S")]
+    words = next(found for place, found in copies(remainder, of_words=True).items() if code[place + 2] in setters)
     module = Module.parse(remainder)
-    parameters = len(module.function_type(module.function_types[callee]).params)
-    values = {place: decode_signed(code[place], 1)[0] for place in range(call - parameters, call)}
-    used = [place for place, value in values.items() if value]  # slots that other programs have are zero here
-    assert len(used) > 20
-    for place in used[:: len(used) // 10]:
-        changed = [*code]
-        changed[place] = writer.i32_const(values[place] + 8)
-        message = rust.refused(NAME, edits.with_code(remainder, edits.start_position(remainder), changed))
+    first = module.data_segments[0].start
+    used = [offset for offset in words if remainder[first + offset]]  # slots that other programs have are zero here
+    assert len(used) > 40
+    for offset in used[:: len(used) // 10]:
+        message = rust.refused(NAME, edits.with_data_byte(remainder, 0, offset))
         assert "became" in message
         assert "function" in message
+
+
+def test_no_words_can_be_left_in_memory(rust: Release) -> None:
+    def without(code: edits.Code) -> edits.Code:
+        fills = [place for place, instruction in enumerate(code) if instruction.startswith(b"\xfc\x0b")]
+        assert len(fills) == 2  # after what sets up modules, and after what loads data
+        return [part for place, part in enumerate(code) if place not in range(fills[0] - 3, fills[0] + 1)]
+
+    message = rust.refused(NAME, edits.with_start(rust.remainders[NAME], without))
+    assert message.startswith("memory 0 of the blob holds at address ")
 
 
 def test_late_bound_functions_cannot_be_swapped(rust: Release) -> None:
@@ -140,27 +151,27 @@ def test_entries_of_the_table_cannot_be_swapped(rust: Release) -> None:
 
 def test_no_byte_of_data_can_be_changed(rust: Release) -> None:
     remainder = rust.remainders[NAME]
-    segments = Module.parse(remainder).data_segments
-    for number, segment in enumerate(segments):
-        size = segment.end - segment.start
-        for offset in {0, size // 2, size - 1}:
-            message = rust.refused(NAME, edits.with_data_byte(remainder, number, offset))
-            assert message.startswith("memory 0 of the blob holds at address ")
+    (segment,) = Module.parse(remainder).data_segments
+    start, end = max(words.stop for words in copies(remainder, of_words=True).values()), segment.end - segment.start
+    assert end > start
+    for offset in {start, (start + end) // 2, end - 1}:
+        message = rust.refused(NAME, edits.with_data_byte(remainder, 0, offset))
+        assert message.startswith("memory 0 of the blob holds at address ")
 
 
 def test_no_data_can_be_cut_short(rust: Release) -> None:
     remainder = rust.remainders[NAME]
     position = edits.start_position(remainder)
     code = edits.code_of(remainder, position)
-    copies = [place for place, instruction in enumerate(code) if instruction.startswith(b"\xfc\x08")]
-    assert copies
-    for place in copies:
+    places = list(copies(remainder, of_words=False))
+    assert places
+    for place in places:
         size, _ = decode_signed(code[place - 1], 1)
         longer = [*code]
         longer[place - 1] = writer.i32_const(size + 1)
         refused = rust.refused(NAME, edits.with_code(remainder, position, longer))
         # What is copied beyond one content is the next one's, and after the last nothing.
-        assert ("traps when it is instantiated" if place == copies[-1] else "memory 0 of the blob holds") in refused
+        assert ("traps when it is instantiated" if place == places[-1] else "memory 0 of the blob holds") in refused
         moved = [*code]
         moved[place - 3] = writer.i32_const(decode_signed(code[place - 3], 1)[0] + 1)
         assert "holds at address" in rust.refused(NAME, edits.with_code(remainder, position, moved))
@@ -187,6 +198,7 @@ def test_an_export_cannot_be_another_function(rust: Release) -> None:
     raise AssertionError("no other function has this type")
 
 
+CALL = 0x10
 SWAPS = {b"\x6a": b"\x6b", b"\x6b": b"\x6a", b"\x48": b"\x49", b"\x2d": b"\x2c", b"\x71": b"\x72"}
 
 

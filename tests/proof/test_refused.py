@@ -148,7 +148,7 @@ STATE: dict[str, tuple[Change, str]] = {
     ),
     "a start function that the blob lacks": (
         ("blob", "(start $begin)", ""),
-        r"the start function runs `call` in the remainder: the function called has results or locals",
+        r"the start function runs `call` in the remainder: the function called has results, or more locals than",
     ),
     "a start function that calls the host": (
         ("remainder", "i32.const 4096 global.set $sp", "i32.const 4096 global.set $sp i32.const 1 call $note drop"),

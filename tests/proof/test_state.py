@@ -112,6 +112,37 @@ def filled_memory(steps: str) -> str:
     return f'{MEMORY} (data "abcd") {READ} (start 1) (func {GROW_MEMORY} {steps})'
 
 
+WORDS = f"""{MEMORY} (global $set (mut i32) (i32.const 0)) (data "\\2a\\00\\00\\00") {READ}
+  (func (export "get") (result i32) global.get $set) (start $start)
+  (func $set (param i32) (local i32) local.get 0 i32.load local.tee 1 if local.get 1 global.set $set end)
+  (func $start {GROW_MEMORY} i32.const 8 i32.const 0 i32.const 4 memory.init 0 i32.const 8 call $set
+    i32.const 8 i32.const 0 i32.const 4 memory.fill)"""
+#: What makes it another program, or none that can be followed.
+NOT_WORDS = {
+    ("2a", "2b"): "is `i32 42` and became `i32 43`",
+    ("memory.init 0 i32.const 8 call", "memory.init 0 i32.const 12 call"): "is `i32 42` and became `i32 0`",
+    ("memory.init 0 i32.const 8 call", "memory.init 0 i32.const 65533 call"): "a number is read beyond the memory",
+    ("i32.const 4 memory.fill", "i32.const 3 memory.fill"): None,
+    ("i32.const 0 i32.const 4 memory.fill", "i32.const 1 i32.const 4 memory.fill"): "holds at address 8",
+    ("i32.const 4 memory.fill", "i32.const 65529 memory.fill"): "65529 bytes of data do not fit at address 8",
+    ("i32.const 4 memory.fill", "i32.const 65537 memory.fill"): "it fills more than can be followed",
+    ("(local i32)", "(local i32 i32)"): "more locals than one i32",
+}
+
+
+@pytest.mark.parametrize("change", NOT_WORDS)
+def test_words_in_memory_are_read_and_taken_away(change: tuple[str, str]) -> None:
+    get = '(func (export "get") (result i32) global.get 0)'
+    blob = f"(memory 1) (global (mut i32) (i32.const 42)) {READ} {get}"
+    prove(*split_alone(blob, WORDS))
+    assert change[0] in WORDS
+    message = NOT_WORDS[change]
+    if message is None:  # its highest byte is zero anyway
+        prove(*split_alone(blob, WORDS.replace(*change)))
+    else:
+        assert message in refused(blob, WORDS.replace(*change))
+
+
 def test_a_blob_that_traps_on_instantiation_must_trap_when_split() -> None:
     beyond, within = in_memory("i32.const 65533"), in_memory("i32.const 65532")
     copy = "i32.const {} i32.const 0 i32.const 4 memory.init 0"
@@ -214,7 +245,7 @@ def test_extended_constants_count_as_what_they_are() -> None:
             "i32.const 1 drop",
             "the start function runs `drop` in the remainder: the start function may only set things up",
         ),
-        ("i32.const 1 call 0 drop", "the function called has results or locals"),
+        ("i32.const 1 call 0 drop", "the function called has results, or more locals than one i32"),
         ("call 2", "the start function of the remainder does more than can be followed"),
         ("global.get 0 memory.grow " + GROW_MEMORY.split("grow ")[1], "on a number that is not a constant"),
         ("i32.const 70000 memory.grow " + GROW_MEMORY.split("grow ")[1], "the memory cannot grow by 70000 pages"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from split.harness import Behaviour, Comparer, both, work
+from split.harness import Behaviour, Comparer, both, split_all, work
 from wasmtools import assemble, padded
 
 #: A function that is shared, so that the blob is split, and one that reads memory from it.
@@ -86,8 +88,6 @@ def test_a_few_bytes_here_and_there(compare: Comparer) -> None:
         ('(memory (export "memory") 1) (data (i32.const 65537) "")', False),
         ('(memory (export "memory") 1) (data (i32.const -1) "")', False),
         ('(memory (export "memory") 1) (data (i32.const -8) "1234567812345678")', False),
-        ('(memory (export "memory") 0) (data (i32.const 0) "")', True),
-        ('(memory (export "memory") 0) (data (i32.const 0) "1")', False),
         ('(memory (export "memory") 1) (data (i32.const 0) "1") (data (i32.const 65529) "12345678")',
          False),
         ('(memory (export "memory") 1) (memory 1) (data (memory 1) (i32.const 65536) "1")', False),
@@ -117,7 +117,7 @@ def test_a_blob_that_traps_on_instantiation_still_does(compare: Comparer, text: 
 LITTLE, TOO_MUCH = (0, 1, 2, 1, 1), (70_000, -1, 2**31 - 1, 0)
 
 
-@pytest.mark.parametrize("limits", ["0", "1", "2", "2 2", "2 5", "0 0", "0 65536"])
+@pytest.mark.parametrize("limits", ["1", "2", "2 2", "2 5", "1 1", "1 65536"])
 def test_memory_grows_as_far_as_it_did(compare: Comparer, limits: str) -> None:
     text = f"""(memory (export "memory") {limits}) {SHARED}
       (func (export "own") (param i32) (result i32) local.get 0 memory.grow)
@@ -127,6 +127,35 @@ def test_memory_grows_as_far_as_it_did(compare: Comparer, limits: str) -> None:
     grow = [("own", pages) for pages in LITTLE + TOO_MUCH]
     first, _ = compare(both(text), ("size",), ("shared", 0), *grow, ("shared", 0), ("size",), shared=["f"])
     assert [-1] in first.calls
+
+
+@pytest.mark.parametrize("limits", ["0", "0 0", "0 5"])
+def test_a_program_whose_memory_starts_empty_stays_as_it_is(limits: str) -> None:
+    """What sets modules up lies in memory."""
+    blobs = [assemble(blob) for blob in both(f'(memory (export "memory") {limits}) {SHARED}')]
+    result = split_all([*blobs, *map(assemble, both(f'(memory (export "memory") 1) {SHARED}'))])
+    assert [app.data for app in result.apps[:2]] == blobs
+    assert all(app.data != app.blob for app in result.apps[2:])
+
+
+def test_programs_without_memory_share_what_differs_in_constants(compare: Comparer) -> None:
+    text = f"""(func (export "f") (param i32) (result i32 i64) {work("f")}
+      i32.const {{70001|90002}} i64.const {{70000000000|90000000000}})"""
+    first, second = compare(both(text), ("f", 1), shared=["f"])
+    assert (first.calls, second.calls) == ([[70001, 70000000000]], [[90002, 90000000000]])
+
+
+def test_data_that_leaves_no_room_for_words_stays(compare: Comparer) -> None:
+    chance = random.Random(1)
+    content = bytes(chance.randrange(1, 256) for _ in range(65_536))
+    segment = "".join(f"\\{byte:02x}" for byte in content)
+    blobs = [
+        f'(module (memory (export "memory") 1) (data (i32.const 0) "{segment}") {own} {SHARED})'
+        for own in ("", "(func)")
+    ]
+    for entry in compare(blobs, *at(0, 40_000, 65_535), shared=["f", "at"]):
+        assert entry.calls == [[content[0]], [content[40_000]], [content[65_535]]]
+    assert "data" not in {module.kind for module in split_all([assemble(blob) for blob in blobs]).modules.values()}
 
 
 def test_a_padded_growth_is_bounded_too(compare: Comparer) -> None:

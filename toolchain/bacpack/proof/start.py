@@ -1,14 +1,15 @@
 """Carrying out a remainder's start function up to where it calls the blob's own.
 
-Only straight lines are understood: constants, parameters, globals, growing with a trap on failure, storing numbers,
-copying and dropping segments, parts that are skipped when a constant is zero, and calls of functions that are such
-lines themselves or walk a chain of words. Anything else means that the split is not accepted.
+Only straight lines are understood: constants, parameters and locals, globals, growing with a trap on failure, loading
+and storing numbers, filling memory, copying and dropping segments, parts that are skipped when a constant is zero, and
+calls of functions that are such lines themselves or walk a chain of words. Anything else means that the split is not
+accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from bacpack.proof.chain import Walk, find_walk, walk
 from bacpack.proof.failure import not_equivalent
@@ -17,6 +18,7 @@ from bacpack.proof.unit import Instruction, type_bytes
 from bacpack.proof.value import Value, combine, literal
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import FuncType, Kind
+from bacpack.wasm.types import I32
 
 T = TypeVar("T", bytes, list[Value])
 
@@ -26,6 +28,8 @@ _CONSTANTS = frozenset(
 _ARITHMETIC = frozenset(("i32.add", "i32.sub", "i32.mul", "i64.add", "i64.sub", "i64.mul"))
 #: How many bytes they store.
 _STORES = {"i32.store8": 1, "i32.store16": 2, "i32.store": 4, "i64.store": 8}
+#: How many bytes they load, and the type of the number.
+_LOADS = {"i32.load": (4, "i32"), "i64.load": (8, "i64")}
 _VOID = -64
 #: What must follow an instruction that grows: where it fails, instantiating the blob would have failed.
 _TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [_VOID]), ("unreachable", []), ("end", [])]
@@ -34,6 +38,10 @@ _NOTHING = type_bytes(FuncType((), ()))
 #: Far above what a start function does; without limits, calls that double at each level would never end.
 _MOST_STEPS = 5_000_000
 _DEEPEST_CALL = 8
+#: Bytes: a whole memory filled again and again would take too long to follow.
+_MOST_FILLED = 65_536
+#: What the locals of a function that is called hold at first, by the encoding of what they are declared as.
+_LOCALS: dict[bytes, list[Value]] = {b"\0": [], b"\1\1" + I32: [(("i32", 0),)]}
 
 
 def run_start(world: World, state: State, remainder: Instance, *, calls_own: bool) -> Address | None:
@@ -62,28 +70,45 @@ def run_start(world: World, state: State, remainder: Instance, *, calls_own: boo
     return remainder.address(Kind.FUNCTION, instructions[-2][1][0])
 
 
+class _Line(NamedTuple):
+    """A function that is called."""
+
+    instance: Instance
+    #: How many it takes.
+    parameters: int
+    #: What its locals hold at first.
+    locals: list[Value]
+    instructions: list[Instruction]
+
+
 class _Runner:
     def __init__(self, world: World, state: State) -> None:
         self._world = world
         self._state = state
         self._steps = 0
         self._depth = 0
-        self._lines: dict[Address, tuple[Instance, int, list[Instruction]]] = {}
+        self._lines: dict[Address, _Line] = {}
         self._walks: dict[Address, tuple[Instance, Walk]] = {}
 
-    def run(self, instance: Instance, instructions: Sequence[Instruction], parameters: Sequence[Value]) -> None:
-        """Carry out a function's instructions; it returns nothing."""
+    def run(self, instance: Instance, instructions: Sequence[Instruction], given: Sequence[Value]) -> None:
+        """Carry out a function's instructions, from what its parameters and locals hold; it returns nothing."""
         self._steps += len(instructions)
         if self._steps > _MOST_STEPS or self._depth > _DEEPEST_CALL:
             raise not_equivalent("the start function of the remainder does more than can be followed")
         stack: list[Value] = []
+        locals_ = list(given)
         position = open_ = 0
         while position < len(instructions) - 1:
             instruction = instructions[position]
             position += 1
             name = instruction[0].name
-            if name == "local.get" and instruction[1][0] < len(parameters):
-                stack.append(parameters[instruction[1][0]])
+            if name == "local.get" and instruction[1][0] < len(locals_):
+                stack.append(locals_[instruction[1][0]])
+            elif name == "local.tee" and instruction[1][0] < len(locals_):
+                stack.append(_pop(stack))
+                locals_[instruction[1][0]] = stack[-1]
+            elif name in _LOADS:
+                stack.append(self._load(instance, instruction, _pop(stack)))
             elif name in _CONSTANTS:
                 stack.append(self._state.constant(instance, instruction))
             elif name in ("memory.grow", "table.grow"):
@@ -122,6 +147,11 @@ class _Runner:
         elif row.name == "memory.init":
             content = self._part(stack, state.data.get((instance.number, values[0]), b""))
             state.fill_memory(instance.address(Kind.MEMORY, values[1]), _pop(stack), content)
+        elif row.name == "memory.fill":
+            count, byte = _number(_pop(stack)), _number(_pop(stack))
+            if count > _MOST_FILLED:
+                _not_understood(instance, instruction, "it fills more than can be followed")
+            state.fill_memory(instance.address(Kind.MEMORY, values[0]), _pop(stack), bytes([byte & 0xFF]) * count)
         elif row.name == "table.init":
             references = self._part(stack, state.elements.get((instance.number, values[0]), []))
             state.fill_table(instance.address(Kind.TABLE, values[1]), _pop(stack), references)
@@ -145,14 +175,14 @@ class _Runner:
             return
         if function not in self._lines:
             self._lines[function] = self._line(instance, instruction, function)
-        callee, parameters, instructions = self._lines[function]
-        if len(stack) < parameters:
+        line = self._lines[function]
+        if len(stack) < line.parameters:
             _not_understood(instance, instruction, "parameters are missing")
-        first = len(stack) - parameters
-        given = stack[first:]
+        first = len(stack) - line.parameters
+        given = [*stack[first:], *line.locals]
         del stack[first:]
         self._depth += 1
-        self.run(callee, instructions, given)
+        self.run(line.instance, line.instructions, given)
         self._depth -= 1
 
     def _is_walk(self, function: Address) -> bool:
@@ -164,18 +194,16 @@ class _Runner:
             self._walks[function] = owner, how
         return how is not None
 
-    def _line(
-        self, instance: Instance, instruction: Instruction, function: Address
-    ) -> tuple[Instance, int, list[Instruction]]:
-        """A function that is called: where it is, how many parameters it takes, what it does."""
+    def _line(self, instance: Instance, instruction: Instruction, function: Address) -> _Line:
         if self._world.host(function):
             _not_understood(instance, instruction, "it calls the host")
         callee, index = self._world.owner(function)
         type_ = callee.unit.module.function_type(callee.unit.module.function_types[index])
         start, code, _ = callee.unit.span(index)
-        if type_.results or code != start + 1:
-            _not_understood(instance, instruction, "the function called has results or locals")
-        return callee, len(type_.params), callee.unit.instructions(index)
+        locals_ = _LOCALS.get(callee.unit.module.data[start:code])
+        if type_.results or locals_ is None:
+            _not_understood(instance, instruction, "the function called has results, or more locals than one i32")
+        return _Line(callee, len(type_.params), locals_, callee.unit.instructions(index))
 
     def _grow(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         row, values, _ = instruction
@@ -184,6 +212,13 @@ class _Runner:
             self._state.grow_memory(instance.address(Kind.MEMORY, values[0]), count)
         else:
             self._state.grow_table(instance.address(Kind.TABLE, values[0]), _pop(stack), count)
+
+    def _load(self, instance: Instance, instruction: Instruction, at: Value) -> Value:
+        row, values, _ = instruction
+        _, memory, offset = values
+        size, type_ = _LOADS[row.name]
+        content = self._state.load(instance.address(Kind.MEMORY, memory), _number(at) + offset, size)
+        return ((type_, int.from_bytes(content, "little")),)
 
     def _store(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         row, values, _ = instruction

@@ -56,6 +56,9 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """The bytes at an address, which are all within the memory."""
+        chunk, offset = divmod(address, _CHUNK)
+        if chunk in self.chunks and offset + size <= _CHUNK:
+            return bytes(self.chunks[chunk][offset : offset + size])
         return bytes(self.byte(at) for at in range(address, address + size))
 
     def byte(self, address: int) -> int:
@@ -170,6 +173,15 @@ class State:
             copy.later.update(enumerate(content, place))
         else:
             memory.write(place, content)
+
+    def load(self, address: Address, at: int, size: int) -> bytes:
+        """Bytes of a memory, which must be known."""
+        memory = self.memories.get(address)
+        if memory is None or self.last_copy(Kind.MEMORY, address):
+            raise not_equivalent("the start function reads a memory that only the host knows")
+        if at + size > memory.pages * PAGE_BYTES:
+            raise StartTrapError(f"a number is read beyond the memory, at address {at}")
+        return memory.read(at, size)
 
     def fill_table(self, address: Address, to: Value, content: Sequence[Value]) -> None:
         """Copy references to a table."""

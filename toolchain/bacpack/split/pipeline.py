@@ -17,6 +17,7 @@ from bacpack.split.catalog.shelf import Shelf, take
 from bacpack.split.data.image import Image, image
 from bacpack.split.data.objects import own_data
 from bacpack.split.data.pieces import DataPlan, share_data
+from bacpack.split.data.room import leave_without_room
 from bacpack.split.emit.data_module import write_data_module
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.emit.remainder import SharedData, write_remainder
@@ -206,6 +207,8 @@ def link(
             modules.append(data)
         size = len(module.existing.functions if module.existing else module.functions)
         shared.append(Shared(module, cid, size, placers))
+    leave_without_room(images, [*data_plans, *shelf.data.values()])
+    data_plans = [entry for entry in data_plans if any(map(entry.is_used_by, range(len(blobs))))]
     data_modules = [write_data_module(entry, namespace) for entry in data_plans]
     shared_data = [
         SharedData(entry, str(cid_of_bytes(data))) for entry, data in zip(data_plans, data_modules, strict=True)

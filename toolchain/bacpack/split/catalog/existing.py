@@ -14,13 +14,15 @@ from bacpack.split.emit.form import (
     ADD,
     FUNCTIONS,
     LATE_TABLE,
-    MOST_PARAMETERS,
+    MOST_WORDS,
     SET_SLOTS,
+    WORDS_TYPE,
     LateCall,
     SlotRead,
     UnknownFormError,
     export_name,
     write_placer,
+    write_setter,
 )
 from bacpack.split.shapes.far import LOADS, before_address, count_locals, far_load, read_far_load, without_scratch
 from bacpack.split.shapes.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
@@ -34,6 +36,8 @@ from bacpack.wasm.writer import func_type
 
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _DIRECT = {scan.CALL_INDIRECT: scan.CALL, scan.RETURN_CALL_INDIRECT: scan.RETURN_CALL}
+#: So many bytes declare the locals of a function that places others.
+_PLACER_LOCALS = 3
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CONSTANTS = {scan.I32_CONST: (ANY_CONST, CONST, ADD[I32]), scan.I64_CONST: (ANY_LONG, LONG, ADD[I64])}
 
@@ -155,13 +159,16 @@ class _Reader:
         names = {position: self._own.get(export_name(position)) for position in range(self._functions)}
         self._exported = {position: export_name(position) for position, index in names.items() if index is not None}
         self._placers = [name for name in map("P{}".format, range(len(self._own))) if name in self._own]
-        setters = range(0, max(1, len(module.globals)), MOST_PARAMETERS)
+        setters = range(0, max(1, len(module.globals)), MOST_WORDS)
         helpers = [*(f"{SET_SLOTS}{number}" for number in range(len(setters))), *self._placers]
+        first_helper = first + self._functions
         if (
             functions != list(range(first, first + self._functions))
             or any(index not in (None, first + position) for position, index in names.items())
-            or [self._own.get(name) for name in helpers]
-            != list(range(first + self._functions, len(module.function_types)))
+            or [self._own.get(name) for name in helpers] != list(range(first_helper, len(module.function_types)))
+            or any(module.function_type(type_) != WORDS_TYPE for type_ in module.function_types[first_helper:])
+            or [self._code(first_helper + number) for number in range(len(setters))]
+            != [self._setter(first_slot) for first_slot in setters]
             or len(self._own) != len(self._exported) + len(helpers)
         ):
             raise UnknownFormError
@@ -190,6 +197,16 @@ class _Reader:
             late,
         )
 
+    def _code(self, function: int) -> bytes:
+        """The locals and code of a function that the module defines."""
+        body = self._module.bodies[function - len(self._imported)]
+        return self._data[body.start : body.end]
+
+    def _setter(self, first: int) -> bytes:
+        """The code of a function that sets slots from `first` on."""
+        slots = self._module.globals[first : first + MOST_WORDS]
+        return write_setter(len(self._registers) + first, [slot.type.value for slot in slots])
+
     def _read_placers(self) -> list[list[tuple[int, ...]]]:
         """What the functions that place stretches say; they are nothing else."""
         module, first = self._module, len(self._imported)
@@ -197,11 +214,11 @@ class _Reader:
         placers: list[list[tuple[int, ...]]] = []
         done = 0
         for name in self._placers:
-            body = module.bodies[self._own[name] - first]
-            reader = Reader(self._data, body.start + 1, body.end)
+            code = self._code(self._own[name])
+            reader = Reader(code, _PLACER_LOCALS)
             constants = [values[0] for row, values in _instructions(reader) if row.name == "i32.const"]
             sizes = constants[1::2]
-            if self._data[body.start : body.end] != write_placer(done, sizes):
+            if code != write_placer(done, sizes):
                 raise UnknownFormError
             placers.append([])
             for size in sizes:

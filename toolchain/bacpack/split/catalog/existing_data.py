@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import HIGHEST_ADDRESS, WORD_BYTES, DataPlan, Piece
 from bacpack.split.data.runs import Sources
 from bacpack.split.emit.data import difference
-from bacpack.split.emit.data_module import LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
+from bacpack.split.emit.data_module import LOAD_DATA, LOAD_DATA_INDEX, LOAD_DATA_LOCALS, WALK, WALK_TYPE, walk
 from bacpack.split.emit.environment import LOAD, MEMORY, environment_cid
-from bacpack.split.emit.form import UnknownFormError
+from bacpack.split.emit.form import MOST_WORDS, WORDS_TYPE, UnknownFormError
 from bacpack.split.plan.partition import FETCH_WEIGHT, IMPORT_COST
-from bacpack.wasm import Export, FuncType, Kind, Module, WasmError
+from bacpack.wasm import Export, Kind, Module, WasmError
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import I32, Body, Mode
+from bacpack.wasm.types import Body, Mode
 
 #: What another copy takes in a remainder, in bytes.
 _COPY_COST = 13
 _WORD = 0xFFFF_FFFF
+_ADDRESS: tuple[str, list[int]] = ("local.get", [1])
 
 
 def read_existing_data(data: bytes) -> DataPlan | None:
@@ -36,7 +37,8 @@ def _read(module: Module) -> DataPlan:
     content = module.data[segment.start : segment.end]
     value_bits = _value_bits(module, module.bodies[0])
     loads = list(_loads(module, module.bodies[1]))
-    count = len(module.function_type(module.functions[1]).params) - len(loads)
+    # Classes follow pieces, and each is of some word.
+    count = max((word for _, _, heads in loads for _, word in heads), default=len(loads) - 1) + 1 - len(loads)
     pieces: list[Piece] = []
     words: list[dict[int, int]] = []
     end = 0
@@ -46,13 +48,13 @@ def _read(module: Module) -> DataPlan:
             raise UnknownFormError
         end += size
         piece, classes = bytearray(content[start:end]), dict[int, int]()
-        for at, parameter in heads:
-            if not 0 <= parameter - len(loads) < count:
+        for at, word in heads:
+            if not len(loads) <= word < MOST_WORDS:
                 raise UnknownFormError
             for place in _unchained(piece, at, value_bits):
                 if place in classes:
                     raise UnknownFormError
-                classes[place] = parameter - len(loads)
+                classes[place] = word - len(loads)
         pieces.append(Piece(bytes(piece), {}, {}))
         words.append(dict(sorted(classes.items())))
     return DataPlan(pieces, [{} for _ in range(count)], words)
@@ -63,14 +65,13 @@ def _check_form(module: Module) -> None:
     if len(module.imports) != 2:
         raise UnknownFormError
     load, memory = module.imports
-    parameters = module.function_type(module.functions[1]).params
     if (
         (load.module, load.name, load.kind) != (environment_cid(), LOAD, Kind.FUNCTION)
         or (memory.module, memory.name, memory.kind) != (environment_cid(), MEMORY, Kind.MEMORY)
         or module.exports != [Export(LOAD_DATA, Kind.FUNCTION, LOAD_DATA_INDEX)]
         or len(module.bodies) != 2
         or module.function_type(module.functions[0]) != WALK_TYPE
-        or module.function_type(module.functions[1]) != FuncType((I32,) * len(parameters), ())
+        or module.function_type(module.functions[1]) != WORDS_TYPE
         or [segment.mode for segment in module.data_segments] != [Mode.PASSIVE]
         or module.start is not None
         or module.memories
@@ -103,42 +104,64 @@ def _unchained(content: bytearray, at: int, value_bits: int) -> Iterator[int]:
         at += (word >> value_bits) * WORD_BYTES
 
 
-def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """For each piece: where it starts in the segment, its size, and the start and parameter of each of its chains."""
-    instructions: list[tuple[str, int]] = []
-    if module.data[body.start] != 0:  # it has no locals
+def _word(offset: int) -> list[tuple[str, list[int] | None]]:
+    return [("local.get", [0]), ("i32.load", [2, 0, offset])]
+
+
+def _piece(number: int) -> list[tuple[str, list[int] | None]]:
+    """How the code that loads a piece begins."""
+    tee: list[tuple[str, list[int] | None]] = [("local.tee", [1]), ("if", [-64]), _ADDRESS]
+    return [*_word(number * WORD_BYTES), *tee, ("i32.const", None), ("i32.const", None), ("memory.init", [0, 0])]
+
+
+def _expect(
+    instructions: Sequence[tuple[str, list[int]]], position: int, wanted: Sequence[tuple[str, list[int] | None]]
+) -> list[int]:
+    """The numbers in instructions, where any number will do; raises when other instructions stand there."""
+    found = instructions[position : position + len(wanted)]
+    if [name for name, _ in found] != [name for name, _ in wanted]:
         raise UnknownFormError
-    reader = Reader(module.data, body.start + 1, body.end)
+    numbers: list[int] = []
+    for (_, values), (_, want) in zip(found, wanted, strict=True):
+        if want is None:
+            numbers += values
+        elif values != want:
+            raise UnknownFormError
+    return numbers
+
+
+def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """For each piece: where it starts in the segment, its size, and the start and word of each of its chains."""
+    instructions: list[tuple[str, list[int]]] = []
+    locals_ = len(LOAD_DATA_LOCALS)
+    if module.data[body.start : body.start + locals_] != LOAD_DATA_LOCALS:
+        raise UnknownFormError
+    reader = Reader(module.data, body.start + locals_, body.end)
     while reader.remaining:
         row, values = reader.instruction()
-        instructions.append((row.name, values[0] if values else 0))
+        instructions.append((row.name, values))
     position = 0
     number = 0
-    get = ("local.get", 0)
-    while instructions[position] != ("end", 0):
-        get = ("local.get", number)
-        expected = [get, ("if", -64), get, None, None, ("memory.init", 0)]
-        part = instructions[position : position + len(expected)]
-        if len(part) < len(expected) or any(
-            want not in (None, have) for want, have in zip(expected, part, strict=True)
-        ):
-            raise UnknownFormError
+    while instructions[position] != ("end", []):
+        start, size = _expect(instructions, position, _piece(number))
+        position += len(_piece(number))
         heads: list[tuple[int, int]] = []
-        position += len(expected)
-        while instructions[position] == get:
+        while instructions[position] == _ADDRESS:
             at = 0
             if instructions[position + 1][0] == "i32.const":
-                at = instructions[position + 1][1]
+                at = instructions[position + 1][1][0]
                 position += 2
-            if instructions[position + 2] != ("call", WALK):
+            offset = instructions[position + 2][1][-1]
+            _expect(instructions, position + 1, [*_word(offset), ("call", [WALK])])
+            if offset % WORD_BYTES:
                 raise UnknownFormError
-            heads.append((at, instructions[position + 1][1]))
-            position += 3
-        if instructions[position] != ("end", 0):
+            heads.append((at, offset // WORD_BYTES))
+            position += 4
+        if instructions[position] != ("end", []):
             raise UnknownFormError
         position += 1
         number += 1
-        yield part[3][1], part[4][1], heads
+        yield start, size, heads
 
 
 def fit_data(image: Image, blob: int, plans: dict[str, DataPlan], sizes: dict[str, int]) -> bytes:
@@ -176,7 +199,7 @@ def fit_data(image: Image, blob: int, plans: dict[str, DataPlan], sizes: dict[st
         _enter(plan, blob, image, addresses, chosen)
         gain = _keep_worthy(plan, blob, image)
         if gain <= IMPORT_COST + FETCH_WEIGHT * sizes[cid] + 2 * (len(plan.pieces) + len(plan.classes)):
-            _leave(plan, blob)
+            plan.leave(blob)
             continue
         for address, content in plan.written(blob):
             start = address - image.start
@@ -214,10 +237,3 @@ def _keep_worthy(plan: DataPlan, blob: int, image: Image) -> int:
         else:
             gain += saved
     return gain
-
-
-def _leave(plan: DataPlan, blob: int) -> None:
-    for piece in plan.pieces:
-        piece.addresses.pop(blob, None)
-    for class_ in plan.classes:
-        class_.pop(blob, None)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import HIGHEST_ADDRESS, LEAST_BYTES, WORD_BYTES, DataPlan, Piece
-from bacpack.split.emit.form import MOST_PARAMETERS
+from bacpack.split.emit.form import MOST_WORDS
 from bacpack.split.plan.partition import MAX_CODE_BYTES
 from bacpack.split.shapes.known import PLACE, Known
 
@@ -25,7 +25,7 @@ _MOST_PADDING = 16
 #: An object with so many zeros in a row stays with its blob: a remainder can leave them out.
 _MOST_ZEROS = bytes(256)
 #: An object may have more places of functions than a module has parameters: the rest counts as bytes.
-_MOST_CLASSES = MOST_PARAMETERS // 2
+_MOST_CLASSES = MOST_WORDS // 2
 
 
 def own_data(
@@ -98,7 +98,7 @@ def _plans(blob: int, pieces: Sequence[Piece], known: Known, covered: Sequence[t
         words = dict(_words(piece, piece.addresses[blob], known, spans))
         new = {key for key in words.values() if key not in classes}
         if plan.pieces and (
-            size + len(piece.content) > MAX_CODE_BYTES or len(plan.pieces) + len(classes) + len(new) >= MOST_PARAMETERS
+            size + len(piece.content) > MAX_CODE_BYTES or len(plan.pieces) + len(classes) + len(new) >= MOST_WORDS
         ):
             yield plan
             plan, classes, size = DataPlan([]), {}, 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bacpack.split.data.image import Image
 from bacpack.split.data.runs import Run, Sources, Word
-from bacpack.split.emit.form import MOST_PARAMETERS
+from bacpack.split.emit.form import MOST_WORDS
 from bacpack.split.plan.partition import MAX_CODE_BYTES, group_by_users
 
 #: A piece that is shorter is not worth naming its address.
@@ -62,6 +62,13 @@ class DataPlan:
         """Whether `blob` has any of the pieces."""
         return any(blob in piece.addresses for piece in self.pieces)
 
+    def leave(self, blob: int) -> None:
+        """Give `blob` none of the pieces."""
+        for piece in self.pieces:
+            piece.addresses.pop(blob, None)
+        for class_ in self.classes:
+            class_.pop(blob, None)
+
     def written(self, blob: int) -> Iterator[tuple[int, bytes]]:
         """Addresses and bytes that the module writes for `blob`."""
         for piece, words in zip(self.pieces, self.words, strict=True):
@@ -92,7 +99,7 @@ def _parts(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     size, distances = 0, set[tuple[tuple[int, int], ...]]()
     for piece in pieces:
         more = distances | piece.distances
-        if part and (size + len(piece.content) > MAX_CODE_BYTES or len(part) + 1 + len(more) > MOST_PARAMETERS):
+        if part and (size + len(piece.content) > MAX_CODE_BYTES or len(part) + 1 + len(more) > MOST_WORDS):
             yield part
             part, size, more = [], 0, piece.distances
         part.append(piece)

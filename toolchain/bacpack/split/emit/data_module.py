@@ -1,7 +1,7 @@
 """Fifth stage, second part: a data module. It copies pieces of data to the addresses that it is given.
 
-It exports one function. Its parameters are the address of each piece, zero for one that the program lacks, and the
-distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
+It exports one function, which takes words (see `form`): the address of each piece, zero for one that the program lacks,
+and the distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
 (https://github.com/apple-oss-distributions/dyld/blob/main/doc/chained-fixups.md): in the module each holds its value
 and, in the bits above, how many words further the next one lies, so that words to change take no room of their own.
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from bacpack.split.data.pieces import DataPlan, Piece
 from bacpack.split.emit.environment import import_load, import_memory
+from bacpack.split.emit.form import WORDS_TYPE, read_word
 from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.types import I32, Data, Mode
@@ -24,15 +25,12 @@ _NOTHING = FuncType((), ())
 WALK_TYPE = FuncType((I32, I32), ())
 # Function indices: the environment's `load`, then the module's own.
 WALK, LOAD_DATA_INDEX = 1, 2
+#: The locals of the function that loads data: the address of the piece at hand.
+LOAD_DATA_LOCALS = b"\1\1" + I32
 _GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
 _ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
 _LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
 _VOID = b"\x40"
-
-
-def load_type(plan: DataPlan) -> FuncType:
-    """The type of the function that the module exports."""
-    return FuncType((I32,) * (len(plan.pieces) + len(plan.classes)), ())
 
 
 def write_data_module(plan: DataPlan, environment: str) -> bytes:
@@ -46,9 +44,9 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         code += _load_piece(number, start, len(content), [(at, len(plan.pieces) + class_) for at, class_ in heads])
         contents.append(content)
         start += len(content)
-    types = [_NOTHING, WALK_TYPE, load_type(plan)]
+    types = [_NOTHING, WALK_TYPE, WORDS_TYPE]
     imports = [import_load(environment, 0), import_memory(environment)]
-    codes = [walk(value_bits), b"\0" + b"".join(code) + writer.END]
+    codes = [walk(value_bits), LOAD_DATA_LOCALS + b"".join(code) + writer.END]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
     return writer.module(
         [
@@ -89,14 +87,14 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
     return bytes(content), heads
 
 
-def _load_piece(parameter: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
-    """If the piece has an address, copy it there and walk its chains, each given as (place, parameter)."""
-    get = _GET + encode_unsigned(parameter)
-    yield get + b"\x04" + _VOID
+def _load_piece(word: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
+    """If the piece has an address, copy it there and walk its chains, each given as (place, number of its word)."""
+    get = _GET + encode_unsigned(1)
+    yield read_word(_WORD_BYTES * word) + _TEE + encode_unsigned(1) + b"\x04" + _VOID
     yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
     for at, class_ in heads:
         yield get + (writer.i32_const(at) + _ADD if at else b"")
-        yield _GET + encode_unsigned(class_) + b"\x10" + encode_unsigned(WALK)
+        yield read_word(_WORD_BYTES * class_) + b"\x10" + encode_unsigned(WALK)
     yield writer.END
 
 

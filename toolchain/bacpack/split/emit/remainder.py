@@ -14,16 +14,18 @@ from itertools import chain
 from bacpack import __version__
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import DataPlan
+from bacpack.split.data.room import free_room
 from bacpack.split.emit import start
 from bacpack.split.emit.data import own_data
-from bacpack.split.emit.data_module import LOAD_DATA, load_type
+from bacpack.split.emit.data_module import LOAD_DATA
 from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table
-from bacpack.split.emit.form import LATE_TABLE, PLACE
+from bacpack.split.emit.form import LATE_TABLE, PLACE, WORD_BYTES, WORDS_TYPE
 from bacpack.split.emit.numbering import Instructions, Numbers, extended
-from bacpack.split.emit.shared import Shared, constant, placer_type, slot_setters
+from bacpack.split.emit.shared import Shared, slot_setters
 from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.placement import left_over
 from bacpack.split.plan.resolve import Plan
+from bacpack.split.plan.slots import Slot
 from bacpack.split.shapes.canonical import cut
 from bacpack.split.shapes.elements import is_table_plain, referenced_function, segment_entries
 from bacpack.split.shapes.fingerprint import Blob
@@ -32,10 +34,11 @@ from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import NAME_SECTION, name_section, read_names
 from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import FUNCREF, Data, Element, Global, Mode, Section
+from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode, Section
 
 _NOTHING = FuncType((), ())
-
+_PASSIVE = Data(Mode.PASSIVE, 0, None, 0, 0)
+_ONE_PAGE = Limits(1)
 
 #: Sections that name code by offsets or numbers, which splitting changes: whole names, and how others begin.
 _DROPPED = frozenset((NAME_SECTION, "linking", "sourceMappingURL", "external_debug_info"))
@@ -65,7 +68,11 @@ def write_remainder(
     `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules.
     """
     used = [entry for entry in data if entry.plan.is_used_by(position)]
-    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, image, used)
+    written = chain.from_iterable(entry.plan.written(position) for entry in used)
+    own = own_data(image, written) if image else None
+    room = free_room(position, image, [entry.plan for entry in used]) if image and used else 0
+    assert room is not None, "blobs without room use no data modules"
+    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, own, used, room)
 
 
 class _RemainderWriter:
@@ -86,11 +93,17 @@ class _RemainderWriter:
         self._elements: list[Element] = []
         self._is_table_plain = is_table_plain(blob.module)
 
-    def write(self, environment: str, image: Image | None, shared_data: Sequence[SharedData]) -> bytes:
+    def write(
+        self, environment: str, own: Sequence[tuple[int, bytes]] | None, shared_data: Sequence[SharedData], room: int
+    ) -> bytes:
+        """`own` is what to write beside what data modules do, whose words may lie at `room`; None for all data."""
         module, numbers = self._module, self._numbers
         self._import_environment(environment)
-        init = self._import_shared()
-        load_steps = [self._load_data(entry) for entry in shared_data]
+        set_up = self._import_shared()
+        load_data = [self._load_data(entry) for entry in shared_data]
+        words = b"".join(entry.words for entry in [*set_up, *load_data])
+        if words and not numbers.has_memory:
+            numbers.add_import(import_memory(environment))
         for index in self._demand.kept:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
@@ -99,13 +112,12 @@ class _RemainderWriter:
             numbers.forward(index)
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
-        steps = [self._grow(), *init, self._fill_late_tables(), self._fill_table()]
-        if image is None:
-            data, data_steps = self._data()
-        else:
-            written = chain.from_iterable(entry.plan.written(self._position) for entry in shared_data)
-            data, data_steps = self._own_data(own_data(image, written))
-        steps += [*load_steps, data_steps]
+        segment = len(module.data_segments) if own is None else 0
+        steps = [self._grow(), *(() if numbers.has_memory or not words else (start.grow_memory(_ONE_PAGE),))]
+        steps += start.hand_over(set_up, 0, segment, 0), self._fill_late_tables(), self._fill_table()
+        steps.append(start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up)))
+        data, data_steps = self._data(words) if own is None else self._own_data(words, own)
+        steps.append(data_steps)
         if module.start is not None:
             steps.append(start.call(numbers.function(module.start)))
         first_function = numbers.add_function(numbers.types[_NOTHING], b"\0" + b"".join(steps) + writer.END)
@@ -153,15 +165,14 @@ class _RemainderWriter:
         for register in self._registers.values():
             numbers.add_import(import_register(namespace, register))
 
-    def _import_shared(self) -> list[bytes]:
-        """Import what the shared modules provide; return the calls that set their slots."""
+    def _import_shared(self) -> list[start.HandOver]:
+        """Import what the shared modules provide; return the calls that set them up."""
         numbers, demand = self._numbers, self._demand
         self._functions: dict[int, int] = {}
         self._late_tables: dict[int, int] = {}
-        self._placing: list[bytes] = []
         self._placed_singly: dict[int, list[tuple[int, int]]] = {}
         used = sorted({number for number, _ in self._homes.values()})
-        steps = [step for number in used for step in self._set_up(number)]
+        calls = [call for number in used for call in self._set_up(number)]
         sources = {number for number, _ in demand.called.values()}
         sources |= {number for number, places in self._placed_singly.items() if places}
         sources |= {home[0] for number in self._late_tables for _, home in self._late_homes(number)}
@@ -169,26 +180,24 @@ class _RemainderWriter:
             self._functions[number] = numbers.add_import(self._shared[number].import_functions())
         for index, (number, position) in demand.called.items():
             numbers.provide(index, self._functions[number], position)
-        return steps
+        return calls
 
-    def _set_up(self, number: int) -> Iterator[bytes]:
-        """Import what sets up a module: the calls that set its slots; those that place its functions come later."""
+    def _set_up(self, number: int) -> Iterator[start.HandOver]:
+        """Import what sets up a module: the calls that set its slots, and those that place its functions."""
         module, numbers = self._shared[number], self._numbers
-        slots, late = module.plan.slots, module.plan.late
-        for count, (name, type_) in enumerate(slot_setters(slots)):
-            own, slots = slots[: len(type_.params)], slots[len(type_.params) :]
-            is_set = any(self._position in slot.values for slot in own)
+        late = module.plan.late
+        for count, (name, slots) in enumerate(slot_setters(module.plan.slots)):
+            is_set = any(self._position in slot.values for slot in slots)
             # One function is imported of every module: some hosts load no other.
             if is_set or count == 0:
-                setter = numbers.import_function(module.namespace, name, type_)
+                setter = numbers.import_function(module.namespace, name, WORDS_TYPE)
             if is_set:
-                values = [constant(slot.type, slot.values.get(self._position, 0)) for slot in own]
-                yield start.set_slots(setter, values)
+                yield start.HandOver(setter, b"".join(_word(slot, self._position) for slot in slots))
         for count, placer in enumerate(module.placers):
             indices = [stretch.starts.get(self._position, 0) for stretch in placer]
             if any(indices):
-                place = numbers.import_function(module.namespace, f"{PLACE}{count}", placer_type(placer))
-                self._placing.append(b"".join(map(writer.i32_const, indices)) + start.call(place))
+                place = numbers.import_function(module.namespace, f"{PLACE}{count}", WORDS_TYPE)
+                yield start.HandOver(place, _words(indices))
         placed = [(index, home[1]) for index, home in self._demand.placed if home[0] == number]
         self._placed_singly[number] = left_over(module.placers, self._position, placed)
         if any(self._position in entry for entry in late):
@@ -263,8 +272,8 @@ class _RemainderWriter:
         )
 
     def _fill_table(self) -> bytes:
-        """Fill the program's table: from shared modules, and from the remainder's own segments."""
-        out = [*self._placing]
+        """Fill the program's table, where nobody did: from shared modules, and from the remainder's own segments."""
+        out: list[bytes] = []
         for number, places in self._placed_singly.items():
             out += [start.table_copy(run, self._functions[number], 0) for run in start.runs(places)]
         for segment, element in enumerate(self._module.elements):
@@ -287,17 +296,15 @@ class _RemainderWriter:
                 yield index, source
                 source += 1
 
-    def _load_data(self, shared: SharedData) -> bytes:
+    def _load_data(self, shared: SharedData) -> start.HandOver:
         """Import what a data module exports; return the call that loads its pieces."""
-        load = self._numbers.add_import(
-            Import(shared.namespace, LOAD_DATA, Kind.FUNCTION, self._numbers.types[load_type(shared.plan)])
-        )
-        return b"".join(map(writer.i32_const, shared.plan.arguments(self._position))) + start.call(load)
+        load = self._numbers.import_function(shared.namespace, LOAD_DATA, WORDS_TYPE)
+        return start.HandOver(load, _words(shared.plan.arguments(self._position)))
 
-    def _own_data(self, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
-        """One segment with all longer contents, and the instructions that bring each content to its address."""
+    def _own_data(self, words: bytes, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
+        """One segment with words and all longer contents, and what brings each content to its address."""
         steps: list[bytes] = []
-        everything = bytearray()
+        everything = bytearray(words)
         for address, content in places:
             if len(content) in start.STORES:
                 steps.append(start.store(address, content))
@@ -306,10 +313,10 @@ class _RemainderWriter:
                 everything += content
         if not everything:
             return [], b"".join(steps)
-        return [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), bytes(everything))], b"".join(steps)
+        return [writer.data_segment(_PASSIVE, bytes(everything))], b"".join(steps)
 
-    def _data(self) -> tuple[list[bytes], bytes]:
-        """The blob's own segments, and the instructions that copy the active ones to the environment's memory."""
+    def _data(self, words: bytes) -> tuple[list[bytes], bytes]:
+        """The blob's own segments, then one with words, and what copies the active ones to the environment's memory."""
         module = self._module
         segments: list[bytes] = []
         steps: list[bytes] = []
@@ -324,6 +331,8 @@ class _RemainderWriter:
             steps.append(start.memory_init_at(self._expression(data.offset or writer.END), len(content), number))
             if self._blob.names_segments:
                 steps.append(start.data_drop(number))
+        if words:
+            segments.append(writer.data_segment(_PASSIVE, words))
         return segments, b"".join(steps)
 
     def _code(self, position: int) -> bytes:
@@ -357,3 +366,12 @@ class _RemainderWriter:
 def is_dropped(section: Section) -> bool:
     """Whether a section of the blob describes code in a way that splitting makes wrong."""
     return section.name is not None and (section.name in _DROPPED or section.name.startswith(_DROPPED_KINDS))
+
+
+def _word(slot: Slot, blob: int) -> bytes:
+    """The value of a slot for a blob as memory holds it."""
+    return slot.values.get(blob, 0).to_bytes(WORD_BYTES[slot.type], "little")
+
+
+def _words(values: Sequence[int]) -> bytes:
+    return b"".join((value & 0xFFFF_FFFF).to_bytes(WORD_BYTES[I32], "little") for value in values)

@@ -11,15 +11,17 @@ from bacpack.split.emit.form import (
     ADD,
     FUNCTIONS,
     LATE_TABLE,
-    MOST_PARAMETERS,
+    MOST_WORDS,
     PLACE,
     SET_SLOTS,
+    WORDS_TYPE,
     DirectCall,
     LateCall,
     SlotRead,
     TableCall,
     export_name,
     write_placer,
+    write_setter,
 )
 from bacpack.split.plan.placement import Placer
 from bacpack.split.plan.resolve import Operand, Plan, ResolvedFunction, SharedPlan
@@ -58,17 +60,10 @@ class Shared:
         return self.plan.existing.exported[position] if self.plan.existing else export_name(position)
 
 
-def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, FuncType]]:
-    """Names and types of the functions that set `slots`, each the next ones in order. There is always one."""
-    parts = [slots[first : first + MOST_PARAMETERS] for first in range(0, max(1, len(slots)), MOST_PARAMETERS)]
-    return [
-        (f"{SET_SLOTS}{number}", FuncType(tuple(slot.type for slot in part), ())) for number, part in enumerate(parts)
-    ]
-
-
-def placer_type(placer: Placer) -> FuncType:
-    """The type of a function that places stretches."""
-    return FuncType((I32,) * len(placer), ())
+def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, Sequence[Slot]]]:
+    """Names of the functions that set `slots`, each with those that it sets. There is always one."""
+    firsts = range(0, max(1, len(slots)), MOST_WORDS)
+    return [(f"{SET_SLOTS}{number}", slots[first : first + MOST_WORDS]) for number, first in enumerate(firsts)]
 
 
 def constant(type_: bytes, value: int) -> bytes:
@@ -172,11 +167,11 @@ class _SharedWriter:
             Export(export_name(position), Kind.FUNCTION, self._first_own + position) for position in sorted(self._named)
         ]
         next_slot = len(self._registers)
-        for name, type_ in slot_setters(plan.slots):
+        for name, slots in slot_setters(plan.slots):
             exports.append(Export(name, Kind.FUNCTION, self._first_own + len(codes)))
-            own_types.append(types[type_])
-            codes.append(_setter(next_slot, len(type_.params)))
-            next_slot += len(type_.params)
+            own_types.append(types[WORDS_TYPE])
+            codes.append(write_setter(next_slot, [slot.type for slot in slots]))
+            next_slot += len(slots)
         functions = [self._first_own + position for position in plan.functions]
         tables = [Table(TableType(FUNCREF, Limits(len(plan.late), len(plan.late))))] if plan.late else []
         if plan.late:
@@ -193,11 +188,11 @@ class _SharedWriter:
         first = 0
         for number, placer in enumerate(self._placers):
             exports.append(Export(f"{PLACE}{number}", Kind.FUNCTION, self._first_own + len(codes)))
-            own_types.append(types[placer_type(placer)])
+            own_types.append(types[WORDS_TYPE])
             sizes = [len(stretch.functions) for stretch in placer]
             codes.append(write_placer(first, sizes))
             first += sum(sizes)
-        slots = [
+        globals_ = [
             writer.global_(Global(GlobalType(slot.type, mutable=True), constant(slot.type, 0) + writer.END))
             for slot in plan.slots
         ]
@@ -206,7 +201,7 @@ class _SharedWriter:
             SectionId.IMPORT: writer.vector(map(writer.import_, imports)),
             SectionId.FUNCTION: writer.vector(map(encode_unsigned, own_types)),
             SectionId.TABLE: writer.vector(map(writer.table, tables)) if tables else b"",
-            SectionId.GLOBAL: writer.vector(slots) if slots else b"",
+            SectionId.GLOBAL: writer.vector(globals_) if globals_ else b"",
             SectionId.EXPORT: writer.vector(map(writer.export, exports)),
             SectionId.ELEMENT: writer.vector(map(writer.element, elements)) if elements else b"",
             SectionId.CODE: writer.vector(map(writer.sized, codes)),
@@ -325,9 +320,3 @@ def _open_number(value: int) -> bytes:
     """A number that a linker may have padded, in at least two bytes: in one it would be read back as part of a run."""
     encoded = encode_signed(value)
     return encoded if len(encoded) > 1 else bytes([encoded[0] | 0x80, 0x7F if value < 0 else 0])
-
-
-def _setter(first: int, count: int) -> bytes:
-    """The code of a function that sets `count` globals from its parameters."""
-    sets = (b"\x20" + encode_unsigned(n) + b"\x24" + encode_unsigned(first + n) for n in range(count))
-    return b"\0" + b"".join(sets) + writer.END

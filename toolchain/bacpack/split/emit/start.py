@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bacpack.wasm import Limits, TableType
@@ -36,11 +36,6 @@ def grow_table(type_: TableType, init: bytes | None) -> bytes:
 def set_global(index: int, init: bytes) -> bytes:
     """Set a global to the value of a constant expression."""
     return init[: -len(END)] + b"\x24" + encode_unsigned(index)
-
-
-def set_slots(setter: int, values: Iterable[bytes]) -> bytes:
-    """Call a slot setter with `values`, which are constants."""
-    return b"".join(values) + call(setter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +74,27 @@ def store(address: int, content: bytes) -> bytes:
     value = int.from_bytes(content, "little")
     number = i64_const(value) if len(content) == 8 else i32_const(value)
     return i32_const(address) + number + bytes([STORES[len(content)], 0, 0])
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A call of a function that takes words, and the words: see `form`."""
+
+    function: int
+    words: bytes
+
+
+def hand_over(calls: Sequence[HandOver], address: int, segment: int, source: int) -> bytes:
+    """Carry out calls, whose words lie from `source` on in a data segment, each with them at `address` of memory 0.
+
+    What is there must be zero, and is zero again after.
+    """
+    out: list[bytes] = []
+    for entry in calls:
+        out += memory_init(Run(address, source, len(entry.words)), segment), i32_const(address), call(entry.function)
+        source += len(entry.words)
+    zero = i32_const(address) + i32_const(0) + i32_const(max((len(entry.words) for entry in calls), default=0))
+    return b"".join(out) + (zero + b"\xfc\x0b\0" if out else b"")
 
 
 def table_copy(run: Run, source: int, table: int) -> bytes:

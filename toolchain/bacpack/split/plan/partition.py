@@ -27,8 +27,8 @@ IMPORT_COST = 150
 FETCH_WEIGHT = 0.05
 #: Code of one blob alone is put into a module when there is so much of it.
 LEAST_OWN_BYTES = 8_192
-#: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is nearly all of it.
-MAX_CODE_BYTES = 960_000
+#: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is most of it, slots the rest.
+MAX_CODE_BYTES = 900_000
 
 
 class Shareable(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from bacpack.split.catalog.existing import Existing
-from bacpack.split.emit.form import MOST_PARAMETERS
+from bacpack.split.emit.form import MOST_WORDS
 from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.resolve import Plan
 
@@ -97,8 +97,8 @@ def _grouped(tables: dict[int, Table]) -> Iterator[Placer]:
         if cost < copies:
             groups.append(stretches)
     for group in groups:
-        for first in range(0, len(group), MOST_PARAMETERS):
-            yield group[first : first + MOST_PARAMETERS]
+        for first in range(0, len(group), MOST_WORDS):
+            yield group[first : first + MOST_WORDS]
 
 
 def _stretches(tables: dict[int, Table]) -> Iterator[Stretch]:

@@ -106,7 +106,10 @@ def fingerprint(module: Module) -> Blob:
         locals_, runs, opened = cut(module, body)
         signature = shapes.signature(type_index)
         forms = [shapes[instruction] for instruction in opened]
-        functions.append(_function(signature, locals_, runs, forms, body.end - body.start))
+        function = _function(signature, locals_, runs, forms, body.end - body.start)
+        if module.memories and not module.memories[0].minimum:
+            function.shape, function.reason = None, "is set up through memory, and that of its program starts empty"
+        functions.append(function)
         knowledge.note(opened, [(form.kind, form.value) for form in forms])
     return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known())
 
