@@ -17,8 +17,8 @@ from bacpack.split.emit.form import MOST_WORDS
 from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.resolve import Plan
 
-#: Bytes: an index in a remainder's start function, a zero there, a copy there, a stretch in a module, an import.
-_INDEX_COST, _ABSENT_COST, _COPY_COST, _STRETCH_COST, _PLACER_COST = 3, 2, 12, 16, 72
+#: Bytes: a word of a remainder, a copy in its start function, a stretch in a module, an import with its call.
+_WORD_COST, _COPY_COST, _STRETCH_COST, _PLACER_COST = 4, 12, 21, 82
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +85,15 @@ def _grouped(tables: dict[int, Table]) -> Iterator[Placer]:
     rare: dict[tuple[int, ...], list[Stretch]] = defaultdict(list)
     for stretch in _stretches(tables):
         with_it, without = len(stretch.starts), len(tables) - len(stretch.starts)
-        saved = with_it * (_COPY_COST * len(stretch.functions) - _INDEX_COST)
-        if without * _ABSENT_COST + _STRETCH_COST < saved:
+        saved = with_it * (_COPY_COST * len(stretch.functions) - _WORD_COST)
+        if without * _WORD_COST + _STRETCH_COST < saved:
             common.append(stretch)
         else:
             rare[tuple(stretch.starts)].append(stretch)
     groups = [common]
     for users, stretches in sorted(rare.items()):
         copies = sum(len(stretch.functions) for stretch in stretches) * _COPY_COST
-        cost = _PLACER_COST + (_INDEX_COST + 1 + _STRETCH_COST / len(users)) * len(stretches)
+        cost = _PLACER_COST + (_WORD_COST + _STRETCH_COST / len(users)) * len(stretches)
         if cost < copies:
             groups.append(stretches)
     for group in groups:
