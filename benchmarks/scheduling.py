@@ -43,6 +43,8 @@ POLICIES: tuple[Policy, ...] = ("modules", "load", "random")
 NAMES = {"modules": "by modules", "load": "Dask without modules", "random": "random"}
 #: Of each node's network: bytes a second that come in, and seconds until an answer begins.
 RATE, LATENCY = 2e6, 0.01
+#: Seconds that a cluster is given until all of its processes have become quiet.
+SETTLE = 4.0
 #: Seconds from one job of the stream to the next.
 INTERVAL = 0.1
 #: Seconds that a simulated job runs, and that Dask takes a job to run until one has ended.
@@ -94,6 +96,7 @@ def cluster(folder: Path, cache: Path, nodes: int, *, announce: bool) -> Iterato
         try:
             for worker in workers:
                 assert worker.stdout is not None and worker.stdout.readline()
+            time.sleep(SETTLE)
             yield client
         finally:
             for worker in workers:
@@ -133,7 +136,7 @@ def measure(
         for result in engine.run(orders):
             assert result.report is not None, result
             moved += result.moved_bytes
-            starts.append(began[result.number] - came[result.number] + result.report["load_ms"] / 1000)
+            starts.append(began[result.number] - came[result.number])
     return Result(form, policy, nodes, moved, sum(starts) / len(starts))
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from bacnode.schedulers.placement import Need, NodeView, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
-from waiting import until
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -63,6 +63,7 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
         names = {worker.address: worker.name for worker in cluster.workers}
         expected: list[str] = []
         came: list[str] = []
+        began: set[str] = set()
 
         def counts() -> Counter[str]:
             ahead = cluster.client.processing()
@@ -73,8 +74,8 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
             before = Counter(came)
             until(lambda: counts().total() == order.spec.number, "a job was not placed")
             came.extend((counts() - before).elements())
-            # What a worker is about to have counts as there.
-            until(lambda: set(came) <= {"holder", *cluster.holders(BIG)}, "what comes was not announced")
+            # A program is work from when its modules are there.
+            until(lambda: set(came) <= began, "the first job of a worker did not begin")
             views = [
                 NodeView(name, 1, 20.0 * came.count(name), holds=frozenset(found.sizes) if name in {"holder", *came}
                          else frozenset())
@@ -87,7 +88,8 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
                 raise _EnoughError
 
         with pytest.raises(_EnoughError):
-            list(cluster.engine(window=11, on_send=compare).run(orders(found, 11)))
+            engine = cluster.engine(window=11, on_send=compare, on_begin=lambda _number, worker: began.add(worker))
+            list(engine.run(orders(found, 11)))
         for worker in cluster.workers:
             worker.kill()
         kinds = [name if name == "holder" else "other" for name in came]
@@ -119,6 +121,36 @@ def test_modules_come_from_other_workers_verified_and_are_announced(cluster: Clu
 
 async def _set_memory(size: int, dask_worker: object = None) -> None:
     await dask_worker.set_resources(**{"bacpack-memory": size})  # type: ignore[attr-defined]
+
+
+class _Gated(BlockServer):
+    """Gives nothing away until it may, and remembers what it was asked for."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self.may, self.asked = threading.Event(), Counter[str]()
+        super().__init__(store)
+
+    def find(self, path: str, store: BlockStore, only: Collection[Cid] | None) -> bytes | None:
+        self.asked[path.partition("?")[0].rpartition("/")[2]] += 1
+        assert self.may.wait(PATIENCE)
+        return super().find(path, store, only)
+
+
+def test_a_job_that_fetches_holds_up_no_other_and_what_two_want_comes_once(cluster: Cluster, tmp_path: Path) -> None:
+    ready = program(text="ready")
+    one = cluster.start("one", [ready])
+    one.ready()
+    slow, quick = closure(tmp_path / "client", APP, BIG), closure(tmp_path / "client", ready)
+    with _Gated(BlockStore(tmp_path / "client")) as origin:
+        engine = cluster.engine(peers=(origin.url,), window=3)
+        results = engine.run([*orders(slow, 2), *orders(quick, 1, 2)])
+        first = next(results)
+        assert (first.number, first.stdout) == (2, b"ready\n")
+        origin.may.set()
+        others = list(results)
+    assert [result.stdout for result in others] == [b"ran\n"] * 2
+    assert set(origin.asked.values()) == {1} and sum(result.moved_bytes for result in others) == len(APP) + len(BIG)
+    assert cluster.holders(BIG) == ["one"]
 
 
 def test_evicted_modules_are_withdrawn(cluster: Cluster) -> None:
@@ -209,7 +241,8 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
         engine.on_begin = lambda _number, worker: os.kill(workers[worker].process.pid, signal.SIGKILL)
         (result,) = engine.run(orders(found))
     assert result.error is not None and result.error["code"] == "kills-workers", result
-    assert len(result.lost) == 3 and result.attempts == 3
+    # Dask counts for each task: that a worker took modules along which the task waited for is not counted there.
+    assert 3 <= len(result.lost) <= 4 and result.attempts == len(result.lost)
 
 
 def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: Path) -> None:

@@ -86,16 +86,19 @@ def keep_one(fetched: Fetched, store: BlockStore) -> Cid | None:
     if fetched.cid is None:
         return None
     cid = fetched.cid.to_v1()
-    if fetched.source == "store":
-        return cid
+    return cid if fetched.source == "store" or keep_file(cid, fetched.data, store) else None
+
+
+def keep_file(cid: Cid, data: bytes, store: BlockStore) -> bool:
+    """Put a file into `store`; return whether it is there now, and not a tree of another shape than ours."""
     blocks: list[tuple[Cid, bytes]] = []
-    if build_file(io.BytesIO(fetched.data), lambda block_cid, block: blocks.append((block_cid, block))).cid != cid:
-        return None
+    if build_file(io.BytesIO(data), lambda block_cid, block: blocks.append((block_cid, block))).cid != cid.to_v1():
+        return False
     if not all(store.has(block_cid) for block_cid, _ in blocks):
         with store.batch() as batch:
             for block_cid, block in blocks:
                 batch.put(block_cid, block, verified=True)
-    return cid
+    return True
 
 
 def _needed(fetched: Fetched) -> Needed:

@@ -12,9 +12,7 @@ from typing import Any
 
 import msgspec
 from distributed import Future, KilledWorker
-from distributed.client import FutureCancelledError
 
-from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
 from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.orders import Order
@@ -34,9 +32,13 @@ class _Sent:
     order: Order
     future: Any = None
     sendings: int = 0
-    #: Workers that it was begun on, by address: each time it was.
+    #: The task that fetched its modules.
+    fetched_by: str | None = None
+    #: Names of the workers that it was begun on: each time it was, but for the one that did nothing else than fetch.
     begun: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    #: Whether nobody waits for its result any more.
+    abandoned: bool = False
     waits_for: tuple[str, ...] = ()
     waiting_since: float = 0.0
 
@@ -65,9 +67,10 @@ class DaskEngine:
     on_note: Callable[[str], object] = lambda text: None
     #: Told of each job just before it is sent.
     on_send: Callable[[Order], object] = lambda order: None
-    #: Told the number of a job and the name of the worker that begins it; from another thread.
+    #: Told the number of a job and the name of the worker on which its program begins; from another thread.
     on_begin: Callable[[int, str], object] = lambda number, worker: None
-    _ended: queue.SimpleQueue[tuple[_Sent, Any]] = field(default_factory=queue.SimpleQueue)
+    #: Jobs that ended or failed, each with its future, and with its result if there is one.
+    _ended: queue.SimpleQueue[tuple[_Sent, Any, JobResult | None]] = field(default_factory=queue.SimpleQueue)
     _by_key: dict[str, _Sent] = field(default_factory=dict)
 
     def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
@@ -95,11 +98,11 @@ class DaskEngine:
                     self._send(sent)
                     flying.add(sent)
                 try:
-                    sent, future = self._ended.get(timeout=LOOK_SECONDS)
+                    sent, future, found = self._ended.get(timeout=LOOK_SECONDS)
                 except queue.Empty:
                     pass
                 else:
-                    result = self._outcome(sent, future) if future is sent.future else None
+                    result = self._outcome(sent, future, found) if future is sent.future else None
                     if result is not None:
                         # Dask would run it again if the worker that has its result went away.
                         future.release()
@@ -115,6 +118,7 @@ class DaskEngine:
                         yield self._no_holder(sent)
         finally:
             for sent in flying:
+                sent.abandoned = True
                 if sent.future is not None:
                     sent.future.cancel()
             self.client.unsubscribe_topic(TOPIC)
@@ -136,7 +140,7 @@ class DaskEngine:
         bound = self.bind(sent.order)
         future = self.client.submit(
             run_job,
-            encode(self._addressed(spec, closure)),
+            encode(self._addressed(sent)),
             held,
             present,
             key=key,
@@ -146,20 +150,42 @@ class DaskEngine:
             workers=None if bound is None else [bound],
         )
         sent.future = future
-        future.add_done_callback(lambda done: self._ended.put((sent, done)))
+        future.add_done_callback(lambda done: self._look_at(sent, done))
 
-    def _addressed(self, spec: JobSpec, closure: Closure) -> JobSpec:
-        return msgspec.structs.replace(spec, peers=[*self.peers, *spec.peers], modules=closure.sizes)
+    def _addressed(self, sent: _Sent) -> JobSpec:
+        spec = sent.order.spec
+        return msgspec.structs.replace(
+            spec,
+            peers=[*self.peers, *spec.peers],
+            modules=sent.order.closure.sizes,
+            fetch_first=self.by_modules and sent.fetched_by is None,
+            fetched_by=sent.fetched_by,
+        )
 
-    def _outcome(self, sent: _Sent, future: Any) -> JobResult | None:
+    def _look_at(self, sent: _Sent, future: Any) -> None:
+        """Send a job on whose modules were fetched, at once; what else ended `run` looks at. In a thread of Dask's."""
+        result = None
+        # The worker that has the result may have gone meanwhile, and nobody have another copy: then it is run again.
+        # Whatever else happens here would be lost in this thread: `run` sends the job again, and meets it there.
+        with suppress(Exception):
+            if future.status == "finished":
+                result = decode_result(future.result())
+            if result is not None and result.state == "fetched" and not sent.abandoned:
+                result = None
+                sent.fetched_by = future.key
+                del sent.begun[-1:]
+                sent.sendings -= 1
+                self._send(sent)
+                future.release()  # Dask would fetch again if the worker went away
+                return
+        self._ended.put((sent, future, result))
+
+    def _outcome(self, sent: _Sent, future: Any, result: JobResult | None) -> JobResult | None:
         """Return how a job ended; None if it was sent again."""
         spec = sent.order.spec
-        if future.status == "finished":
-            # The worker that has the result may have gone meanwhile, and nobody have another copy: it is run again.
-            with suppress(FutureCancelledError):
-                result = decode_result(future.result())
-                attempts = max(len(sent.begun), 1)
-                return msgspec.structs.replace(result, attempts=attempts, lost=self._lost(sent, attempts))
+        if result is not None:
+            attempts = max(len(sent.begun), 1)
+            return msgspec.structs.replace(result, attempts=attempts, lost=self._lost(sent, attempts))
         why = None
         if future.status == "error":
             error = future.exception()
@@ -185,11 +211,12 @@ class DaskEngine:
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
         sent = self._by_key.get(message["key"])
-        if sent is not None:
+        if sent is not None and message["what"] == "program":
+            self.on_begin(sent.order.spec.number, message["name"])
+        elif sent is not None:
             sent.begun.append(message["name"])
             if len(sent.begun) > 1:
                 self.on_note(f"job {message['job']}: {sent.begun[-2]} ended under it; it runs on {message['name']}")
-            self.on_begin(sent.order.spec.number, message["name"])
 
     def _waits(self, sent: _Sent) -> bool:
         """Whether nobody offers a module of a job; says so when that begins, and when it ends."""

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from dask.typing import Key
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.threadpoolexecutor import secede
 from distributed.utils import get_ip, sync
 from distributed.worker import get_worker
-from distributed.worker_state_machine import RemoveReplicasEvent
+from distributed.worker_state_machine import RemoveReplicasEvent, SecedeEvent
 
 from bacnode.schedulers import held
 from bacnode.schedulers.block_server import BlockServer
@@ -156,14 +158,22 @@ class ModulesPlugin(WorkerPlugin):
         """Run a job, in a thread of the worker."""
         worker, spec = self._worker, decode_spec(data)
         key = worker.get_current_task()
+        if not self._announces:
+            spec = msgspec.structs.replace(spec, fetch_first=False)
         # Known to the scheduler before anything of it runs: what kills this worker is then known to have done so.
-        begun = {"job": spec.number, "key": key, "worker": worker.address, "name": self._run.here.name}
-        sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg=begun)
+        about = {"job": spec.number, "key": key, "worker": worker.address, "name": self._run.here.name}
+        sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg={**about, "what": "task"})
         sync(worker.loop, self._expect, key, spec.modules)
 
+        def on_begin() -> None:
+            self._time.running(key)
+            worker.log_event(TOPIC, {**about, "what": "program"})
+
         watch = Watch(
+            task=str(key),
+            on_lack=self._leave_pool,
             on_ready=lambda kept: sync(worker.loop, self._settle, key, kept),
-            on_begin=lambda: self._time.running(key),
+            on_begin=on_begin,
         )
         try:
             result = self._run.run(spec, lambda transport: Holders(holders, self._url, transport), watch)
@@ -171,6 +181,15 @@ class ModulesPlugin(WorkerPlugin):
             sync(worker.loop, self._give_up, key)
         self._learn(result)
         return encode(result)
+
+    def _leave_pool(self) -> None:
+        """Have the worker begin the next job while this one's modules come."""
+        key = self._worker.get_current_task()
+        secede()
+        # Without a duration: this is no time that a program takes.
+        event = SecedeEvent(key=key, compute_duration=None, stimulus_id="bacpack-lack")  # type: ignore[arg-type]
+        self._worker.loop.add_callback(self._worker.handle_stimulus, event)
+        self._worker.loop.add_callback(self._time.only_fetching, key)
 
     def _learn(self, result: JobResult) -> None:
         """Have Dask know how fast modules get ready here: they are fetched and compiled, not only moved."""

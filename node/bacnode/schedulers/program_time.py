@@ -27,11 +27,16 @@ class ProgramTime:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._began: dict[Key, float] = {}
+        self._only_fetching: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
     def fetching(self, key: Key) -> None:
         """Say that a job does not run yet."""
         self._worker.active_keys.discard(key)
+
+    def only_fetching(self, key: Key) -> None:
+        """Say that a job is not going to run this time."""
+        self._only_fetching.add(key)
 
     def over(self, key: Key) -> None:
         """Say that it runs no more."""
@@ -51,9 +56,11 @@ class ProgramTime:
     def ended(self, key: Key) -> None:
         """Have the time of the program stand in what the scheduler is about to be told."""
         began = self._began.pop(key, None)
+        fetched = key in self._only_fetching
+        self._only_fetching.discard(key)
         task = self._worker.state.tasks.get(key)
-        if began is None or task is None:
-            return
-        for span in task.startstops:
-            if span["action"] == "compute":
+        for span in task.startstops if task is not None else ():
+            if span["action"] == "compute" and fetched:
+                span["action"] = "transfer"
+            elif span["action"] == "compute" and began is not None:
                 span["start"] = min(began, span["stop"])

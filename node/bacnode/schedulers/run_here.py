@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,11 +34,14 @@ from bacnode.limits import LoadLimits
 from bacnode.programs import open_program
 from bacnode.resolver import Graph, resolve
 from bacnode.schedulers.closure import keep_one
+from bacnode.schedulers.fetch_once import FetchOnce
 from bacnode.schedulers.spec import GivenFile, JobResult, JobSpec, KeptFile
+from bacnode.schedulers.turns import Turns
 from bacnode.sources import Source
 from bacnode.transport import Transport
 from bacnode.web import Web
 from bacpack.content.cid import Cid
+from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
 from bacpack.errors import BacpackError, InputError
 
@@ -48,7 +52,10 @@ MakeSource: TypeAlias = Callable[[Transport], Source]
 MAX_FILES = 1024
 #: Bytes of the files of one job, which travel in memory.
 MAX_FILE_BYTES = 256 << 20
-#: Programs whose plans are remembered.
+#: Jobs that fetch at once, those first that lack least: each is ready sooner if it need not share the network with all
+#: others, and one whose source is silent must not hold up the rest.
+MOST_FETCHING = 3
+#: Programs whose plans are remembered, and jobs whose modules were fetched.
 _PLANS = 256
 #: Sources whose bytes came over the network.
 _FAR = frozenset(("peer", "gateway", "kubo", "url"))
@@ -73,8 +80,11 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told how far a job has come."""
+    """Who is told how far a job has come, and the task that it is."""
 
+    task: str = ""
+    #: Told that modules have to be fetched before it can run.
+    on_lack: Callable[[], object] = lambda: None
     #: Told of the modules that were put into the store for it.
     on_ready: Callable[[list[tuple[Cid, int]]], object] = lambda kept: None
     #: Told that its program begins, each time that it does; in the event loop.
@@ -90,7 +100,11 @@ class RunHere:
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _grants: Grants = field(init=False)
     _planner: Planner = field(init=False)
+    _once: FetchOnce = field(init=False)
+    _turns: Turns = field(init=False)
     _plans: OrderedDict[tuple[str, str | None], Plan] = field(default_factory=OrderedDict)
+    #: What jobs need that are to be sent once more, by the task that fetched it.
+    _fetched: OrderedDict[str, Prepared] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         here = self.here
@@ -98,6 +112,8 @@ class RunHere:
         self._grants = Grants(here.threads, 1, here.memory_bytes, default_seconds=math.inf, max_seconds=math.inf)
         self._planner = Planner(CompileCache(here.cache))
         self._pool = Pool(here.cache, self._grants)
+        self._once = FetchOnce(here.store)
+        self._turns = Turns(MOST_FETCHING)
         self._loop = asyncio.get_running_loop()
         self._pool.open()
 
@@ -110,10 +126,17 @@ class RunHere:
         await self._pool.close()
 
     def run(self, spec: JobSpec, holders: MakeSource | None = None, watch: Watch | None = None) -> JobResult:
-        """Run a job."""
+        """Run a job; or, if it says so and lacks modules, fetch them and return that this was done."""
+        watch = watch or Watch()
         try:
+            if spec.fetch_first and self._missing(spec):
+                watch.on_lack()
+                self._fetched[watch.task] = self._prepare(spec, holders, watch)
+                if len(self._fetched) > _PLANS:
+                    self._fetched.popitem(last=False)
+                return JobResult(number=spec.number, ref=spec.ref, state="fetched", node=self.here.name)
             with tempfile.TemporaryDirectory(prefix="bacpack-job-") as temporary:
-                return self._run(spec, holders, watch or Watch(), JobFolder(Path(temporary, "job")))
+                return self._run(spec, holders, watch, JobFolder(Path(temporary, "job")))
         except BacpackError as error:
             return self._failed(spec, problem(error), error.exit_status)
         except LostError as lost:
@@ -128,9 +151,8 @@ class RunHere:
 
     def _run(self, spec: JobSpec, holders: MakeSource | None, watch: Watch, folder: JobFolder) -> JobResult:
         for _ in range(MAX_ATTEMPTS):
-            prepared, kept = self._prepare(spec, holders)
+            prepared = self._fetched.pop(spec.fetched_by or "", None) or self._prepare(spec, holders, watch)
             assert prepared.plan is not None
-            watch.on_ready(kept)
             _fill(folder, spec.files)
             run = self._question(spec, prepared.plan, folder)
             ran = asyncio.run_coroutine_threadsafe(self._in_a_worker(run, watch), self._loop).result()
@@ -139,17 +161,29 @@ class RunHere:
             self._plans.pop((spec.target, spec.invoke), None)
         return self._ended(spec, folder, prepared, ran)
 
-    def _prepare(self, spec: JobSpec, holders: MakeSource | None) -> tuple[Prepared, list[tuple[Cid, int]]]:
-        """Return the plan of a program, and those of its modules that were now put into the store."""
-        key = (spec.target, spec.invoke)
-        plan = self._plans.get(key)
-        if plan is not None:
-            plan = later(plan, str(self.here.store.folder))
-            return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=0.0), []
+    def _missing(self, spec: JobSpec) -> dict[str, int]:
+        """The modules that a job lacks, with their sizes, as far as that is known."""
+        if (spec.target, spec.invoke) in self._plans:
+            return {}
+        return {cid: size for cid, size in spec.modules.items() if not self._has(cid)}
+
+    def _has(self, cid: str) -> bool:
+        parsed, private = Cid.parse(cid), self.here.private
+        return self.here.store.has(parsed) or (private is not None and private.has(parsed))
+
+    def _prepare(self, spec: JobSpec, holders: MakeSource | None, watch: Watch) -> Prepared:
+        """Return the plan of a program, whose modules then are in the store."""
         started = time.perf_counter()
-        graph = self._fetch(spec, holders)
+        plan = self._known(spec) or self._plan(spec, self._fetch(spec, holders), watch)
+        return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=(time.perf_counter() - started) * 1000)
+
+    def _known(self, spec: JobSpec) -> Plan | None:
+        """The plan of a program that ran here before."""
+        plan = self._plans.get((spec.target, spec.invoke))
+        return None if plan is None else later(plan, str(self.here.store.folder))
+
+    def _plan(self, spec: JobSpec, graph: Graph, watch: Watch) -> Plan:
         plan = self._planner.plan(spec.target, graph, spec.invoke, fueled=False)
-        took = (time.perf_counter() - started) * 1000
         kept: list[tuple[Cid, int]] = []
         for node in graph.nodes:
             fetched, private = node.fetched, self.here.private
@@ -158,24 +192,36 @@ class RunHere:
             cid = keep_one(fetched, self.here.store)
             if cid is not None:
                 kept.append((cid, len(fetched.data)))
+        watch.on_ready(kept)
         if plan.lasting:
-            self._plans[key] = plan
+            self._plans[spec.target, spec.invoke] = plan
             if len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
-        return Prepared(job=str(spec.number), plan=plan, error=None, load_ms=took), kept
+        return plan
 
     def _fetch(self, spec: JobSpec, holders: MakeSource | None) -> Graph:
         here, limits = self.here, LoadLimits()
+        missing = self._missing(spec)
+
+        def lacks() -> int:
+            """Bytes that are still missing: other jobs bring some of them."""
+            for cid in [cid for cid in missing if self._has(cid)]:
+                del missing[cid]
+            return sum(missing.values())
+
         web = Web(
             [*here.peers, *(peer for peer in spec.peers if peer not in here.peers)],
             offline=here.offline, allow_private=here.allow_private,
         )  # fmt: skip
         if holders is not None and not here.offline:
             web.remotes.insert(0, holders(web.transport))  # type: ignore[arg-type]  # as far as programs use them
+        web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]  # likewise
         try:
-            store = here.store if here.private is None else LayeredStore(here.store, here.private)
-            program = open_program(spec.target, store, web, limits)
-            return resolve(program.root, program.sources.fetch, limits, program.sources.announce)
+            with self._turns.take(lacks) if missing else nullcontext():
+                store = here.store if here.private is None else LayeredStore(here.store, here.private)
+                program = open_program(spec.target, store, web, limits)
+                program.sources.announce([CidRef(Cid.parse(cid)) for cid in missing])
+                return resolve(program.root, program.sources.fetch, limits, program.sources.announce)
         finally:
             web.transport.close()
 

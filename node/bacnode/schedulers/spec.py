@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 #: `done`: the program ended by itself, whatever its exit code. `failed`: it could not start, or was stopped, or given
-#: up; `error` says why.
-JobState: TypeAlias = Literal["done", "failed"]
+#: up; `error` says why. `fetched`: its modules are where it was sent; it is to be sent once more.
+JobState: TypeAlias = Literal["done", "failed", "fetched"]
 
 
 class GivenFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     peers: list[str] = []
     #: The size of each module that it needs, by CID, as far as the sender knows them.
     modules: dict[str, int] = {}
+    #: Whether to come back when modules that are missing were fetched, without running the program.
+    fetch_first: bool = False
+    #: The task that fetched them.
+    fetched_by: str | None = None
 
 
 class KeptFile(msgspec.Struct, frozen=True, kw_only=True):
