@@ -30,7 +30,7 @@ NOT_CODES = {
 }  # fmt: skip
 NOT_CODES |= {"pin-roots", "pinning-service"}
 # Keys and resources that a Dask scheduler knows.
-NOT_CODES |= {"bacpack-ensure", "bacpack-withdraw", "bacpack-memory", "bacpack-runs", "bacpack-modules",
+NOT_CODES |= {"bacpack-ensure", "bacpack-lack", "bacpack-withdraw", "bacpack-memory", "bacpack-runs", "bacpack-modules",
     "bacpack-present-1", "dask-worker", "max-missing-bytes",
 }  # fmt: skip
 # Of cargo, of bacpack.toml and of pipelines.
