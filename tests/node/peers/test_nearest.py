@@ -81,8 +81,8 @@ def test_a_slow_peer_is_outrun_and_left(origin: JobNode, tmp_path: Path, stack: 
     took = time.monotonic() - started
     assert sources(job) == {("peer", other.url)}
     assert took < 10
-    # Its request was ended, and nobody waits for it.
-    assert slow.was_left.wait(5)
+    # Its request was ended long before it would have answered, and nobody waits for it.
+    assert slow.was_left.wait(20)
     assert job["report"]["modules"][0]["fetch_ms"] < 3000
 
 
