@@ -96,7 +96,7 @@ def cluster(folder: Path, cache: Path, nodes: int, *, announce: bool) -> Iterato
         try:
             for worker in workers:
                 assert worker.stdout is not None and worker.stdout.readline()
-            time.sleep(SETTLE)
+            time.sleep(SETTLE)  # nothing tells when they have become quiet
             yield client
         finally:
             for worker in workers:

@@ -14,4 +14,4 @@ def until(condition: Callable[[], object], what: str = "it never came to that") 
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, what
-        time.sleep(0.02)
+        time.sleep(0.02)  # leaves the processor to what is waited for

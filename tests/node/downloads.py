@@ -61,7 +61,7 @@ def download(
 
 def refused(store: BlockStore, servers: Sequence[Server], root: Cid = ROOT, **options: object) -> BacpackError:
     with pytest.raises(BacpackError) as raised:
-        download(store, servers, root, **options)  # type: ignore[arg-type]  # of any kind
+        download(store, servers, root, **options)  # type: ignore[arg-type]  # any of its options
     assert raised.value.hint
     check_sound(store)
     return raised.value

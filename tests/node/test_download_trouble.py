@@ -117,7 +117,7 @@ def test_a_wrong_block_puts_its_source_aside_and_another_is_asked(
     liar, honest = gateway(serve, car=car), gateway(serve, car=car)
     victim = list(BLOCKS)[len(BLOCKS) // 2]
     liar.blocks[victim] = flipped(BLOCKS[victim])
-    liar.get = lambda cid: liar.blocks[cid.to_v1()]  # type: ignore[method-assign]  # without a check
+    liar.get = lambda cid: liar.blocks[cid.to_v1()]  # type: ignore[method-assign]  # lets the wrong one pass
     done = download(store, [liar, honest])
     check_complete(store)
     assert {remote.origin for remote in done.origins.values()} == {liar.url, honest.url}

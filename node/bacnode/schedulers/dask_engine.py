@@ -36,7 +36,6 @@ class _Sent:
     fetched_by: str | None = None
     #: Names of the workers that it was begun on: each time it was, but for the one that did nothing else than fetch.
     begun: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
     #: Whether nobody waits for its result any more.
     abandoned: bool = False
     waits_for: tuple[str, ...] = ()

@@ -158,7 +158,7 @@ class ModulesPlugin(WorkerPlugin):
         """Run a job, in a thread of the worker."""
         worker, spec = self._worker, decode_spec(data)
         key = worker.get_current_task()
-        if not self._announces:
+        if not self._announces:  # it may be sent to any worker then, and only this one knows who gave what
             spec = msgspec.structs.replace(spec, fetch_first=False)
         # Known to the scheduler before anything of it runs: what kills this worker is then known to have done so.
         about = {"job": spec.number, "key": key, "worker": worker.address, "name": self._run.here.name}
@@ -171,7 +171,7 @@ class ModulesPlugin(WorkerPlugin):
 
         watch = Watch(
             task=str(key),
-            on_lack=self._leave_pool,
+            on_lack=lambda: self._leave_pool(key),
             on_ready=lambda kept: sync(worker.loop, self._settle, key, kept),
             on_begin=on_begin,
         )
@@ -182,12 +182,15 @@ class ModulesPlugin(WorkerPlugin):
         self._learn(result)
         return encode(result)
 
-    def _leave_pool(self) -> None:
-        """Have the worker begin the next job while this one's modules come."""
-        key = self._worker.get_current_task()
+    def _leave_pool(self, key: Key) -> None:
+        """Have the worker begin the next job while this one's modules come; in the thread of the job."""
         secede()
-        # Without a duration: this is no time that a program takes.
-        event = SecedeEvent(key=key, compute_duration=None, stimulus_id="bacpack-lack")  # type: ignore[arg-type]
+        event = SecedeEvent(
+            key=key,
+            # Dask's scheduler takes None, though the event does not say so: this is no time that a program takes.
+            compute_duration=None,  # type: ignore[arg-type]
+            stimulus_id="bacpack-lack",
+        )
         self._worker.loop.add_callback(self._worker.handle_stimulus, event)
         self._worker.loop.add_callback(self._time.only_fetching, key)
 

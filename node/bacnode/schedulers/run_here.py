@@ -215,7 +215,8 @@ class RunHere:
         )  # fmt: skip
         if holders is not None and not here.offline:
             web.remotes.insert(0, holders(web.transport))  # type: ignore[arg-type]  # as far as programs use them
-        web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]  # likewise
+        # As far as programs use them: they read from remotes, and ask them for no CAR.
+        web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]
         try:
             with self._turns.take(lacks) if missing else nullcontext():
                 store = here.store if here.private is None else LayeredStore(here.store, here.private)

@@ -64,7 +64,7 @@ class BlockStore:
 
     def has(self, cid: Cid) -> bool:
         """Whether the store holds the block; its bytes are not looked at."""
-        return cid.is_identity or os.path.isfile(self.path_of(str(cid.to_v1())))  # noqa: PTH113 - asked of many
+        return cid.is_identity or os.path.isfile(self.path_of(str(cid.to_v1())))  # noqa: PTH113 - a `Path` for each of thousands is slow
 
     def size(self, cid: Cid) -> int | None:
         """Size of a block in bytes, or None if the store does not hold it."""

@@ -17,7 +17,7 @@ from bacpack.split.catalog.shelf import Shelf, take
 from bacpack.split.data.image import Image, image
 from bacpack.split.data.objects import own_data
 from bacpack.split.data.pieces import DataPlan, share_data
-from bacpack.split.data.room import leave_without_room
+from bacpack.split.data.room import find_rooms
 from bacpack.split.emit.data_module import write_data_module
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.emit.remainder import SharedData, write_remainder
@@ -207,7 +207,7 @@ def link(
             modules.append(data)
         size = len(module.existing.functions if module.existing else module.functions)
         shared.append(Shared(module, cid, size, placers))
-    leave_without_room(images, [*data_plans, *shelf.data.values()])
+    rooms = find_rooms(images, [*data_plans, *shelf.data.values()])
     data_plans = [entry for entry in data_plans if any(map(entry.is_used_by, range(len(blobs))))]
     data_modules = [write_data_module(entry, namespace) for entry in data_plans]
     shared_data = [
@@ -217,8 +217,8 @@ def link(
     for entry in shared_data:
         features[entry.namespace] = data_features(piece.content for piece in entry.plan.pieces)
     remainders = [
-        write_remainder(plan, position, blob, demands[position], shared, namespace, images[position], shared_data)
-        for position, blob in enumerate(blobs)
+        write_remainder(plan, position, blob, demands[position], shared, namespace, image, shared_data, room)
+        for position, (blob, image, room) in enumerate(zip(blobs, images, rooms, strict=True))
     ]
     shares = [
         bool(homes) or any(entry.plan.is_used_by(position) for entry in shared_data)

@@ -14,13 +14,13 @@ from bacpack.split.emit.form import (
     ADD,
     FUNCTIONS,
     LATE_TABLE,
-    MOST_WORDS,
-    SET_SLOTS,
+    ONE_LOCAL,
     WORDS_TYPE,
     LateCall,
     SlotRead,
     UnknownFormError,
     export_name,
+    slot_setters,
     write_placer,
     write_setter,
 )
@@ -36,8 +36,6 @@ from bacpack.wasm.writer import func_type
 
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _DIRECT = {scan.CALL_INDIRECT: scan.CALL, scan.RETURN_CALL_INDIRECT: scan.RETURN_CALL}
-#: So many bytes declare the locals of a function that places others.
-_PLACER_LOCALS = 3
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CONSTANTS = {scan.I32_CONST: (ANY_CONST, CONST, ADD[I32]), scan.I64_CONST: (ANY_LONG, LONG, ADD[I64])}
 
@@ -159,16 +157,15 @@ class _Reader:
         names = {position: self._own.get(export_name(position)) for position in range(self._functions)}
         self._exported = {position: export_name(position) for position, index in names.items() if index is not None}
         self._placers = [name for name in map("P{}".format, range(len(self._own))) if name in self._own]
-        setters = range(0, max(1, len(module.globals)), MOST_WORDS)
-        helpers = [*(f"{SET_SLOTS}{number}" for number in range(len(setters))), *self._placers]
+        setters = slot_setters(module.globals)
+        helpers = [*(name for name, _ in setters), *self._placers]
         first_helper = first + self._functions
         if (
             functions != list(range(first, first + self._functions))
             or any(index not in (None, first + position) for position, index in names.items())
             or [self._own.get(name) for name in helpers] != list(range(first_helper, len(module.function_types)))
             or any(module.function_type(type_) != WORDS_TYPE for type_ in module.function_types[first_helper:])
-            or [self._code(first_helper + number) for number in range(len(setters))]
-            != [self._setter(first_slot) for first_slot in setters]
+            or [self._code(self._own[name]) for name, _ in setters] != list(self._setters())
             or len(self._own) != len(self._exported) + len(helpers)
         ):
             raise UnknownFormError
@@ -202,10 +199,12 @@ class _Reader:
         body = self._module.bodies[function - len(self._imported)]
         return self._data[body.start : body.end]
 
-    def _setter(self, first: int) -> bytes:
-        """The code of a function that sets slots from `first` on."""
-        slots = self._module.globals[first : first + MOST_WORDS]
-        return write_setter(len(self._registers) + first, [slot.type.value for slot in slots])
+    def _setters(self) -> Iterator[bytes]:
+        """The code that the functions which set slots must have."""
+        first = len(self._registers)
+        for _, slots in slot_setters(self._module.globals):
+            yield write_setter(first, [slot.type.value for slot in slots])
+            first += len(slots)
 
     def _read_placers(self) -> list[list[tuple[int, ...]]]:
         """What the functions that place stretches say; they are nothing else."""
@@ -215,7 +214,7 @@ class _Reader:
         done = 0
         for name in self._placers:
             code = self._code(self._own[name])
-            reader = Reader(code, _PLACER_LOCALS)
+            reader = Reader(code, len(ONE_LOCAL))
             constants = [values[0] for row, values in _instructions(reader) if row.name == "i32.const"]
             sizes = constants[1::2]
             if code != write_placer(done, sizes):

@@ -9,9 +9,9 @@ from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import HIGHEST_ADDRESS, WORD_BYTES, DataPlan, Piece
 from bacpack.split.data.runs import Sources
 from bacpack.split.emit.data import difference
-from bacpack.split.emit.data_module import LOAD_DATA, LOAD_DATA_INDEX, LOAD_DATA_LOCALS, WALK, WALK_TYPE, walk
+from bacpack.split.emit.data_module import LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
 from bacpack.split.emit.environment import LOAD, MEMORY, environment_cid
-from bacpack.split.emit.form import MOST_WORDS, WORDS_TYPE, UnknownFormError
+from bacpack.split.emit.form import MOST_WORDS, ONE_LOCAL, WORDS_TYPE, UnknownFormError
 from bacpack.split.plan.partition import FETCH_WEIGHT, IMPORT_COST
 from bacpack.wasm import Export, Kind, Module, WasmError
 from bacpack.wasm.reader import Reader
@@ -133,18 +133,19 @@ def _expect(
 def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
     """For each piece: where it starts in the segment, its size, and the start and word of each of its chains."""
     instructions: list[tuple[str, list[int]]] = []
-    locals_ = len(LOAD_DATA_LOCALS)
-    if module.data[body.start : body.start + locals_] != LOAD_DATA_LOCALS:
+    code = module.data[body.start : body.end]
+    if not code.startswith(ONE_LOCAL):
         raise UnknownFormError
-    reader = Reader(module.data, body.start + locals_, body.end)
+    reader = Reader(code, len(ONE_LOCAL))
     while reader.remaining:
         row, values = reader.instruction()
         instructions.append((row.name, values))
     position = 0
     number = 0
     while instructions[position] != ("end", []):
-        start, size = _expect(instructions, position, _piece(number))
-        position += len(_piece(number))
+        piece = _piece(number)
+        start, size = _expect(instructions, position, piece)
+        position += len(piece)
         heads: list[tuple[int, int]] = []
         while instructions[position] == _ADDRESS:
             at = 0

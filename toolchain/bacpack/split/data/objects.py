@@ -24,7 +24,7 @@ _PIECE_BYTES = 512
 _MOST_PADDING = 16
 #: An object with so many zeros in a row stays with its blob: a remainder can leave them out.
 _MOST_ZEROS = bytes(256)
-#: An object may have more places of functions than a module has parameters: the rest counts as bytes.
+#: An object may have more places of functions than a module takes words: the rest counts as bytes.
 _MOST_CLASSES = MOST_WORDS // 2
 
 

@@ -94,7 +94,7 @@ def share_data(images: Sequence[Image | None]) -> list[DataPlan]:
 
 
 def _parts(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Cut what is too much for one module: too large for one block, or with too many parameters."""
+    """Cut what is too much for one module: too large for one block, or with too many words to hand over."""
     part: list[Piece] = []
     size, distances = 0, set[tuple[tuple[int, int], ...]]()
     for piece in pieces:

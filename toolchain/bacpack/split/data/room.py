@@ -9,7 +9,19 @@ from bacpack.split.data.pieces import DataPlan
 from bacpack.split.emit.form import WORDS_BYTES
 
 
-def free_room(blob: int, image: Image, plans: Sequence[DataPlan]) -> int | None:
+def find_rooms(images: Sequence[Image | None], plans: Sequence[DataPlan]) -> list[int]:
+    """The address of room in the memory of each blob; those without any leave `plans`, and need none: zero."""
+    rooms = []
+    for blob, image in enumerate(images):
+        room = 0 if image is None else _free_room(blob, image, plans)
+        if room is None:
+            for plan in plans:
+                plan.leave(blob)
+        rooms.append(room or 0)
+    return rooms
+
+
+def _free_room(blob: int, image: Image, plans: Sequence[DataPlan]) -> int | None:
     """The address of room in the memory of `blob`, which holds `image` at first; None if there is none."""
     pieces = [piece for plan in plans for piece in plan.pieces if blob in piece.addresses]
     if min([image.start, *(piece.addresses[blob] for piece in pieces)]) >= WORDS_BYTES:
@@ -18,11 +30,3 @@ def free_room(blob: int, image: Image, plans: Sequence[DataPlan]) -> int | None:
     end = max([image.start + len(image.content), *ends])
     room = end + -end % 16
     return room if room + WORDS_BYTES <= image.size else None
-
-
-def leave_without_room(images: Sequence[Image | None], plans: Sequence[DataPlan]) -> None:
-    """Take blobs without room out of `plans`: they keep their data."""
-    for blob, image in enumerate(images):
-        if image is not None and free_room(blob, image, plans) is None:
-            for plan in plans:
-                plan.leave(blob)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from bacpack.split.data.pieces import DataPlan, Piece
 from bacpack.split.emit.environment import import_load, import_memory
-from bacpack.split.emit.form import WORDS_TYPE, read_word
+from bacpack.split.emit.form import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.types import I32, Data, Mode
@@ -25,8 +25,6 @@ _NOTHING = FuncType((), ())
 WALK_TYPE = FuncType((I32, I32), ())
 # Function indices: the environment's `load`, then the module's own.
 WALK, LOAD_DATA_INDEX = 1, 2
-#: The locals of the function that loads data: the address of the piece at hand.
-LOAD_DATA_LOCALS = b"\1\1" + I32
 _GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
 _ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
 _LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
@@ -46,7 +44,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         start += len(content)
     types = [_NOTHING, WALK_TYPE, WORDS_TYPE]
     imports = [import_load(environment, 0), import_memory(environment)]
-    codes = [walk(value_bits), LOAD_DATA_LOCALS + b"".join(code) + writer.END]
+    codes = [walk(value_bits), ONE_LOCAL + b"".join(code) + writer.END]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
     return writer.module(
         [
@@ -90,11 +88,11 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
 def _load_piece(word: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
     """If the piece has an address, copy it there and walk its chains, each given as (place, number of its word)."""
     get = _GET + encode_unsigned(1)
-    yield read_word(_WORD_BYTES * word) + _TEE + encode_unsigned(1) + b"\x04" + _VOID
+    yield read_word(WORD_BYTES[I32] * word) + _TEE + encode_unsigned(1) + b"\x04" + _VOID
     yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
     for at, class_ in heads:
         yield get + (writer.i32_const(at) + _ADD if at else b"")
-        yield read_word(_WORD_BYTES * class_) + b"\x10" + encode_unsigned(WALK)
+        yield read_word(WORD_BYTES[I32] * class_) + b"\x10" + encode_unsigned(WALK)
     yield writer.END
 
 
@@ -112,4 +110,4 @@ def walk(value_bits: int) -> bytes:
         further + b"\x0d\0",  # br_if
         writer.END,
     ]
-    return b"\x01\x01" + I32 + b"".join(code) + writer.END
+    return ONE_LOCAL + b"".join(code) + writer.END

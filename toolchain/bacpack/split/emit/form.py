@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bacpack.wasm import FuncType
 from bacpack.wasm.leb import encode_unsigned
@@ -32,8 +33,12 @@ MOST_WORDS = 1000
 WORD_BYTES = {I32: 4, I64: 8}
 #: What all words of one function take at most.
 WORDS_BYTES = MOST_WORDS * WORD_BYTES[I64]
+#: The declaration of one local of type i32, for the address or index that a function reads from its words.
+ONE_LOCAL = b"\1\1" + I32
 #: The instruction that adds two constants of each type.
 ADD = {I32: b"\x6a", I64: b"\x7c"}
+
+T = TypeVar("T")
 
 _LOAD = {I32: b"\x28\x02", I64: b"\x29\x02"}  # both aligned to four bytes
 
@@ -87,6 +92,12 @@ def read_word(offset: int, type_: bytes = I32) -> bytes:
     return b"\x20\0" + _LOAD[type_] + encode_unsigned(offset)
 
 
+def slot_setters(slots: Sequence[T]) -> list[tuple[str, Sequence[T]]]:
+    """Names of the functions that set `slots`, each with those that it sets. There is always one."""
+    firsts = range(0, max(1, len(slots)), MOST_WORDS)
+    return [(f"{SET_SLOTS}{number}", slots[first : first + MOST_WORDS]) for number, first in enumerate(firsts)]
+
+
 def write_setter(first: int, types: Sequence[bytes]) -> bytes:
     """The code of a function that sets globals of these types, from index `first` on, each to a word."""
     code: list[bytes] = []
@@ -104,4 +115,4 @@ def write_placer(first: int, sizes: Sequence[int]) -> bytes:
         code += read_word(WORD_BYTES[I32] * number), b"\x22\1\x04\x40"  # local.tee 1; if
         code += b"\x20\1", i32_const(first), i32_const(size), b"\xfc\x0c\1\0", END
         first += size
-    return b"\1\1" + I32 + b"".join(code) + END
+    return ONE_LOCAL + b"".join(code) + END

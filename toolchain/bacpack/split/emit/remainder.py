@@ -14,14 +14,13 @@ from itertools import chain
 from bacpack import __version__
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import DataPlan
-from bacpack.split.data.room import free_room
 from bacpack.split.emit import start
 from bacpack.split.emit.data import own_data
 from bacpack.split.emit.data_module import LOAD_DATA
 from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table
-from bacpack.split.emit.form import LATE_TABLE, PLACE, WORD_BYTES, WORDS_TYPE
+from bacpack.split.emit.form import LATE_TABLE, PLACE, WORD_BYTES, WORDS_TYPE, slot_setters
 from bacpack.split.emit.numbering import Instructions, Numbers, extended
-from bacpack.split.emit.shared import Shared, slot_setters
+from bacpack.split.emit.shared import Shared
 from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.placement import left_over
 from bacpack.split.plan.resolve import Plan
@@ -62,16 +61,16 @@ def write_remainder(
     environment: str,
     image: Image | None = None,
     data: Sequence[SharedData] = (),
+    room: int = 0,
 ) -> bytes:
     """Return the bytes of the remainder of `blob`, the one at `position` in `plan`; `environment` is a namespace.
 
-    `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules.
+    `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules, whose
+    words may lie at `room`.
     """
     used = [entry for entry in data if entry.plan.is_used_by(position)]
     written = chain.from_iterable(entry.plan.written(position) for entry in used)
     own = own_data(image, written) if image else None
-    room = free_room(position, image, [entry.plan for entry in used]) if image and used else 0
-    assert room is not None, "blobs without room use no data modules"
     return _RemainderWriter(plan, position, blob, demand, shared).write(environment, own, used, room)
 
 
@@ -102,8 +101,10 @@ class _RemainderWriter:
         set_up = self._import_shared()
         load_data = [self._load_data(entry) for entry in shared_data]
         words = b"".join(entry.words for entry in [*set_up, *load_data])
-        if words and not numbers.has_memory:
+        grow = [self._grow()]
+        if words and not numbers.has_memory:  # memory for the words alone
             numbers.add_import(import_memory(environment))
+            grow.append(start.grow_memory(_ONE_PAGE))
         for index in self._demand.kept:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
@@ -113,8 +114,7 @@ class _RemainderWriter:
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
         segment = len(module.data_segments) if own is None else 0
-        steps = [self._grow(), *(() if numbers.has_memory or not words else (start.grow_memory(_ONE_PAGE),))]
-        steps += start.hand_over(set_up, 0, segment, 0), self._fill_late_tables(), self._fill_table()
+        steps = [*grow, start.hand_over(set_up, 0, segment, 0), self._fill_late_tables(), self._fill_table()]
         steps.append(start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up)))
         data, data_steps = self._data(words) if own is None else self._own_data(words, own)
         steps.append(data_steps)

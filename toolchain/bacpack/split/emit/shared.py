@@ -11,21 +11,19 @@ from bacpack.split.emit.form import (
     ADD,
     FUNCTIONS,
     LATE_TABLE,
-    MOST_WORDS,
     PLACE,
-    SET_SLOTS,
     WORDS_TYPE,
     DirectCall,
     LateCall,
     SlotRead,
     TableCall,
     export_name,
+    slot_setters,
     write_placer,
     write_setter,
 )
 from bacpack.split.plan.placement import Placer
 from bacpack.split.plan.resolve import Operand, Plan, ResolvedFunction, SharedPlan
-from bacpack.split.plan.slots import Slot
 from bacpack.split.shapes.canonical import cut
 from bacpack.split.shapes.far import LOADS, count_locals, with_scratch, write_far_load
 from bacpack.split.shapes.fingerprint import Blob
@@ -58,12 +56,6 @@ class Shared:
     def export_name(self, position: int) -> str:
         """The name of a function that the module exports."""
         return self.plan.existing.exported[position] if self.plan.existing else export_name(position)
-
-
-def slot_setters(slots: Sequence[Slot]) -> list[tuple[str, Sequence[Slot]]]:
-    """Names of the functions that set `slots`, each with those that it sets. There is always one."""
-    firsts = range(0, max(1, len(slots)), MOST_WORDS)
-    return [(f"{SET_SLOTS}{number}", slots[first : first + MOST_WORDS]) for number, first in enumerate(firsts)]
 
 
 def constant(type_: bytes, value: int) -> bytes:

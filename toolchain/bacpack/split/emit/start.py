@@ -89,12 +89,14 @@ def hand_over(calls: Sequence[HandOver], address: int, segment: int, source: int
 
     What is there must be zero, and is zero again after.
     """
+    if not calls:
+        return b""
     out: list[bytes] = []
     for entry in calls:
         out += memory_init(Run(address, source, len(entry.words)), segment), i32_const(address), call(entry.function)
         source += len(entry.words)
-    zero = i32_const(address) + i32_const(0) + i32_const(max((len(entry.words) for entry in calls), default=0))
-    return b"".join(out) + (zero + b"\xfc\x0b\0" if out else b"")
+    most = max(len(entry.words) for entry in calls)
+    return b"".join(out) + i32_const(address) + i32_const(0) + i32_const(most) + b"\xfc\x0b\0"  # memory.fill
 
 
 def table_copy(run: Run, source: int, table: int) -> bytes:

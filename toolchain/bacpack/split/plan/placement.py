@@ -30,7 +30,7 @@ class Stretch:
     starts: dict[int, int]
 
 
-#: What one function of a module places: so many stretches as it has parameters.
+#: What one function of a module places: so many stretches as it takes words.
 Placer = Sequence[Stretch]
 #: Which function of a module, by position, stands where in a program's table. One may stand there several times.
 Table = dict[int, int]

@@ -101,13 +101,14 @@ def fingerprint(module: Module) -> Blob:
     registers = assign_registers(module)
     shapes = _Shapes(module, registers)
     knowledge = Knowledge(module)
+    starts_empty = bool(module.memories) and not module.memories[0].minimum
     functions = []
     for type_index, body in zip(module.functions, module.bodies, strict=True):
         locals_, runs, opened = cut(module, body)
         signature = shapes.signature(type_index)
         forms = [shapes[instruction] for instruction in opened]
         function = _function(signature, locals_, runs, forms, body.end - body.start)
-        if module.memories and not module.memories[0].minimum:
+        if starts_empty:
             function.shape, function.reason = None, "is set up through memory, and that of its program starts empty"
         functions.append(function)
         knowledge.note(opened, [(form.kind, form.value) for form in forms])
