@@ -28,7 +28,7 @@ NOT_CODES = {
     "compiled-key", "bacpack-jobs",
     "filter-addrs", "filter-protocols", "transport-ipfs-gateway-http",
 }  # fmt: skip
-NOT_CODES |= {"pin-roots", "pinning-service"}
+NOT_CODES |= {"pin-roots", "pinning-service", "bacpack-wasm"}
 # Keys and resources that a Dask scheduler knows.
 NOT_CODES |= {"bacpack-ensure", "bacpack-lack", "bacpack-withdraw", "bacpack-memory", "bacpack-runs", "bacpack-modules",
     "bacpack-present-1", "dask-worker", "max-missing-bytes",

@@ -16,6 +16,7 @@ from securesystemslib.signer import SSlibKey
 
 from attest.harness import Keys, envelope, replace_file, signature
 from bacpack.attest.dsse import PAYLOAD_TYPE, pae
+from bacpack.installed import line_for_extra
 from content.harness import Bacpack
 
 
@@ -172,4 +173,4 @@ def test_without_the_package_it_says_what_to_install(blobs: list[Path], keys: Ke
     done = subprocess.run([*line, "--key", str(keys["own"])], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "error[no-cryptography]" in done.stderr
-    assert "pip install 'bacpack[sign]'" in done.stderr
+    assert f"hint: {line_for_extra('sign')}" in done.stderr

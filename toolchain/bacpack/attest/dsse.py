@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bacpack.attest.statement import canonical
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.files import read_file
+from bacpack.installed import line_for_extra
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -113,7 +114,7 @@ def _need_cryptography() -> None:
         raise InputError(
             "no-cryptography",
             "signatures need the package `cryptography`, which is not installed",
-            hint="pip install 'bacpack[sign]'",
+            hint=line_for_extra("sign"),
         ) from error
 
 

@@ -15,6 +15,7 @@ import click
 from bacpack.cli.output import Output, common_options
 from bacpack.cli.values import size
 from bacpack.errors import InputError
+from bacpack.installed import line_for_extra
 
 if TYPE_CHECKING:
     from bacnode.devstack import Started
@@ -142,7 +143,7 @@ def serve(
         raise InputError(
             "no-mdns",
             "this bacpack was installed without what finds nodes on the local network",
-            hint="pip install 'bacpack[node]'",
+            hint=line_for_extra("node"),
         )
     address = parse_address(listen)
     folder = data_folder() if store is None else store
@@ -157,7 +158,7 @@ def serve(
             stack.enter_context(_worker_beside(scheduler, folder, url, peer_id, peers, workers))
 
     if scheduler is not None and not find_spec("distributed"):
-        raise InputError("no-dask", "this bacpack was installed without Dask", hint="pip install 'bacpack[dask]'")
+        raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
     options = JobOptions(
         workers=workers,
         jobs_per_worker=jobs_per_worker,
@@ -239,5 +240,5 @@ def _check_installed() -> None:
         raise InputError(
             "no-node",
             "this bacpack was installed without what a node needs",
-            hint="pip install 'bacpack[node]'",
+            hint=line_for_extra("node"),
         )

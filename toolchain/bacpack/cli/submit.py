@@ -17,6 +17,7 @@ from bacpack.cli.program_options import environment_option, invoke_option, read_
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.values import seconds, size
 from bacpack.errors import EXIT_FAILED, InputError
+from bacpack.installed import line_for_extra
 
 if TYPE_CHECKING:
     from bacnode.schedulers.closure import Closure
@@ -160,7 +161,7 @@ def _check(
     if engine != "bacalhau" and not find_spec("distributed"):
         raise InputError(
             "no-dask", "this bacpack was installed without what the engines `local` and `dask` need",
-            hint="pip install 'bacpack[dask]'",
+            hint=line_for_extra("dask"),
         )  # fmt: skip
     if engine != "local" and scheduler is None:
         raise InputError("usage", f"--engine {engine} needs --scheduler URL", hint="name the scheduler to send jobs to")

@@ -1,0 +1,66 @@
+"""How this bacpack was installed, and so which line adds an extra to it.
+
+`bacpack` is the name of another project on the public index. So no line that bacpack prints takes it from there: what
+is named is where this installation came from, as its installer noted it (PEP 610).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+#: What the distribution is called; the command and the package are `bacpack`.
+DISTRIBUTION = "bacpack-wasm"
+
+
+def line_for_extra(extra: str) -> str:
+    """The line for a shell that installs what an extra needs, beside what is installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution(DISTRIBUTION)
+    except PackageNotFoundError:
+        # Run from the sources as they lie.
+        clone = Path(__file__).resolve().parents[2]
+        return shlex.join([sys.executable, "-m", "pip", "install", "--editable", f"{clone}[{extra}]"])
+    return shlex.join(_line(found, extra))
+
+
+def _line(found: Distribution, extra: str) -> list[str]:
+    """The words of the line, for the program that installed this."""
+    prefix = Path(sys.prefix)
+    by_uv = (found.read_text("INSTALLER") or "").strip() == "uv"
+    # These make an environment anew: with all extras, so that none is lost that is there.
+    if (prefix / "pipx_metadata.json").is_file():
+        return ["pipx", "install", "--force", *_requirement(found, "all")]
+    if (prefix / "uv-receipt.toml").is_file():
+        return ["uv", "tool", "install", "--force", *_requirement(found, "all")]
+    if by_uv and prefix.parent.name.startswith("archive-"):  # in the cache, where `uvx` makes them
+        return ["uvx", "--from", *_requirement(found, "all"), "bacpack"]
+    if by_uv:
+        return ["uv", "pip", "install", "--python", sys.prefix, *_requirement(found, extra)]
+    return [sys.executable, "-m", "pip", "install", *_requirement(found, extra)]
+
+
+def _requirement(found: Distribution, extra: str) -> list[str]:
+    """What to install, as pip, pipx and uv take it."""
+    name = f"{DISTRIBUTION}[{extra}]"
+    noted = found.read_text("direct_url.json")
+    if noted is None:
+        return [f"{name}=={found.version}"]
+    origin = json.loads(noted)
+    url: str = origin["url"]
+    if origin.get("dir_info", {}).get("editable"):
+        return ["--editable", f"{unquote(urlsplit(url).path)}[{extra}]"]
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if "subdirectory" in origin:
+        url += f"#subdirectory={origin['subdirectory']}"
+    return [f"{name} @ {url}"]
