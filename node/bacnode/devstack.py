@@ -8,7 +8,6 @@ told of the others.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bacnode.service.access import TOKEN_FILE
+from bacpack.decode import decode_json
 from bacpack.errors import CheckFailedError
 
 #: Seconds in which every node must accept requests, and in which they must have ended once they are told to.
@@ -108,7 +108,7 @@ def _wait_until_ready(processes: list[subprocess.Popen[bytes]], folder: Path, to
         if line is None:
             return []
         try:
-            said = json.loads(line)
+            said = decode_json(line)
             nodes.append(Started(number, process, said["url"], said["peer_id"], folder / f"node-{number}"))
         except (ValueError, KeyError):
             raise CheckFailedError(

@@ -7,7 +7,6 @@ sends a wrong one, or fails again and again, is put aside: it is asked nothing m
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -24,6 +23,7 @@ from bacpack.content.car import CarError, CarReader
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.multihash import UnknownHashError
 from bacpack.content.unixfs import read_bytes
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import CheckFailedError, InputError
 
 #: Answers of a gateway that mean "I do not have it", as other implementations read them.
@@ -273,8 +273,8 @@ class Kubo(Remote):
 
 def _kubo_message(text: str) -> str:
     try:
-        body = json.loads(text)
-    except ValueError:
+        body = decode_json(text)
+    except DecodeError:
         body = None
     message = body.get("Message") if isinstance(body, dict) else None
     return shown(message if isinstance(message, str) else text)

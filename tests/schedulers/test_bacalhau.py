@@ -144,6 +144,9 @@ def test_the_probe(command: Command, tmp_path: Path) -> None:
         docker = {"Name": "d", "Tasks": [{"Name": "main", "Engine": {"Type": "docker"}, "InputSources": None}]}
         assert ask(body={"Job": docker}) == (True, "the job names no module by CID")
         assert node.post("/api/v1/bacalhau/probe", {"Task": 1}).status == 400
+        for body in (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"a": "\xff"}'):
+            answer = node.ask("POST", "/api/v1/bacalhau/probe", body)
+            assert (answer.status, answer.json["error"]["code"]) == (400, "bad-request")
         with JobNode(tmp_path / "second", "--peer", node.url) as second:
             answer = second.post("/api/v1/bacalhau/probe", {"Job": job}).json
             assert answer["ShouldBid"] is False and "3 modules are missing" in answer["Reason"]

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.files import read_file
 
@@ -100,8 +101,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def decode_manifest(data: bytes, origin: str) -> Manifest:
     """Read a manifest found at `origin` (a path or CID, for messages); raises `InputError` (`bad-manifest`)."""
     try:
-        return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        return decode_json(data, Manifest)
+    except DecodeError as error:
         raise InputError(
             "bad-manifest",
             f"the manifest at `{origin}` cannot be read: {error}",

@@ -7,11 +7,12 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from bacnode.jobs.plan import FromChild, ToChild
+from bacpack.decode import DecodeError, decode_msgpack
 
 #: Larger than any submission; a longer one is a sign that the stream is broken.
 _MAX_BYTES = 64 << 20
@@ -19,7 +20,7 @@ _LENGTH_BYTES = 4
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_to_child = msgspec.msgpack.Decoder(ToChild).decode
-_decode_from_child = msgspec.msgpack.Decoder(FromChild).decode
+_FROM_CHILD: Any = FromChild
 
 
 def pack(message: ToChild | FromChild) -> bytes:
@@ -34,9 +35,9 @@ async def receive(reader: asyncio.StreamReader) -> FromChild | None:
         length = int.from_bytes(await reader.readexactly(_LENGTH_BYTES), "big")
         if length > _MAX_BYTES:
             return None
-        message: FromChild = _decode_from_child(await reader.readexactly(length))
+        message: FromChild = decode_msgpack(await reader.readexactly(length), _FROM_CHILD)
         return message
-    except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
+    except (asyncio.IncompleteReadError, ConnectionError, DecodeError):
         return None
 
 

@@ -22,6 +22,7 @@ from bacpack.content.provenance import Origin, Provenance
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import read_bytes
 from bacpack.content.walk import links_of
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError
 from bacpack.manifest import MANIFEST_NAME, Manifest
 
@@ -135,8 +136,8 @@ class Holdings:
         """Yield what a manifest says: CID, kind and name of every program and module."""
         try:
             data = read_bytes(self.store.get, cid, _MAX_MANIFEST_BYTES)
-            manifest = msgspec.json.decode(data, type=Manifest)
-        except (BacpackError, msgspec.DecodeError):
+            manifest = decode_json(data, Manifest)
+        except (BacpackError, DecodeError):
             return
         for app in manifest.apps:
             yield _canonical(app.cid), "app", app.name

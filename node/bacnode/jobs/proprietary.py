@@ -37,7 +37,7 @@ class Proprietary:
         self._names: dict[str, str] = {}
         self._list = folder / FOLDER / _LIST
         if self._list.is_file():
-            for line in read_file(self._list).decode().splitlines():
+            for line in read_file(self._list).decode(errors="replace").splitlines():
                 cid, _, name = line.partition(" ")
                 self._names[cid] = name
         #: Every block of them, as text of CIDs, version 1.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bacnode.service.records import RUNS_JOBS
 from bacnode.transport import Transport
+from bacpack.decode import decode_json
 from bacpack.errors import BacpackError
 
 _MAX_BYTES = 64 << 10
@@ -32,7 +32,7 @@ def find_runner(transport: Transport, peers: Sequence[str], cid: str) -> Runner 
                 "GET", f"{url}/routing/v1/providers/{cid}", {"Accept": "application/json"}, any_address=True
             ) as answer:
                 answer.check()
-                found = json.loads(answer.read(_MAX_BYTES, _SECONDS))
+                found = decode_json(answer.read(_MAX_BYTES, _SECONDS))
         except (BacpackError, ValueError):
             continue
         for record in _records(found):

@@ -6,14 +6,13 @@ manifest beside a program lists all of them. It is believed no further than to b
 
 from __future__ import annotations
 
-import msgspec
-
 from bacnode.interface import read_interface
 from bacnode.namespaces import parse_namespace
 from bacnode.programs import Program
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError
 from bacpack.manifest import MANIFEST_NAME, Manifest
 
@@ -30,9 +29,9 @@ def announce_closure(program: Program, store: BlockStore) -> None:
         read = program.folder.read(MANIFEST_NAME)
         if len(read.data) > _MAX_BYTES:
             return
-        manifest = msgspec.json.decode(read.data, type=Manifest)
+        manifest = decode_json(read.data, Manifest)
         needed = [CidRef(cid) for cid in _closure(manifest, program.root.cid) if not store.has(cid)]
-    except (BacpackError, msgspec.DecodeError):
+    except (BacpackError, DecodeError):
         # Without one, imports are followed one by one.
         return
     program.sources.announce(needed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from bacnode.service.multiaddr import to_url
 from bacnode.service.records import GATEWAY_PROTOCOL
 from bacnode.transport import Transport
 from bacpack.content.cid import Cid
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError
 
 _MAX_BYTES = 256 << 10
@@ -33,8 +33,8 @@ def ask_routers(
         try:
             with transport.open("GET", url, {"Accept": "application/json"}, any_address=True) as answer:
                 answer.check()
-                found = list(_providers(json.loads(answer.read(_MAX_BYTES, seconds))))
-        except (BacpackError, ValueError, RecursionError):
+                found = list(_providers(decode_json(answer.read(_MAX_BYTES, seconds))))
+        except (BacpackError, DecodeError):
             continue
         if found:
             return found[:_MOST]

@@ -12,6 +12,7 @@ import httpx2
 
 from bacnode.schedulers.bacalhau_spec import bacalhau_job
 from bacnode.schedulers.spec import JobResult, JobSpec
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class BacalhauEngine:
             answer = self._ask("PUT", JOBS, {"Job": job, "Force": False})
             for warning in answer.get("Warnings") or ():
                 self.on_note(f"Bacalhau: {warning}")
-            flying[str(answer["JobID"])] = order
+            flying[str(answer.get("JobID"))] = order
         while flying:
             for name, order in list(flying.items()):
                 state = _get(self._ask("GET", f"{JOBS}/{name}"), "Job", "State") or {}
@@ -96,12 +97,17 @@ class BacalhauEngine:
                 time.sleep(self._look_seconds)
                 continue
             if answer.status_code == 200:
-                found: dict[str, Any] = answer.json()
-                return found
+                return self._object(answer.content)
             failures += 1
             if answer.status_code < 500 or method != "GET" or failures >= MAX_FAILURES:
                 raise self._refused(answer.status_code, answer.text)
             time.sleep(self._look_seconds)
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            return decode_json(body, dict[str, Any])
+        except DecodeError as error:
+            raise self._unreachable(f"what answers speaks another language ({error})") from error
 
     def _unreachable(self, why: str) -> BacpackError:
         return UnreachableError(

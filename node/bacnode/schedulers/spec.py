@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from bacpack.decode import decode_msgpack
+
 #: `done`: the program ended by itself, whatever its exit code. `failed`: it could not start, or was stopped, or given
 #: up; `error` says why. `fetched`: its modules are where it was sent; it is to be sent once more.
 JobState: TypeAlias = Literal["done", "failed", "fetched"]
@@ -87,9 +89,9 @@ def encode(value: JobSpec | JobResult) -> bytes:
 
 def decode_spec(data: bytes) -> JobSpec:
     """Read a job."""
-    return msgspec.msgpack.decode(data, type=JobSpec)
+    return decode_msgpack(data, JobSpec)
 
 
 def decode_result(data: bytes) -> JobResult:
     """Read a result."""
-    return msgspec.msgpack.decode(data, type=JobResult)
+    return decode_msgpack(data, JobResult)

@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TypeVar
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from bacnode.service.errors import RequestError
+from bacpack.decode import DecodeError, decode_json
 
 #: What a client must send on average, in bytes a second, and the seconds before that counts.
 MIN_RATE = 16 << 10
@@ -98,8 +98,8 @@ async def read_json(request: Request, kind: type[T], max_bytes: int = MAX_JSON_B
     while part := await body.next_part():
         parts.append(part)
     try:
-        return msgspec.json.decode(b"".join(parts), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(b"".join(parts), kind)
+    except DecodeError as error:
         raise RequestError(
             "bad-request", f"the body is not the JSON that is expected: {error}", hint="see the guide to the node"
         ) from None

@@ -20,6 +20,7 @@ from bacnode.service.identity import peer_id_of_url
 from bacnode.service.multiaddr import of_url
 from bacnode.service.records import PeerRecord
 from bacpack.content.cid import Cid
+from bacpack.decode import DecodeError, decode_json
 
 # Imported where it is used: most nodes have no peers, and it takes memory.
 if TYPE_CHECKING:
@@ -202,8 +203,8 @@ class Peers:
                     body += part
                     if len(body) > _MAX_DESCRIPTION_BYTES:
                         return None
-            peer_id = msgspec.json.decode(body, type=_Description).peer_id
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
+            peer_id = decode_json(body, _Description).peer_id
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError, DecodeError):
             return None
         return peer_id if _PEER_ID.fullmatch(peer_id) else None
 

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from bacpack.attest.dsse import ENVELOPE_NAME, opened
 from bacpack.attest.statement import PREDICATE_TYPE, STATEMENT_NAME, STATEMENT_TYPE
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import CheckFailedError
 from bacpack.files import explain_os_error, read_file
 from bacpack.manifest import Manifest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+class _Digest(msgspec.Struct):
+    sha256: str
+
+
+class _Subject(msgspec.Struct):
+    name: str
+    digest: _Digest
+
+
+class _Statement(msgspec.Struct, rename="camel"):
+    subject: list[_Subject]
+    predicate_type: str
+    type: str = msgspec.field(name="_type")
 
 
 def check_statement(folder: Path, manifest: Manifest, key: Ed25519PublicKey | None = None) -> bool:
@@ -53,12 +70,12 @@ def check_statement(folder: Path, manifest: Manifest, key: Ed25519PublicKey | No
 def _subjects(folder: Path) -> dict[str, str]:
     """The digest that the statement has for each path."""
     try:
-        statement: dict[str, Any] = json.loads(read_file(folder / STATEMENT_NAME))
-        if (statement["_type"], statement["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
-            raise ValueError(f"it is {statement['_type']} with {statement['predicateType']}")
-        return {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise _mismatch(folder, f"it cannot be read: {error!r}") from error
+        statement = decode_json(read_file(folder / STATEMENT_NAME), _Statement)
+    except DecodeError as error:
+        raise _mismatch(folder, f"it cannot be read: {error}") from error
+    if (statement.type, statement.predicate_type) != (STATEMENT_TYPE, PREDICATE_TYPE):
+        raise _mismatch(folder, f"it is `{statement.type}` with `{statement.predicate_type}`")
+    return {entry.name: entry.digest.sha256 for entry in statement.subject}
 
 
 def _sha256(path: Path) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from bacpack.attest.statement import canonical
+from bacpack.decode import decode_json
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.files import read_file
 from bacpack.installed import line_for_extra
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
 #: The envelope's name in a release.
 ENVELOPE_NAME = "provenance.dsse.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+class _Signature(msgspec.Struct):
+    sig: str
+    keyid: str | None = None
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: list[_Signature]
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -43,11 +56,11 @@ def opened(envelope: bytes, key: Ed25519PublicKey, where: str) -> bytes:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        fields: dict[str, Any] = json.loads(envelope)
-        payload, kind = _decode(fields["payload"]), fields["payloadType"]
-        signatures = [(entry.get("keyid"), _decode(entry["sig"])) for entry in fields["signatures"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _bad_signature(where, f"it is no DSSE envelope: {error!r}") from error
+        fields = decode_json(envelope, _Envelope)
+        payload, kind = _decode(fields.payload), fields.payload_type
+        signatures = [(entry.keyid, _decode(entry.sig)) for entry in fields.signatures]
+    except ValueError as error:
+        raise _bad_signature(where, f"it is no DSSE envelope: {error}") from error
     if kind != PAYLOAD_TYPE:
         raise _bad_signature(where, f"it holds `{kind}`, and no in-toto statement")
     for _, signature in signatures:

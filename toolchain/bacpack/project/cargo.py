@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bacpack.decode import decode_json, decode_toml
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import read_file
 
@@ -76,7 +76,7 @@ class Cargo:
 
     def packages(self) -> list[Package]:
         """The crates of the workspace, in the order of its `members`."""
-        described = json.loads(self.ask("metadata", "--no-deps", "--format-version", "1"))
+        described = decode_json(self.ask("metadata", "--no-deps", "--format-version", "1"))
         packages = [_package(entry) for entry in described["packages"]]
         order = {folder: number for number, folder in enumerate(_members(self.folder))}
         return sorted(packages, key=lambda entry: (order.get(entry.folder, len(order)), entry.name))
@@ -179,14 +179,14 @@ def _package(entry: Mapping[str, Any]) -> Package:
 
 def _members(folder: Path) -> Iterator[Path]:
     """Folders of the crates as the workspace lists them."""
-    manifest = tomllib.loads(read_file(folder / "Cargo.toml").decode())
+    manifest = decode_toml(read_file(folder / "Cargo.toml"))
     for member in manifest.get("workspace", {}).get("members", []):
         yield from sorted(path.resolve() for path in folder.glob(member))
 
 
 def _built(answers: Any) -> Iterator[tuple[str, Path]]:
     for line in answers:
-        entry = json.loads(line)
+        entry = decode_json(line)
         if entry.get("reason") == "compiler-artifact":
             for file in entry["filenames"]:
                 if file.endswith(".wasm"):

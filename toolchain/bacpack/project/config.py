@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from bacpack.decode import DecodeError, decode_toml
 from bacpack.errors import InputError
 from bacpack.files import read_file
 
@@ -133,11 +134,9 @@ def load_project(start: Path | None = None) -> Project:
 
 def decode_config(data: bytes, path: Path) -> Tables:
     """Read the bytes of a configuration found at `path`; raises `InputError` (`bad-config`)."""
-    import tomllib
-
     try:
-        raw = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raw = decode_toml(data)
+    except DecodeError as error:
         raise _bad_config(path, str(error), "correct the file; https://toml.io describes the format") from error
     for name, known in _unknown_keys(raw, Tables, ""):
         near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0)

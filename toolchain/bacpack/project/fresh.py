@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bacpack import __version__
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.files import read_file, write_file
 
@@ -61,8 +62,8 @@ def note_build(output: Path, artefacts: Iterable[Path], others: Iterable[Path], 
 def last_report(output: Path) -> dict[str, object] | None:
     """What the last build reported, if a build would give the same now."""
     try:
-        state = msgspec.json.decode(read_file(_state_path(output)), type=State)
-    except (InputError, msgspec.DecodeError):
+        state = decode_json(read_file(_state_path(output)), State)
+    except (InputError, DecodeError):
         return None
     if (state.version, state.output) != (__version__, str(output.absolute())):
         return None

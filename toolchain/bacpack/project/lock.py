@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from bacpack.content.cid import BadCidError, Cid
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error, read_file, write_file
 from bacpack.project.config import find_config
@@ -102,10 +103,10 @@ class UrlLock:
             return _Lock()
         data = read_file(self.path)
         try:
-            lock = msgspec.json.decode(data, type=_Lock)
+            lock = decode_json(data, _Lock)
             for cid in [*(url.cid for url in lock.urls.values()), *(module.cid for module in lock.modules.values())]:
                 Cid.parse(cid)
-        except (msgspec.DecodeError, BadCidError) as error:
+        except (DecodeError, BadCidError) as error:
             raise self._bad(str(error)) from error
         if lock.schema != 1:
             raise self._bad(f"it was written by a newer bacpack (schema {lock.schema})")

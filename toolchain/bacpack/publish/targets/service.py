@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 
 from bacpack import __version__
+from bacpack.decode import decode_json
 from bacpack.publish.targets.base import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.publish.targets.wire import Clock, Wire, trailer
@@ -44,7 +45,7 @@ class Answer:
 
     def lines(self) -> list[Any]:
         """Return the JSON values in the body, one a line; raises `ValueError`."""
-        return [json.loads(line) for line in self.body.splitlines() if line.strip()]
+        return [decode_json(line) for line in self.body.splitlines() if line.strip()]
 
 
 class Service:
@@ -116,7 +117,7 @@ class Service:
             redirect = ", and redirects are not followed" if 300 <= answer.status < 400 else ""
             raise self.failed(answer, f"it answers {answer.status}{redirect}")
         try:
-            return json.loads(answer.body)
+            return decode_json(answer.body)
         except ValueError:
             raise self.failed(None, "its answer is no JSON", "is this the right URL?") from None
 
@@ -217,7 +218,7 @@ def _reason(body: bytes) -> str:
     """What a server says of a failure: the message in the JSON of Kubo, of a pinning service, of a node; or text."""
     text = body[: 4 * _MAX_REASON].decode(errors="replace").strip()
     try:
-        value = json.loads(body)
+        value = decode_json(body)
     except ValueError:
         return "" if text.startswith("<") else text
     if not isinstance(value, dict):

@@ -26,6 +26,7 @@ import msgspec
 
 from bacpack.content.cid import BadCidError, Cid
 from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError
 from bacpack.manifest import MANIFEST_NAME, App, Manifest, ModuleKind, decode_manifest
 from bacpack.split.catalog.release_files import ReadFile
@@ -118,11 +119,11 @@ class Catalog:
         meta, cids = read(_META), read(_MODULES)
         try:
             if meta is None or cids is None:
-                raise msgspec.DecodeError(f"there is no `{_MODULES if meta else _META}`")
+                raise DecodeError(f"there is no `{_MODULES if meta else _META}`")
             if len(cids) % _CID_BYTES:
-                raise msgspec.DecodeError(f"`{_MODULES}` is cut short")
-            described = msgspec.json.decode(meta, type=_Meta)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+                raise DecodeError(f"`{_MODULES}` is cut short")
+            described = decode_json(meta, _Meta)
+        except DecodeError as error:
             raise InputError(
                 "no-catalog",
                 f"`{name}` has no catalog that can be read: {error}",
