@@ -16,6 +16,7 @@ from enum import IntEnum
 from functools import cache
 
 from bacpack.wasm.opcodes import OPCODES, Opcode
+from bacpack.wasm.patterns import LEB, repeated
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Body
 
@@ -30,14 +31,13 @@ class Depth(IntEnum):
 #: Runs, and the tokens between them: one run more than tokens.
 Cut = tuple[list[bytes], list[bytes]]
 
-_NUMBER = rb"[\x80-\xff]*+[\x00-\x7f]"
 _ONE_BYTE = rb"[\x00-\x7f]"
-_TARGETS = rb"(?:" + b"|".join(rb"\x%02x(?:%b){%d}" % (n, _NUMBER, n + 1) for n in range(128)) + rb")"
+_TARGETS = rb"(?:" + b"|".join(rb"\x%02x(?:%b){%d}" % (n, LEB, n + 1) for n in range(128)) + rb")"
 
 #: Immediates that read the same in any module, at any depth.
 _SAME = {
-    "local": _NUMBER,
-    "label": _NUMBER,
+    "local": LEB,
+    "label": LEB,
     "memory": rb"\x00",
     "block": rb"[\x40\x69-\x74\x7b-\x7f]",
     "heap": rb"[\x69-\x74]",
@@ -58,17 +58,17 @@ _SAME_COARSE = _SAME | {
 }
 #: Immediates of tokens. Those that are missing are so rare that their instructions are decoded.
 _ANY = {
-    **dict.fromkeys(("type", "func", "table", "global", "memory", "data", "elem", "tag"), _NUMBER),
-    **dict.fromkeys(("local", "label", "field", "count", "i32", "i64"), _NUMBER),
-    "block": rb"[\x63\x64]?+" + _NUMBER,
-    "heap": _NUMBER,
-    "memarg": rb"(?:[\x00-\x3f]|[\x40-\x7f]%b)%b" % (_NUMBER, _NUMBER),
+    **dict.fromkeys(("type", "func", "table", "global", "memory", "data", "elem", "tag"), LEB),
+    **dict.fromkeys(("local", "label", "field", "count", "i32", "i64"), LEB),
+    "block": rb"[\x63\x64]?+" + LEB,
+    "heap": LEB,
+    "memarg": rb"(?:[\x00-\x3f]|[\x40-\x7f]%b)%b" % (LEB, LEB),
     "lane": rb".",
 }
 #: Pairs and triples that are read as one: a call through an entry of a table, a global plus a constant.
 _JOINED_COARSE = (
-    rb"\x41%b[\x11\x13]%b%b" % (_NUMBER, _NUMBER, _NUMBER),
-    rb"\x23%b(?:\x41%b\x6a|\x42%b\x7c)" % (_NUMBER, _NUMBER, _NUMBER),
+    rb"\x41%b[\x11\x13]%b%b" % (LEB, LEB, LEB),
+    rb"\x23%b(?:\x41%b\x6a|\x42%b\x7c)" % (LEB, LEB, LEB),
 )
 #: How a memory grows depends on what the module declares of it.
 _NEVER_SAME = "memory.grow"
@@ -121,7 +121,7 @@ def _expression(depth: Depth) -> re.Pattern[bytes]:
     joined = _JOINED_COARSE if depth == Depth.COARSE else ()
     tokens = b"|".join([*joined, _alternatives(_ANY)])
     # The last alternative takes all that is left: nothing at the end of code that was understood.
-    return re.compile(rb"((?:%b)*+)(%b|.*+)" % (_same(depth), tokens), re.DOTALL)
+    return re.compile(rb"(%b)(%b|.*+)" % (repeated(_same(depth)), tokens), re.DOTALL)
 
 
 def _same(depth: Depth) -> bytes:

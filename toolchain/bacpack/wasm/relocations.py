@@ -27,6 +27,7 @@ from enum import IntEnum, IntFlag
 from bacpack.wasm.errors import WasmError
 from bacpack.wasm.limits import MAX_DATA_SEGMENTS, MAX_FUNCTIONS, MAX_MODULE_BYTES
 from bacpack.wasm.module import Module
+from bacpack.wasm.patterns import LEB
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Section, SectionId
 
@@ -258,11 +259,11 @@ def _reader_after_name(module: Module, section: Section) -> Reader:
 
 
 #: Cuts bytes into LEBs: tens of thousands of relocations are read many times faster than number by number.
-_LEB = re.compile(rb"[\x80-\xff]*+[\x00-\x7f]")
+_LEBS = re.compile(LEB)
 
 
 def _read_entries(data: bytes, start: int, end: int, count: int) -> list[Relocation]:
-    lebs = _LEB.findall(data, start, end)
+    lebs = _LEBS.findall(data, start, end)
     found: list[Relocation] = []
     place = 0
     known = _Numbers()

@@ -12,9 +12,9 @@ from functools import cache
 
 from bacpack.wasm.limits import MAX_BRANCH_TARGETS, MAX_LOCALS
 from bacpack.wasm.opcodes import OPCODES, Opcode
+from bacpack.wasm.patterns import LEB, repeated
 from bacpack.wasm.reader import Reader
 
-_LEB = rb"[\x80-\xff]*+[\x00-\x7f]"
 #: A LEB of two bytes or more.
 _LONG_LEB = rb"[\x80-\xff]++[\x00-\x7f]"
 
@@ -25,9 +25,9 @@ _LONGEST_TABLE = 40
 # An offset of five bytes is one that a linker padded: an address. That of a load is one from 8192 on; below are fields
 # also of large structures, in inner loops as that of a compressor, where a slot in place of the offset costs time.
 _CLOSED = {
-    "label": _LEB,
-    "local": _LEB,
-    "count": _LEB,
+    "label": LEB,
+    "local": LEB,
+    "count": LEB,
     "memory": rb"\x00",
     "block": rb"[\x40\x69-\x74\x7b-\x7f]",
     "heap": rb"[\x69-\x74]",
@@ -43,21 +43,21 @@ _CLOSED = {
     "lane": rb".",
     "zero": rb"\x00",
     "labels": rb"(?:"
-    + b"|".join(rb"%b(?:%b){%d}" % (re.escape(bytes([n])), _LEB, n + 1) for n in range(_LONGEST_TABLE + 1))
+    + b"|".join(rb"%b(?:%b){%d}" % (re.escape(bytes([n])), LEB, n + 1) for n in range(_LONGEST_TABLE + 1))
     + rb")",
 }
 
 # Immediates that depend on the module, and the forms of the above that do.
 _OPEN = {
-    **dict.fromkeys(("type", "func", "table", "global", "data", "elem", "tag"), _LEB),
-    "memory": _LEB,
-    "field": _LEB,
-    "count": _LEB,
+    **dict.fromkeys(("type", "func", "table", "global", "data", "elem", "tag"), LEB),
+    "memory": LEB,
+    "field": LEB,
+    "count": LEB,
     "i32": _LONG_LEB,
     "i64": _LONG_LEB,
     "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
     "load": rb"[\x00-\x3f][\x80-\xff]{1,4}+[\x00-\x7f]",
-    "block": rb"(?![\x63\x64])" + _LEB,  # not a reference type, whose heap type follows
+    "block": rb"(?![\x63\x64])" + LEB,  # not a reference type, whose heap type follows
 }
 
 #: `memory.grow` is open because a memory may have a maximum.
@@ -140,7 +140,7 @@ def _patterns() -> tuple[bytes, bytes]:
 def _pattern() -> re.Pattern[bytes]:
     # The last alternative takes one byte of whatever is not understood: `scan` then decodes the function plainly.
     closed, open_ = _patterns()
-    return re.compile(rb"((?:%b)*+)(%b|.|\Z)" % (closed, open_), re.DOTALL)
+    return re.compile(rb"(%b)(%b|.|\Z)" % (repeated(closed), open_), re.DOTALL)
 
 
 @cache
@@ -207,7 +207,7 @@ def _after_table(data: bytes, at: int, end: int) -> int | None:
         return None
     reader = Reader(data, at + 1, end)
     count = reader.count("branch targets", MAX_BRANCH_TARGETS)
-    found = re.compile(rb"(?:%b){%d}" % (_LEB, count + 1)).match(data, reader.position, end)
+    found = re.compile(rb"(?:%b){%d}" % (LEB, count + 1)).match(data, reader.position, end)
     return found.end() if found else None
 
 
