@@ -101,10 +101,10 @@ class _RemainderWriter:
         set_up = self._import_shared()
         load_data = [self._load_data(entry) for entry in shared_data]
         words = b"".join(entry.words for entry in [*set_up, *load_data])
-        grow = [self._grow()]
-        if words and not numbers.has_memory:  # memory for the words alone
+        for_words = b""
+        if words and not numbers.has_memory:
             numbers.add_import(import_memory(environment))
-            grow.append(start.grow_memory(_ONE_PAGE))
+            for_words = start.grow_memory(_ONE_PAGE)
         for index in self._demand.kept:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
@@ -114,7 +114,9 @@ class _RemainderWriter:
         first = self._blob.imported_functions
         codes = [self._code(index - first) for index in self._demand.kept]
         segment = len(module.data_segments) if own is None else 0
-        steps = [*grow, start.hand_over(set_up, 0, segment, 0), self._fill_late_tables(), self._fill_table()]
+        # Only now: what a table grows with may be a function, which has its number from here on.
+        steps = [self._grow(), for_words, start.hand_over(set_up, 0, segment, 0)]
+        steps += self._fill_late_tables(), self._fill_table()
         steps.append(start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up)))
         data, data_steps = self._data(words) if own is None else self._own_data(words, own)
         steps.append(data_steps)
