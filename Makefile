@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 # Processes of tests: one more than a small machine has cores, for a third of the time they wait.
 WORKERS ?= 3
 
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock'
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop lint format docs bench soak clean
+.PHONY: help demo test interop lint format docs bench soak dist lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +49,17 @@ bench: $(VENV)/bench.done  ## Measure all, or PARTS, and write docs/benchmarks.m
 soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
 	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+dist: $(VENV)/dist.done  ## Make a wheel and a source distribution in dist: the same bytes wherever and whenever
+	@rm -rf dist
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800)} \
+	  $(BIN)/python -m hatchling build -d dist
+
+lock: $(VENV)/lock.done  ## Pin anew, by hash, what pipelines install: templates/requirements.txt and ci/build.txt
+	@$(UV_LOCK) --upgrade pyproject.toml --extra sign -o templates/requirements.txt
+	@$(UV_LOCK) --upgrade --group build -o ci/build.txt
+
 clean:  ## Remove what the other targets made
-	@rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/pip.done:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -71,4 +83,14 @@ $(VENV)/bench.done: $(VENV)/demo.done
 $(VENV)/dev.done: $(VENV)/demo.done
 	@echo "installing what tests, checks and documentation need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+$(VENV)/dist.done: $(VENV)/pip.done ci/build.txt
+	@echo "installing what builds bacpack into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r ci/build.txt
+	@touch $@
+
+$(VENV)/lock.done: $(VENV)/pip.done
+	@echo "installing what pins packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --group lock
 	@touch $@
