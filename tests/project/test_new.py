@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bacpack.installed import shipped
 from bacpack.project.config import load_project
-from bacpack.project.new import Template, Wanted, render, templates
+from bacpack.project.new import Template, Wanted, render
 from node.harness import Command
 
 
@@ -48,8 +49,8 @@ def test_a_job_for_a_module_elsewhere(command: Command, tmp_path: Path) -> None:
 def test_an_older_target_stands_wherever_the_newer_would(command: Command, tmp_path: Path) -> None:
     done = command("new", "hello", "--target", "wasm32-wasi", "-q", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    files = {path: path.read_text() for path in (tmp_path / "hello").rglob("*") if path.is_file()}
-    assert [str(path) for path, text in files.items() if "wasip1" in text] == []
+    files = {path: path.read_bytes() for path in (tmp_path / "hello").rglob("*") if path.is_file()}
+    assert [str(path) for path, data in files.items() if b"wasip1" in data and path.parent.name != "ci"] == []
     assert load_project(tmp_path / "hello").tables.build.target == "wasm32-wasi"
     config = tomllib.loads((tmp_path / "hello" / ".cargo" / "config.toml").read_text())
     # The linkers of that time crash on --emit-relocs for a program.
@@ -91,7 +92,7 @@ def test_a_folder_in_use_is_left_alone(command: Command, tmp_path: Path) -> None
 
 
 def test_templates_name_no_folder_of_a_machine() -> None:
-    for path in templates().rglob("*"):
+    for path in shipped("templates").rglob("*"):
         if path.is_file():
             data = path.read_bytes()
             assert not any(text in data for text in (b"/home/", b"/root/", b"/tmp/", b"/Users/")), path

@@ -1,4 +1,4 @@
-"""How this bacpack was installed, and so which line adds an extra to it.
+"""How this bacpack was installed: where its other files lie, and which line adds an extra to it.
 
 `bacpack` is the name of another project on the public index. So no line that bacpack prints takes it from there: what
 is named is where this installation came from, as its installer noted it (PEP 610).
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 #: What the distribution is called; the command and the package are `bacpack`.
 DISTRIBUTION = "bacpack-wasm"
+
+
+def shipped(name: str) -> Path:
+    """A file or folder that lies in the root of a clone, and within the package once that is installed."""
+    package = Path(__file__).resolve().parent
+    return package / name if (package / name).exists() else package.parents[1] / name
 
 
 def line_for_extra(extra: str) -> str:

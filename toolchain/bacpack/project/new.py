@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from bacpack import __version__
 from bacpack.content.ref import PathRef, parse_ref
 from bacpack.errors import InputError
 from bacpack.files import write_file
+from bacpack.installed import shipped
+from bacpack.project.pipeline import pipeline_files
 
 Template: TypeAlias = Literal["job", "module", "workspace"]
 #: What programs are built for; the second by compilers before Rust 1.78.
@@ -78,7 +79,7 @@ def render(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
         parts["module/api"] = f"{values['api']}/"
     else:
         parts["module"] = f"{wanted.module}/"
-    root = templates()
+    root = shipped("templates")
     for part, prefix in parts.items():
         for path in sorted((root / part).rglob("*")):
             if path.is_file():
@@ -86,12 +87,7 @@ def render(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
                 yield prefix + _target(path.relative_to(root / part)), text.encode()
     if values["prebuilt"]:
         yield _PREBUILT, (root / "prebuilt" / f"{DEFAULT_MODULE}.wasm").read_bytes()
-
-
-def templates() -> Path:
-    """The folder of the templates: in the installed package, or in the repository for an editable install."""
-    installed = Path(__file__).resolve().parents[1] / "templates"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "templates"
+    yield from pipeline_files()
 
 
 def _target(path: Path) -> str:
@@ -127,7 +123,6 @@ def _values(wanted: Wanted) -> dict[str, Any]:
             {"name": package, "dependencies": sorted(dependencies)}
             for package, dependencies in sorted(packages.items())
         ],
-        "version": __version__,
     }
 
 
