@@ -6,6 +6,7 @@ Every import names its provider, so the graph follows from the bytes alone. Prob
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -291,7 +292,7 @@ def _unlinked(entry: ImportedItem) -> InputError:
     return InputError(
         "unlinked-import",
         f"nothing provides `{entry.name}` of `{entry.namespace}`: the namespace is no CID, URL or module of the host",
-        hint=f"name its provider with `bacpack link BLOB --map {entry.namespace or 'NAME'}=REF`",
+        hint=f"name its provider with `bacpack link BLOB --map {shlex.quote(entry.namespace or 'NAME')}=REF`",
         details={"namespace": entry.namespace, "name": entry.name},
     )
 

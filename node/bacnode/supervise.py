@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -12,6 +14,8 @@ T = TypeVar("T")
 
 #: How long a program that was told to stop may take: it stops at the next loop or call, unless it waits in the host.
 _GRACE_SECONDS = 0.5
+#: A signal that the program's thread gets is handled in this one, which it does not wake.
+_LOOK_SECONDS = 0.2
 
 
 class _Work(Generic[T]):
@@ -35,7 +39,11 @@ class _Work(Generic[T]):
             self._ended.set()
 
     def wait(self, seconds: float | None) -> bool:
-        return self._ended.wait(seconds)
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while not self._ended.wait(max(min(_LOOK_SECONDS, until - time.monotonic()), 0)):
+            if time.monotonic() >= until:
+                return False
+        return True
 
     def end(self, stop: Callable[[], None] | None) -> None:
         if stop is not None:
@@ -54,13 +62,13 @@ def supervise(function: Callable[[], T], stop: Callable[[], None] | None, second
     `stop` makes the function end soon; without it, there is no waiting for that.
 
     Python handles signals in the main thread between two instructions, so a program that runs there cannot be
-    interrupted. Raises `TimeLimitError` (`time-limit`) after `seconds`; an interrupt goes on to the caller. The program
-    may then still wait in the host: the caller must end the process, or have run this in a process of its own.
+    interrupted. Raises `TimeLimitError` (`time-limit`) after `seconds`; what a signal raises goes on to the caller. The
+    program may then still wait in the host: the caller must end the process, or have run this in a process of its own.
     """
     work = _Work(function)
     try:
         ended = work.wait(seconds)
-    except KeyboardInterrupt:
+    except BaseException:
         work.end(stop)
         raise
     if ended:

@@ -13,7 +13,8 @@ from typing import NoReturn
 import click
 
 from bacpack import __version__
-from bacpack.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, BacpackError
+from bacpack.cli.streams import ReaderGoneError, StdoutError, open_streams, printable, say
+from bacpack.errors import EXIT_INPUT, EXIT_INTERRUPTED, BacpackError
 from bacpack.files import explain_os_error
 
 #: Each command and its one-line help: `bacpack --help` must not import the commands to list them.
@@ -90,22 +91,23 @@ def cli() -> None:
     """Split WebAssembly programs into modules they share, publish them by CID, and run them anywhere."""
 
 
+def run_command() -> NoReturn:
+    """Be the command: `main`, in a process of its own, whose streams may be closed."""
+    open_streams()
+    main()
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: every failure becomes one message, or one JSON object, and a status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = cli.main(args=list(arguments), prog_name="bacpack", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("interrupted", err=True)
         _exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        _exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output is gone (`bacpack … | head`). Without this the interpreter complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
+    except ReaderGoneError as error:
+        _exit(error.exit_status)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f"see `{context.command_path if context else 'bacpack'} --help`"
@@ -135,16 +137,23 @@ def _exit(status: int) -> NoReturn:
 
 def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
     """Print `error` as the person or program asked for it, and exit with its status."""
-    if _is_set("json", arguments):
-        body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
-        click.echo(json.dumps({"schema": 1, "error": body}))
-    else:
+    if not (_is_set("json", arguments) and _said_as_json(error)):
         plain = _is_set("no-color", arguments) or bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
-        title = "error" if plain else click.style("error", fg="red", bold=True)
-        click.echo(f"{title}[{error.code}]: {error.message}", err=True)
+        click.echo("error" if plain else click.style("error", fg="red", bold=True), nl=False, err=True)
+        say(printable(f"[{error.code}]: {error.message}"), err=True)
         if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+            say(printable(f"hint: {error.hint}"), err=True)
     _exit(error.exit_status or EXIT_INPUT)
+
+
+def _said_as_json(error: BacpackError) -> bool:
+    """Print `error` on stdout; return whether stdout takes it."""
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
+    try:
+        say(json.dumps({"schema": 1, "error": body}))
+    except (StdoutError, ReaderGoneError):
+        return False
+    return not isinstance(error, StdoutError)
 
 
 def _is_set(flag: str, arguments: Sequence[str]) -> bool:

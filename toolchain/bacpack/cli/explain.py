@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bacpack.cli.output import human_bytes, table
+from bacpack.cli.streams import printable
 
 if TYPE_CHECKING:
     from bacpack.split.explain.explain import Explanation, ProgramBytes
@@ -49,7 +50,7 @@ def write_treemap(explanation: Explanation, path: Path, title: str) -> None:
     from bacpack.files import write_file
 
     draw = draw_svg if path.suffix == ".svg" else draw_html
-    write_file(path, draw(explanation, printable(title)).encode())
+    write_file(path, draw(explanation, _short(title)).encode())
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _parts_table(explanation: Explanation) -> str:
     rows = [["where the bytes are", "shared code", "shared data", *(f"own {name}" for name, _ in columns)]]
     for position, program in enumerate(programs):
         sizes = [shared[position], data[position], *(sizes[position] for _, sizes in columns)]
-        rows.append([printable(program.name), *map(_size, sizes)])
+        rows.append([_short(program.name), *map(_size, sizes)])
     rows.append(["all, each file once", *map(_size, [all_shared, all_data, *(sum(sizes) for _, sizes in columns)])])
     return table(rows, right=frozenset(range(1, len(rows[0]))))
 
@@ -97,14 +98,12 @@ def _stayed_text(programs: Iterable[ProgramBytes]) -> str:
             count[group.reason] += group.functions
             size[group.reason] += group.bytes
             found = largest.setdefault(group.reason, [])
-            found += [
-                (-entry.bytes, f"{printable(entry.name)} in {printable(program.name)}") for entry in group.largest
-            ]
+            found += [(-entry.bytes, f"{_short(entry.name)} in {_short(program.name)}") for entry in group.largest]
     reasons = [reason for reason, _ in sorted(size.items(), key=lambda entry: (-entry[1], entry[0]))]
     rows = [["why code stayed", *(f"({number})" for number in range(1, len(reasons) + 1))]]
     for program in programs:
         sizes = {group.reason: group.bytes for group in program.stayed or ()}
-        rows.append([printable(program.name), *(_size(sizes.get(reason, 0)) for reason in reasons)])
+        rows.append([_short(program.name), *(_size(sizes.get(reason, 0)) for reason in reasons)])
     rows.append(["all", *(_size(size[reason]) for reason in reasons)])
     lines = [table(rows, right=frozenset(range(1, len(rows[0])))), ""]
     for number, reason in enumerate(reasons, 1):
@@ -118,7 +117,7 @@ def _size(count: int) -> str:
     return human_bytes(count) if count else "-"
 
 
-def printable(name: str) -> str:
+def _short(name: str) -> str:
     """A name that comes from a file, so that it is one line, does nothing to a terminal, and is not too long."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    shown = printable(name)
     return shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"

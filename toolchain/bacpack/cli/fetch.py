@@ -11,6 +11,7 @@ import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
 from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.streams import joined
 from bacpack.cli.values import seconds, size
 from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
 from bacpack.errors import UnreachableError
@@ -71,7 +72,7 @@ def command(
         f"{count_of(result['blocks'], 'block')}, {human_bytes(result['bytes'])}, {human_bytes(result['new_bytes'])} new"
     )
     came = [f"{count_of(entry['blocks'], 'block')} from {entry['url']}" for entry in result.get("sources", ())]
-    output.result({"ref": ref, **result}, "\n".join([*result["roots"], f"{summary}; {kept}", *came]))
+    output.result({"ref": ref, **result}, joined([*result["roots"], f"{summary}; {kept}", *came]))
 
 
 def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.output import Output, common_options, human_bytes, table
 from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.streams import joined
 from bacpack.errors import BacpackError, InputError, UnreachableError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _program_text(graph: Graph, view: ProgramView) -> str:
     for host in view.host:
         lines += _names(f"imports from {host}", [(e.kind, e.name) for e in view.imports if e.namespace == host])
     tree = _tree(graph.root, dict(zip(graph.nodes[:-1], view.modules, strict=True)))
-    return "\n".join([*lines, "", *tree] if len(tree) > 1 else lines)
+    return joined([*lines, "", *tree] if len(tree) > 1 else lines)
 
 
 def _names(title: str, entries: list[tuple[str, str]]) -> list[str]:
@@ -194,10 +195,10 @@ def _folder_text(view: FolderView) -> str:
     ]
     sections = [table(apps, right=frozenset((1, 2, 3)))]
     if view.modules:
-        sections += ["", table(modules, right=frozenset((2,)))]
+        sections.append(table(modules, right=frozenset((2,))))
     if view.missing:
-        sections += ["", *(f"missing: {problem.message}" for problem in view.missing)]
-    return "\n".join(sections)
+        sections.append(joined(f"missing: {problem.message}" for problem in view.missing))
+    return "\n\n".join(sections)
 
 
 def _users(names: list[str]) -> str:

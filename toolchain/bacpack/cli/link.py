@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.streams import joined
 
 EPILOG = """\b
 Examples:
@@ -93,4 +94,4 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
         "linked": namespaces,
         "unlinked": unlinked,
     }
-    output.result(result, "\n".join(lines))
+    output.result(result, joined(lines))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bacpack.cli.output import Output, common_options
+from bacpack.cli.streams import say
 from bacpack.cli.values import size
 from bacpack.errors import InputError
 from bacpack.installed import line_for_extra
@@ -148,12 +149,12 @@ def serve(
     address = parse_address(listen)
     folder = data_folder() if store is None else store
     if not address.is_loopback:
-        click.echo(f"note: whoever reaches {listen} can read what this node holds", err=True)
+        say(f"note: whoever reaches {listen} can read what this node holds", err=True)
 
     stack = ExitStack()
 
     def on_ready(url: str, peer_id: str) -> None:
-        click.echo(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
+        say(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
         if scheduler is not None:
             stack.enter_context(_worker_beside(scheduler, folder, url, peer_id, peers, workers))
 
@@ -204,10 +205,10 @@ def devstack(*, nodes: int, folder: Path | None, workers: int, log_format: str) 
     from bacnode.devstack import run_stack
 
     def on_ready(node: Started) -> None:
-        click.echo(json.dumps(node.as_json()))
+        say(json.dumps(node.as_json()))
 
     def on_end(node: Started, status: int) -> None:
-        click.echo(f"note: node {node.number} ({node.url}) ended with status {status}", err=True)
+        say(f"note: node {node.number} ({node.url}) ended with status {status}", err=True)
 
     with ExitStack() as stack:
         if folder is None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
+from bacpack.cli.streams import printable, say
+
 if TYPE_CHECKING:
     from bacpack.cli.progress import Progress
 
@@ -26,25 +28,23 @@ class Output:
     def __init__(self, as_json: bool, quiet: bool, color: bool, progress: ProgressOption = "auto") -> None:
         self.as_json = as_json
         self.quiet = quiet
-        #: Whether colours are wanted; only a terminal gets them.
-        self._color_wanted = color
-        self.color = color and sys.stdout.isatty()
+        self._color = color
         self._progress = progress
         self._shown: list[Progress] = []
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Print the result once: `data` as one JSON object under `--json`, otherwise `text`."""
         if self.as_json:
-            click.echo(json.dumps({"schema": 1, **data}))
+            say(json.dumps({"schema": 1, **data}))
         elif text:
-            click.echo(text, color=self.color)
+            say(text)
 
     def note(self, text: str) -> None:
         """Tell the person something on stderr, unless `--quiet`."""
         if not self.quiet:
             for show in self._shown:
                 show.pause()
-            click.echo(text, err=True, color=self.color)
+            say(text, err=True)
 
     @contextmanager
     def progress(self, doing: str, total_bytes: int | None = None) -> Iterator[Progress]:
@@ -54,7 +54,7 @@ class Output:
         style = self._progress
         if style == "auto":
             style = "tty" if sys.stderr.isatty() else "plain"
-        color = sys.stderr.isatty() and self._color_wanted
+        color = sys.stderr.isatty() and self._color
         show = Progress(doing, total_bytes, "quiet" if self.quiet else style, color=color)
         self._shown.append(show)
         try:
@@ -96,6 +96,7 @@ def human_bytes(count: int) -> str:
 
 def table(rows: list[list[str]], right: frozenset[int] = frozenset()) -> str:
     """Lay `rows` out in columns, the first row as the heading; columns in `right` are right-aligned."""
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
 
     def line(row: list[str]) -> str:

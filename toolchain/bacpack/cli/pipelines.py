@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 
 import click
 
+from bacpack.cli.streams import say
+
 Format: TypeAlias = Literal["github", "gitlab", "text"]
 #: What later jobs of GitLab read variables from, and what it shows beside the lines of a change.
 GITLAB_OUTPUTS, GITLAB_QUALITY = "bacpack.env", "gl-code-quality-report.json"
@@ -46,12 +48,12 @@ def annotate(kind: Format, annotations: Sequence[Annotation]) -> None:
     if kind == "github":
         for entry in annotations:
             place = f"file={_property(entry.file)},line={entry.line},title={_property(entry.title)}"
-            click.echo(f"::{entry.level} {place}::{_data(entry.message)}")
+            say(f"::{entry.level} {place}::{_data(entry.message)}")
         return
     if kind == "gitlab":
         Path(GITLAB_QUALITY).write_text(json.dumps([_quality(entry) for entry in annotations], indent=2) + "\n")
     for entry in annotations:
-        click.echo(f"{entry.file}:{entry.line}: {entry.level}: {entry.title}: {entry.message}", err=True)
+        say(f"{entry.file}:{entry.line}: {entry.level}: {entry.title}: {entry.message}", err=True)
 
 
 def summarise(kind: Format, markdown: str) -> None:
@@ -61,7 +63,7 @@ def summarise(kind: Format, markdown: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(markdown + "\n")
     else:
-        click.echo(markdown)
+        say(markdown)
 
 
 def hand_over(kind: Format, outputs: Mapping[str, str]) -> None:

@@ -7,9 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import click
-
 from bacpack.cli.output import human_bytes
+from bacpack.cli.streams import printable, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -39,7 +38,7 @@ class Progress:
     def __init__(self, doing: str, total_bytes: int | None, style: Style, *, color: bool = False) -> None:
         #: May be set as soon as it is known.
         self.total_bytes = total_bytes
-        self._doing = doing
+        self._doing = printable(doing)
         self._shows = style != "quiet"
         self._draws = style == "tty"
         self._color = color
@@ -111,7 +110,7 @@ class Progress:
                 self._draw(line)
             else:
                 self._next = now + _LINE_EVERY
-                click.echo(f"{self._doing}: {line}" if line else self._doing, err=True)
+                say(f"{self._doing}: {line}" if line else self._doing, err=True)
 
     def _line(self, now: float) -> str:
         facts = []
@@ -123,7 +122,7 @@ class Progress:
             rate = max(self._done - before, 0) / max(now - since, 1e-3)
             total = f" of {human_bytes(self.total_bytes)}" if self.total_bytes else ""
             facts += [f"{human_bytes(self._done)}{total}", f"{human_bytes(round(rate))}/s"]
-        return ", ".join(fact for fact in [*facts, self._text, self._waiting] if fact)
+        return printable(", ".join(fact for fact in [*facts, self._text, self._waiting] if fact))
 
     def _draw(self, line: str) -> None:
         if self._bar is None:

@@ -11,6 +11,7 @@ import click
 
 from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.streams import ended_by_broken_pipe, say
 from bacpack.cli.values import seconds, size
 from bacpack.errors import InputError
 
@@ -33,6 +34,7 @@ Exit status: the program's own; 134 if it traps; otherwise
   3    a module could not be fetched
   124  the time limit was reached
   130  interrupted
+  141  it goes on writing what nobody reads any more
 """
 
 
@@ -141,11 +143,12 @@ def command(
                 descriptor = stack.enter_context(writing_aside(report))
             except OSError as error:
                 raise explain_os_error(error, f"write `{report}`") from error
-        finished = run(ref, loaded, runtime, job)
+        with ended_by_broken_pipe():
+            finished = run(ref, loaded, runtime, job)
         if descriptor is not None:
             os.write(descriptor, encode_report(finished.report))
     for line in finished.results:
-        click.echo(line)
+        say(line)
     if finished.error is not None:
         raise finished.error
     return finished.report.exit_code

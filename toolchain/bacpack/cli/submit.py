@@ -15,6 +15,7 @@ import click
 from bacpack.cli.output import Output, common_options, human_bytes
 from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.cli.streams import joined, printable, say
 from bacpack.cli.values import seconds, size
 from bacpack.errors import EXIT_FAILED, InputError
 from bacpack.installed import line_for_extra
@@ -281,17 +282,17 @@ class _Shown:
         sys.stderr.buffer.write(result.stderr)
         sys.stderr.buffer.flush()
         for line in result.results:
-            click.echo(line)
+            say(line)
 
     def _print(self, body: dict[str, Any], text: str, verdicts: Sequence[Verdict] | None) -> None:
         if verdicts is not None:
             from bacnode.schedulers.explain import as_json
 
             body["nodes"] = as_json(verdicts)
-            text = "\n".join(filter(None, [text, *(f"  {_verdict(one)}" for one in verdicts)]))
+            text = joined(filter(None, [text, *(f"  {_verdict(one)}" for one in verdicts)]))
         if self._single and not self._output.as_json and text:
             # What the program printed is on stdout.
-            click.echo(text, err=True)
+            say(text, err=True)
         else:
             self._output.result(body, text)
 
@@ -323,8 +324,10 @@ def _line(result: JobResult, order: Order) -> str:
     again = f" after {result.attempts} attempts" if result.attempts > 1 else ""
     where = f" on {result.node}" if result.node else ""
     if result.error is not None:
-        return f"{result.number}  {result.ref}{over}  {result.error['code']}: {result.error['message']}{where}{again}"
-    return f"{result.number}  {result.ref}{over}  exit {result.exit_code}{where}{again}"
+        return printable(
+            f"{result.number}  {result.ref}{over}  {result.error['code']}: {result.error['message']}{where}{again}"
+        )
+    return printable(f"{result.number}  {result.ref}{over}  exit {result.exit_code}{where}{again}")
 
 
 def _verdict(one: Verdict) -> str:

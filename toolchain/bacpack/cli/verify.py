@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.streams import printable
 from bacpack.content.cid import BadCidError, Cid, is_cid
 from bacpack.content.ref import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError, UnreachableError
@@ -92,7 +93,7 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
             facts.append(f"where {', '.join(f'{name} is {module}' for name, module in linked.items())}")
     if "signed_by" in result:
         facts.append(f"signed by {result['signed_by']}")
-    output.result({"ref": ref, "ok": True, **result}, f"ok: {', '.join(facts)}")
+    output.result({"ref": ref, "ok": True, **result}, printable(f"ok: {', '.join(facts)}"))
 
 
 def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:

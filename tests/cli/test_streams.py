@@ -1,0 +1,125 @@
+"""Streams that are closed, full or read by nobody; and names from files, which do nothing to a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bacpack.content.car.writer import car_chunks
+from bacpack.content.cid import Cid
+from bacpack.content.unixfs_build import build_directory, build_file
+from cli.running import LOOP, write
+from inprocess import call
+from node.harness import Command, assemble
+
+#: ESC, BEL, a line break, and an override that writes what follows from right to left.
+HOSTILE = "a\x1b[31m\x07\nerror[forged]: \r\x85\u202eb"
+
+PRINTS = assemble(r"""(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1) (data (i32.const 0) "\08\00\00\00\03\00\00\00hi\0a")
+  (func (export "_start") (call $exit (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20))))
+  (func (export "for_ever") (loop $l (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 20)))
+    (br $l))))""")
+
+
+def shell(command: Command, redirection: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run the command as a shell does, with such a redirection."""
+    line = ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "-", *command.line(*arguments)]
+    done = subprocess.run(line, env=command.environment, cwd=cwd, capture_output=True, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr, done.stderr.decode()
+    return done
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", "<&-"])
+def test_a_stream_that_is_closed_keeps_nothing_from_being_done(
+    command: Command, folder: Path, redirection: str
+) -> None:
+    write(folder / "app.wasm", PRINTS)
+    write(folder / "loop.wasm", LOOP)
+    for status, line in (
+        (0, ("run", "app.wasm")),
+        (124, ("run", "--timeout", "0.1", "loop.wasm")),
+        (0, ("split", "app.wasm", "-o", "out")),
+        (2, ("split", "nothing.wasm", "-o", "nothing")),
+    ):
+        assert shell(command, redirection, *line, cwd=folder).returncode == status, line
+    assert (folder / "out" / "app.wasm").is_file()
+
+
+def test_a_result_that_cannot_be_written_is_an_error(command: Command, folder: Path) -> None:
+    write(folder / "app.wasm", PRINTS)
+    for line in (("split", "app.wasm", "-o", "out", "--json"), ("publish", "out"), ("--help",)):
+        done = shell(command, "> /dev/full", *line, cwd=folder)
+        assert done.returncode == 2
+        assert b"\nerror[disk-full]: cannot write the result to stdout: No space" in b"\n" + done.stderr, done.stderr
+    assert (folder / "out" / "app.wasm").is_file()
+    done = shell(command, "> /dev/full", "split", "nothing.wasm", "-o", "nothing", "--json", cwd=folder)
+    assert done.returncode == 2 and done.stderr.startswith(b"error[not-found]: "), done.stderr
+    assert shell(command, "| true", "pin", "ls", cwd=folder).returncode in (0, 1)
+
+
+@pytest.mark.parametrize("options", [[], ["--timeout", "50", "--report", "report.json"]])
+def test_a_program_whose_output_nobody_reads_is_ended(command: Command, folder: Path, options: list[str]) -> None:
+    write(folder / "app.wasm", PRINTS)
+    done = shell(command, "| head -1", "run", *options, "--invoke", "for_ever", "app.wasm", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (141, b"hi\n", b"")
+    assert [path.name for path in folder.iterdir()] == ["app.wasm"]
+
+
+def hostile_module() -> bytes:
+    escaped = "".join(f"\\{byte:02x}" for byte in HOSTILE.encode())
+    return assemble(f"""(module (import "{escaped}" "{escaped}" (func)) (memory (export "{escaped}") 1)
+      (func (export "_start")))""")
+
+
+def hostile_car() -> bytes:
+    """A directory of an entry with such a name."""
+    blocks: dict[Cid, bytes] = {}
+    file = build_file(io.BytesIO(hostile_module()), blocks.__setitem__)
+    root = build_directory({f"{HOSTILE}.wasm": file}, blocks.__setitem__).cid
+    return b"".join(car_chunks([root], blocks.items()))
+
+
+def test_names_from_files_do_nothing_to_a_terminal(tmp_path: Path) -> None:
+    module = write(tmp_path / "module.wasm", hostile_module())
+    named = write(tmp_path / f"{HOSTILE}.wasm".replace("\n", ""), hostile_module())
+    car = write(tmp_path / "release.car", hostile_car())
+    out = tmp_path / "out"
+    for line in (
+        ("inspect", module), ("inspect", car), ("inspect", f"{car}/x"), ("run", module), ("run", car),
+        ("run", module, "--invoke", HOSTILE), ("split", module, named, "-o", out), ("inspect", out), ("publish", out),
+        ("link", module, "--map", f"{HOSTILE}=x"), ("link", named, "--map", "x=y"), ("fetch", car), (HOSTILE,),
+        ("pin", "add", HOSTILE), ("verify", out, "--against", module, named), ("submit", "--map", HOSTILE, module),
+    ):  # fmt: skip
+        done = call(tmp_path / "home", *line)
+        for text in (done.stdout, done.stderr):
+            assert all(character == "\n" or character.isprintable() for character in text), (line, text)
+            assert not any(begun.startswith("error[forged]") for begun in text.splitlines()), (line, text)
+            assert sum(begun.startswith("hint: ") for begun in text.splitlines()) < 2
+
+
+def test_names_in_json_are_what_they_are(tmp_path: Path) -> None:
+    module = write(tmp_path / "module.wasm", hostile_module())
+    view = json.loads(call(tmp_path / "home", "inspect", module, "--json").stdout)
+    assert [entry["name"] for entry in view["exports"] if entry["kind"] == "memory"] == [HOSTILE]
+
+
+def test_nor_do_they_on_a_real_terminal(command: Command, folder: Path) -> None:
+    module = write(folder / "module.wasm", hostile_module())
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        command.line("inspect", module), env=command.environment, stdout=theirs, stderr=theirs, timeout=60, check=False
+    )
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert done.returncode == 0 and "a\N{REPLACEMENT CHARACTER}[31m" in shown
+    assert all(character == "\n" or character.isprintable() for character in shown), shown
