@@ -52,6 +52,12 @@ class Interface:
         """Each namespace that is imported from, in the order of its first import."""
         return list(dict.fromkeys(entry.namespace for entry in self.imports))
 
+    @property
+    def initializes(self) -> bool:
+        """Whether it is a WASI reactor: its `_initialize` is called before anything else in it."""
+        item = self.exports.get("_initialize")
+        return item is not None and item.kind == Kind.FUNCTION and item.type in (None, FuncType((), ()))
+
 
 def read_interface(data: bytes) -> Interface:
     """Read the imports and exports of a module; raises `WasmError`."""

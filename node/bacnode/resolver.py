@@ -17,6 +17,8 @@ from bacnode.namespaces import HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import BacpackError, InputError
+from bacpack.verdict import told_apart
+from bacpack.wasm.errors import WasmError
 
 #: What a module can come from.
 SourceKind: TypeAlias = Literal["store", "file", "peer", "gateway", "kubo", "url"]
@@ -235,7 +237,11 @@ class _Resolver:
         known = self._by_identity.get(fetched.identity)
         if known is not None:
             return known, False
-        node = self._by_identity[fetched.identity] = Node(fetched, read_interface(fetched.data))
+        try:
+            interface = read_interface(fetched.data)
+        except WasmError as error:
+            raise told_apart(error, fetched.data) from error
+        node = self._by_identity[fetched.identity] = Node(fetched, interface)
         self._total_bytes += len(fetched.data)
         return node, True
 

@@ -23,6 +23,7 @@ from bacnode.namespaces import WASI
 from bacnode.report import TrapReport
 from bacnode.resolver import Graph, Node
 from bacpack.errors import BacpackError, CheckFailedError, InputError
+from bacpack.verdict import not_compiled
 from bacpack.wasm import Kind
 
 _BACKTRACE_HINT = "--report FILE records the calls that led there"
@@ -91,7 +92,7 @@ class Part:
     name: str
     #: The namespaces under which others import from it.
     namespaces: Sequence[str]
-    #: Whether it exports `_initialize`, to be called before anything else in it.
+    #: Whether `_initialize` of it is to be called before anything else in it.
     initializes: bool
     module: wasmtime.Module
     #: Whether the code at this offset of the module traps because it was refused memory, and for nothing else.
@@ -102,6 +103,7 @@ class Part:
 class Outcome:
     """How a program ended."""
 
+    #: All 32 bits of it.
     exit_code: int
     #: What the called function returned, as text.
     results: Sequence[str] = ()
@@ -146,7 +148,10 @@ class Runtime:
         self._compiled: dict[str, wasmtime.Module] = {}
 
     def compile(self, node: Node) -> Compiled:
-        """Compile a module, or return what an earlier call made of it; raises `InputError` (`invalid-module`)."""
+        """Compile a module, or return what an earlier call made of it.
+
+        Raises `InputError`: `invalid-module`, or `wasm-unsupported` for one that the engine is too old for.
+        """
         started = time.perf_counter()
         fetched = node.fetched
         # What a URL gives may change: only a CID stands for the same bytes for ever.
@@ -157,12 +162,7 @@ class Runtime:
             try:
                 module = wasmtime.Module(self.engine, fetched.data)
             except wasmtime.WasmtimeError as error:
-                raise InputError(
-                    "invalid-module",
-                    f"`{fetched.name}` is no valid module: {_one_line(str(error))}",
-                    hint="`wasm-tools validate` says more about a broken module",
-                    details={"module": fetched.name},
-                ) from error
+                raise not_compiled(fetched.name, fetched.data, _one_line(str(error))) from error
             if key:
                 self._compiled[key] = module
                 if self._cache is not None:
@@ -198,7 +198,7 @@ class Runtime:
             Part(
                 node.fetched.name,
                 names_of(graph, node),
-                "_initialize" in node.interface.exports,
+                node.interface.initializes,
                 compiled[node].module,
                 partial(_refused_growth_at, node.fetched.data),
             )
@@ -401,7 +401,7 @@ def _functions_hint(functions: Sequence[str]) -> str:
 
 def _proc_exit(code: int) -> None:
     # Raised through the engine, which unwinds the program, to the caller of its entry point.
-    raise _ProcessExit(code & 0xFF)
+    raise _ProcessExit(code & 0xFFFFFFFF)
 
 
 def _wasi(job: Job) -> wasmtime.WasiConfig:

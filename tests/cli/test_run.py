@@ -14,6 +14,7 @@ import pytest
 
 from bacpack.content.cid import Cid
 from cli.running import ECHO_ARGUMENTS, LIBRARY, LIBRARY_CID, LOOP, PROGRAMS, adding, arguments_seen, write
+from inprocess import call
 from node.harness import Command, assemble, write_release
 
 PLAIN_HOST = Path(__file__).with_name("plain_host.py")
@@ -98,6 +99,15 @@ def test_a_variable_without_value_is_ours(command: Command) -> None:
 def test_our_variables_are_not_the_programs(command: Command) -> None:
     leaked = command("run", PROGRAMS["wordcount"], stdin=b"A a\n", env={"WORDCOUNT_CASE": "keep"})
     assert leaked.stdout == command("run", PROGRAMS["wordcount"], stdin=b"A a\n").stdout
+
+
+@pytest.mark.parametrize(("code", "status"), [(255, 255), (256, 1), (257, 1), (512, 1), (511, 255), (-1, 255)])
+def test_a_failure_is_never_a_success(tmp_path: Path, code: int, status: int) -> None:
+    program = write(tmp_path / "exit.wasm", assemble(f"""(module
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))"""))  # fmt: skip
+    assert call(tmp_path / "home", "run", "--report", tmp_path / "report.json", program).status == status
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == code & 0xFFFFFFFF
 
 
 # Standard streams

@@ -144,7 +144,7 @@ def test_a_trap_in_the_start_section_is_a_trap() -> None:
     assert run(program).exit_code == 134
 
 
-@pytest.mark.parametrize("code", [0, 1, 42, 125, 126, 200, 255])
+@pytest.mark.parametrize("code", [0, 1, 42, 125, 126, 200, 255, 256, 257, 512, 0xFFFFFFFF])
 def test_proc_exit_gives_its_code(code: int) -> None:
     program = assemble(f"""(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
       (func (export "result") (call $exit (i32.const {code})) unreachable))""")
@@ -155,6 +155,24 @@ def test_proc_exit_in_a_start_section_gives_its_code() -> None:
     program = assemble("""(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
       (func $start (call $exit (i32.const 3))) (start $start) (func (export "result")))""")
     assert run(program) == Outcome(3)
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        "(global (export {name}) i32 (i32.const 1))",
+        "(memory (export {name}) 1)",
+        "(table (export {name}) 1 funcref)",
+        "(func (export {name}) (param i32) unreachable)",
+        "(func (export {name}) (result i32) unreachable)",
+    ],
+)
+def test_what_is_no_function_without_parameters_initializes_nothing(export: str) -> None:
+    library = f'(module {export.format(name=chr(34) + "_initialize" + chr(34))} (func (export "f")))'
+    fetch = FakeFetch()
+    program = assemble(f"""(module (import "{fetch.add(assemble(library))}" "f" (func))
+      {export.format(name='"_initialize"')} (func (export "result")))""")
+    assert run(program, fetch) == Outcome(0, [])
 
 
 def test_a_call_to_the_host_that_breaks_its_rules_ends_the_program() -> None:

@@ -56,7 +56,7 @@ class Planner:
             name=fetched.name,
             bytes=len(fetched.data),
             namespaces=names_of(graph, node),
-            initializes="_initialize" in node.interface.exports,
+            initializes=node.interface.initializes,
             growths=list(growths(fetched.data)),
             source=fetched.source,
             fetched_from=fetched.fetched_from,

@@ -75,7 +75,7 @@ class BacalhauEngine:
             ref=spec.ref,
             state="done" if is_done else "failed",
             # A program that returns without naming a code has -1 there.
-            exit_code=None if not isinstance(code, int) else max(code, 0) if is_done else code,
+            exit_code=None if not isinstance(code, int) else 0 if code == -1 and is_done else code,
             error=None if is_done else error,
             stdout=str(_get(output, "stdout") or "").encode(),
             stderr=str(_get(output, "stderr") or "").encode(),

@@ -121,7 +121,7 @@ def _refused(node: Node, *, is_root: bool) -> str | None:
                 return f"imports from `{name}`, which Bacalhau does not have"
         elif "/" in name:
             return f"imports from `{name}`; only bare CIDs can be files of a job"
-    if not is_root and "_initialize" in node.interface.exports:
+    if not is_root and node.interface.initializes:
         return "exports `_initialize`, which Bacalhau never calls"
     module = Module.parse(node.fetched.data)
     memories = len(module.memories) + sum(entry.item.kind == Kind.MEMORY for entry in node.interface.imports)

@@ -8,6 +8,7 @@ import pytest
 from node.harness import assemble
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, dump
+from test_verdict import COMPACT, LEGACY
 
 
 def test_a_program_runs_and_its_report_names_its_modules(node: JobNode) -> None:
@@ -55,6 +56,25 @@ def test_stdin_may_be_content_by_cid(node: JobNode) -> None:
 def test_a_function_is_called_with_arguments(node: JobNode) -> None:
     job = node.run(programs.adder(), invoke="add", args=["2", "40"])
     assert (job["state"], job["results"]) == ("done", ["42"])
+
+
+def test_a_failure_is_never_a_success(node: JobNode) -> None:
+    for code in (256, 512, -1):
+        program = assemble(f"""(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))""")
+        job = node.run(program)
+        assert job["exit_code"] == job["report"]["exit_code"] == code & 0xFFFFFFFF
+
+
+def test_what_is_no_function_without_parameters_initializes_nothing(node: JobNode) -> None:
+    library = node.add(assemble('(module (global (export "_initialize") i32 (i32.const 1)) (func (export "f")))'))
+    job = node.run(assemble(f'(module (import "{library}" "f" (func)) (func (export "_start")))'))
+    assert (job["state"], job["exit_code"], job["error"]) == ("done", 0, None)
+
+
+@pytest.mark.parametrize("module", [COMPACT, LEGACY])
+def test_what_is_too_new_is_told_as_the_command_tells_it(node: JobNode, module: bytes) -> None:
+    assert node.run(module)["error"]["code"] == "wasm-unsupported"
 
 
 def test_logs_are_sent_while_the_program_runs(node: JobNode) -> None:

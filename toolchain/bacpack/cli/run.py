@@ -151,7 +151,12 @@ def command(
         say(line)
     if finished.error is not None:
         raise finished.error
-    return finished.report.exit_code
+    return exit_status(finished.report.exit_code)
+
+
+def exit_status(code: int) -> int:
+    """What this process ends with for a program's code. The system keeps eight bits of it; a failure stays one."""
+    return code & 0xFF or min(code, 1)
 
 
 def _check_text(texts: Sequence[str]) -> None:

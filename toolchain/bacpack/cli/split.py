@@ -124,7 +124,6 @@ def _split(inputs: Sequence[Input], catalogs: Sequence[Catalog], show: Callable[
     from bacpack.split.catalog.earlier import find_earlier, with_earlier
     from bacpack.split.component import pack_again, take_apart
     from bacpack.split.pipeline import split
-    from bacpack.split.validate import told_apart
 
     earlier = find_earlier(catalogs, inputs)
     programs = [take_apart(entry) for entry in inputs if entry.name not in earlier.apps]
@@ -132,8 +131,21 @@ def _split(inputs: Sequence[Input], catalogs: Sequence[Catalog], show: Callable[
     try:
         split_parts = split(parts, show, catalogs)
     except InputError as error:
-        raise told_apart(error, {part.path: part.data for part in parts}) from error
+        raise _about_blob(error, parts) from error
     return with_earlier(pack_again(split_parts, programs), earlier, [entry.name for entry in inputs])
+
+
+def _about_blob(error: InputError, parts: Sequence[Input]) -> InputError:
+    """Return `error` with the blob that it is about, if it does not say so, and as every command would put it."""
+    from bacpack.verdict import told_apart, why_invalid
+
+    path = error.details.get("blob")
+    if path is None and error.code == "wasm-malformed":
+        path = next((part.path for part in parts if why_invalid(part.data, "wasm3")), None)
+        if path is not None:
+            details = {**error.details, "blob": path}
+            error = InputError(error.code, f"`{path}`: {error.message}", hint=error.hint, details=details)
+    return told_apart(error, next((part.data for part in parts if part.path == path), None))
 
 
 def _check_valid(inputs: Sequence[Input], result: Split, show: Callable[[str], None]) -> None:

