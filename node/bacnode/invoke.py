@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from bacnode.interface import Type
 from bacpack.errors import InputError
 from bacpack.wasm import FuncType
+from bacpack.wasm.interface import Type
 from bacpack.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64
 
 _BITS = {I32: 32, I64: 64}

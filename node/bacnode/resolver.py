@@ -6,19 +6,19 @@ Every import names its provider, so the graph follows from the bytes alone. Prob
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from bacnode.interface import ImportedItem, Interface, mismatch, read_interface
 from bacnode.limits import LoadLimits
-from bacnode.namespaces import HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.cid import Cid
+from bacpack.content.namespaces import HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.ref import CidRef, UrlRef
-from bacpack.errors import BacpackError, InputError
+from bacpack.errors import BacpackError, InputError, restated
+from bacpack.imports import by_namespace, check_host, check_provider, unlinked
 from bacpack.verdict import told_apart
 from bacpack.wasm.errors import WasmError
+from bacpack.wasm.interface import ImportedItem, Interface, read_interface
 
 #: What a module can come from.
 SourceKind: TypeAlias = Literal["store", "file", "peer", "gateway", "kubo", "url"]
@@ -150,15 +150,13 @@ class _Resolver:
         try:
             node, _ = self._add(root)
         except BacpackError as error:
-            raise _with_message(error, f"`{root.name}`: {error.message}") from error
+            raise restated(error, f"`{root.name}`: {error.message}") from error
         self._visit(node, (node,))
         return Graph(node, self._finished)
 
     def _visit(self, node: Node, path: tuple[Node, ...]) -> None:
         """Link `node`, the last of `path`, after all that it needs."""
-        wanted: dict[str, list[ImportedItem]] = {}
-        for entry in node.interface.imports:
-            wanted.setdefault(entry.namespace, []).append(entry)
+        wanted = by_namespace(node.interface)
         if self._problems < _MAX_PROBLEMS:
             self._announce(list(self._unknown(wanted)))
         for namespace, entries in wanted.items():
@@ -189,9 +187,9 @@ class _Resolver:
     def _link(self, node: Node, namespace: str, wanted: list[ImportedItem], path: tuple[Node, ...]) -> None:
         parsed = parse_namespace(namespace)
         if isinstance(parsed, UnlinkedNamespace):
-            raise _unlinked(wanted[0])
+            raise unlinked(wanted[0])
         if isinstance(parsed, HostModule):
-            _check_host_imports(parsed, wanted)
+            check_host(parsed, wanted)
             return
         provider = self._provider(namespace, parsed, path)
         if provider in path:
@@ -200,7 +198,7 @@ class _Resolver:
             raise _too_deep(self._limits.depth)
         node.providers[namespace] = provider
         node.height = max(node.height, provider.height + 1)
-        _check_imports(wanted, provider)
+        check_provider(wanted, provider.fetched.name, provider.interface)
 
     def _provider(self, namespace: str, ref: CidRef | UrlRef, path: tuple[Node, ...]) -> Node:
         """Return the module that `namespace` names, with all that it needs; `path` leads to its user."""
@@ -230,7 +228,7 @@ class _Resolver:
         try:
             return self._add(fetched)
         except BacpackError as error:
-            raise _with_message(error, f"`{fetched.name}` cannot be linked: {error.message}") from error
+            raise restated(error, f"`{fetched.name}` cannot be linked: {error.message}") from error
 
     def _add(self, fetched: Fetched) -> tuple[Node, bool]:
         """Return the node of a module, and whether it is new."""
@@ -246,61 +244,11 @@ class _Resolver:
         return node, True
 
 
-def _check_host_imports(host: HostModule, wanted: list[ImportedItem]) -> None:
-    for entry in wanted:
-        if entry.name not in host.functions:
-            raise InputError(
-                "missing-export",
-                f"`{entry.name}` is wanted from `{host.name}`, which has no such function",
-                hint="build the program for wasm32-wasip1: this node provides WASI preview 1 and nothing else",
-                details={"namespace": host.name, "name": entry.name},
-            )
-
-
-def _check_imports(wanted: list[ImportedItem], provider: Node) -> None:
-    name = provider.fetched.name
-    for entry in wanted:
-        offered = provider.interface.exports.get(entry.name)
-        details = {"namespace": entry.namespace, "name": entry.name}
-        if offered is None:
-            raise InputError(
-                "missing-export",
-                f"`{entry.name}` is wanted from `{name}`, which does not export it",
-                hint=f"see what it exports with `bacpack inspect {entry.namespace}`",
-                details=details,
-            )
-        difference = mismatch(entry.item, offered)
-        if difference:
-            raise InputError(
-                "type-mismatch",
-                f"`{entry.name}` of `{name}` has another type than its user expects: {difference}",
-                hint="link the module that this one was built against",
-                details=details,
-            )
-
-
 def _on_path(error: BacpackError, path: tuple[Node, ...]) -> BacpackError:
     """Return `error` with the path of modules that led to it."""
     names = [node.fetched.name for node in path]
     shown = [*names[:3], "…", *names[-2:]] if len(names) > 6 else names
-    return _with_message(error, f"{error.message} (needed by {' -> '.join(shown)})", {"needed_by": names})
-
-
-def _with_message(error: BacpackError, message: str, details: dict[str, object] | None = None) -> BacpackError:
-    """Return a copy of `error` that says `message`; its class, which sets the exit status, stays the same kind."""
-    base = next(kind for kind in type(error).__mro__ if kind.__module__ == BacpackError.__module__)
-    copy: BacpackError = base(error.code, message, hint=error.hint, details={**error.details, **(details or {})})
-    copy.__cause__ = error
-    return copy
-
-
-def _unlinked(entry: ImportedItem) -> InputError:
-    return InputError(
-        "unlinked-import",
-        f"nothing provides `{entry.name}` of `{entry.namespace}`: the namespace is no CID, URL or module of the host",
-        hint=f"name its provider with `bacpack link BLOB --map {shlex.quote(entry.namespace or 'NAME')}=REF`",
-        details={"namespace": entry.namespace, "name": entry.name},
-    )
+    return restated(error, f"{error.message} (needed by {' -> '.join(shown)})", {"needed_by": names})
 
 
 def _cycle(members: tuple[Node, ...]) -> InputError:

@@ -16,15 +16,15 @@ from pathlib import Path
 import wasmtime
 
 from bacnode.compiled import CompileCache, Configuration
-from bacnode.interface import Type
 from bacnode.invoke import format_results, parse_arguments
 from bacnode.limits import RunLimits
-from bacnode.namespaces import WASI
 from bacnode.report import TrapReport
 from bacnode.resolver import Graph, Node
+from bacpack.content.namespaces import WASI
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.verdict import not_compiled
 from bacpack.wasm import Kind
+from bacpack.wasm.interface import Type
 
 _BACKTRACE_HINT = "--report FILE records the calls that led there"
 

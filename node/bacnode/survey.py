@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from bacnode.interface import Item
-from bacnode.namespaces import HOST_MODULES
 from bacnode.resolver import Graph, Node, SourceKind
+from bacpack.content.namespaces import HOST_MODULES
 from bacpack.errors import BacpackError
+from bacpack.wasm.interface import Item
 
 
 class ImportView(msgspec.Struct, frozen=True, kw_only=True):

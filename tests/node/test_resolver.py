@@ -101,7 +101,9 @@ def test_an_unlinked_namespace_is_refused_with_how_to_link_it() -> None:
     problem = only_problem(resolve(fetched(importing(("env", "abort"))), FakeFetch(), LIMITS))
     assert problem.code == "unlinked-import"
     assert "`abort` of `env`" in problem.message
-    assert problem.hint == "name its provider with `bacpack link BLOB --map env=REF`"
+    assert problem.hint == (
+        "name its provider with `bacpack link BLOB --map env=REF`, or below [modules] in bacpack.toml"
+    )
 
 
 def test_a_bad_cid_is_refused_with_the_path() -> None:

@@ -115,11 +115,26 @@ def test_a_damaged_module_is_as_good_as_missing(bacpack: Bacpack, tmp_path: Path
     assert not bacpack.home.exists()
 
 
-@pytest.mark.parametrize("namespace", ["https://example.org/a.wasm", "env", "wasi_snapshot_preview1", "", "odd://x"])
-def test_imports_that_name_no_content_are_left_alone(bacpack: Bacpack, tmp_path: Path, namespace: str) -> None:
-    (tmp_path / "app.wasm").write_bytes(importing(namespace))
+def test_a_module_at_a_url_is_left_there(bacpack: Bacpack, tmp_path: Path) -> None:
+    (tmp_path / "app.wasm").write_bytes(importing("https://example.org/a.wasm"))
     root = bacpack.ok("publish", tmp_path / "app.wasm")["root"]
     assert files_in(bacpack, root) == {"app.wasm"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "code"),
+    [("env", "unlinked-import"), ("", "unlinked-import"), ("wasi_snapshot_preview1", "missing-export"),
+     ("odd://x", "bad-ref"), (LEAF_CID, "missing-export")],
+)  # fmt: skip
+def test_what_could_not_run_is_not_published(bacpack: Bacpack, tmp_path: Path, namespace: str, code: str) -> None:
+    app = tmp_path / "app.wasm"
+    app.write_bytes(assemble(f'(module (import "{namespace}" "gone" (func)))'))
+    (tmp_path / "leaf.wasm").write_bytes(LEAF)
+    error = bacpack.fails(2, code, "publish", app, tmp_path / "leaf.wasm")
+    assert error["message"].endswith("(needed by `app`)")
+    assert not bacpack.home.exists()
+    # To hosts of another kind a file goes in a CAR file.
+    assert bacpack.ok("pack", app, tmp_path / "leaf.wasm", "-o", tmp_path / "packed.car")["root"]
 
 
 def test_a_file_called_modules_is_in_the_way(bacpack: Bacpack, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bacnode.interface import read_interface
 from bacpack.content.cid import Cid
 from bacpack.wasm import Kind
+from bacpack.wasm.interface import read_interface
 from serving import Quiet, Serving
 
 WASI = "wasi_snapshot_preview1"

@@ -72,3 +72,11 @@ class TimeLimitError(BacpackError):
     """A time limit was reached."""
 
     exit_status = EXIT_TIMEOUT
+
+
+def restated(error: BacpackError, message: str, details: Mapping[str, Any] | None = None) -> BacpackError:
+    """Return a copy of `error` that says `message`; its class, which sets the exit status, stays the same kind."""
+    base = next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)
+    copy: BacpackError = base(error.code, message, hint=error.hint, details={**error.details, **(details or {})})
+    copy.__cause__ = error
+    return copy

@@ -6,10 +6,10 @@ import asyncio
 import time
 
 from bacnode.jobs.holdings import HeldModule, holdings_of
-from bacnode.namespaces import parse_namespace
 from bacnode.pages.views import ModulesView, modules_view
 from bacnode.service.state import NodeState
 from bacpack.content.cid import Cid
+from bacpack.content.namespaces import parse_namespace
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import read_bytes

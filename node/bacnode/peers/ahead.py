@@ -6,15 +6,15 @@ manifest beside a program lists all of them. It is believed no further than to b
 
 from __future__ import annotations
 
-from bacnode.interface import read_interface
-from bacnode.namespaces import parse_namespace
 from bacnode.programs import Program
 from bacpack.content.cid import Cid
+from bacpack.content.namespaces import parse_namespace
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError
 from bacpack.manifest import MANIFEST_NAME, Manifest
+from bacpack.wasm.interface import read_interface
 
 _MAX_BYTES = 4 << 20
 

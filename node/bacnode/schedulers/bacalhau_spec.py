@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bacnode.interface import Interface
-from bacnode.namespaces import HostModule, parse_namespace
 from bacnode.resolver import Graph, Node
 from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.labels import label_of
 from bacnode.schedulers.spec import JobSpec
+from bacpack.content.namespaces import HostModule, parse_namespace
 from bacpack.errors import InputError
 from bacpack.wasm import Kind, Module
+from bacpack.wasm.interface import Interface
 
 ENTRY = "main.wasm"
 #: Bytes of one page of WebAssembly's memory.

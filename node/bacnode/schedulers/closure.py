@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from bacnode.interface import Interface
 from bacnode.limits import LoadLimits
 from bacnode.programs import open_program
 from bacnode.resolver import Fetched, Graph, resolve
@@ -13,6 +12,7 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import build_file
+from bacpack.wasm.interface import Interface
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from bacpack.cli.output import Output, common_options, human_bytes
 from bacpack.cli.streams import joined
+from bacpack.errors import InputError
 
 EPILOG = """\b
 Examples:
@@ -18,8 +20,8 @@ Examples:
 
 \b
 Exit status:
-  0    linked; namespaces that stay unlinked are listed
-  2    wrong usage or input, such as a name that BLOB does not import
+  0    linked
+  2    wrong usage or input, such as a namespace that nothing provides, or a provider that lacks what is imported
 """
 
 
@@ -49,19 +51,21 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
     --map, `[modules]` of bacpack.toml says what each name stands for. Nothing else in BLOB changes, but where a module
     works on the memory of whoever uses it, BLOB gets that memory too; what it needs is then written to `modules`.
     """
-    from bacnode.namespaces import UnlinkedNamespace, parse_namespace
+    from bacpack.cli.split import app_name
     from bacpack.content.filedag import FileDag
     from bacpack.content.ref import PathRef, parse_ref
+    from bacpack.content.store import BlockStore
     from bacpack.files import read_file, write_file
+    from bacpack.home import data_folder
     from bacpack.link import link_imports, namespace_of
     from bacpack.project.config import load_project
-    from bacpack.project.link import Links, configured_links, on_one_memory
+    from bacpack.project.link import Links, check_linked, configured_links, on_one_memory
     from bacpack.split.pipeline import Input
 
     data = read_file(blob)
     refs = {name: parse_ref(ref) for name, ref in providers.items()}
     if providers:
-        links = Links({name: namespace_of(ref) for name, ref in refs.items()})
+        links = Links({name: namespace_of(ref) for name, ref in refs.items()}, known=list(refs))
         files = {links.namespaces[name]: ref.path for name, ref in refs.items() if isinstance(ref, PathRef)}
         links.modules = {cid: read_file(path) for cid, path in files.items()}
         link_imports(str(blob), data, links.namespaces)  # names that are not there come before all else
@@ -72,26 +76,39 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
         link_imports(str(blob), data, {})
         links = configured_links(project, data)
     namespaces = links.namespaces
-    data, needed = on_one_memory(Input(blob.stem, data, str(blob)), links.modules)
+    data, needed = on_one_memory(Input(app_name(blob), data, str(blob)), links.modules)
+    links.modules |= needed
     linked = link_imports(str(blob), data, namespaces)
-    target = target or blob.with_suffix(".linked.wasm")
+    check_linked(str(blob), linked.data, links, BlockStore(data_folder()))
+    target = target or blob.with_name(f"{app_name(blob)}.linked.wasm")
+    _refuse_to_replace(target, [blob, *(ref.path for ref in refs.values() if isinstance(ref, PathRef))])
     if needed:
-        for cid, module in {**links.modules, **needed}.items():
+        for cid, module in links.modules.items():
             write_file(target.parent / "modules" / f"{cid}.wasm", module)
     write_file(target, linked.data)
-    unlinked = [name for name in linked.namespaces if isinstance(parse_namespace(name), UnlinkedNamespace)]
     for name, ref in refs.items():
         if isinstance(ref, PathRef) and not needed:
-            output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {ref}` brings it into the store")
+            output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {quote(str(ref))}` brings it into the store")
     cid = str(FileDag().add_bytes(linked.data).cid)
     lines = [f"{target}  {cid}  {human_bytes(len(linked.data))}"]
     lines += [f"  {name} -> {namespace}" for name, namespace in namespaces.items()]
-    lines += [f"  {name} stays unlinked" for name in unlinked]
     result = {
         "path": str(target),
         "cid": cid,
         "bytes": len(linked.data),
         "linked": namespaces,
-        "unlinked": unlinked,
+        # What nothing provides is an error; the key stays for those who read it.
+        "unlinked": [],
     }
     output.result(result, joined(lines))
+
+
+def _refuse_to_replace(target: Path, inputs: Iterable[Path]) -> None:
+    for path in inputs:
+        if target.exists() and target.samefile(path):
+            raise InputError(
+                "output-is-input",
+                f"what is linked would be written over `{path}`, which it is made from",
+                hint="choose another file with -o",
+                details={"path": str(path)},
+            )

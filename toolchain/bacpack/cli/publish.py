@@ -41,7 +41,7 @@ Tokens come from BACPACK_KUBO_TOKEN, BACPACK_PINNING_TOKEN and BACPACK_NODE_TOKE
 Exit status:
   0  done
   1  a file is not what the manifest says, or a module is missing
-  2  wrong usage or input, or the store or a CAR file cannot be written
+  2  wrong usage or input, a program that nothing provides an import of, or the store cannot be written
   3  a service could not be published to, or one of several targets
 """
 
@@ -96,6 +96,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
     from bacpack.project.release import built_release
     from bacpack.publish.catalog import catalog_of
     from bacpack.publish.everywhere import failure, publish_everywhere
+    from bacpack.publish.linked import refuse_unlinked
     from bacpack.publish.release import plan_release
     from bacpack.publish.targets.choose import Setting, open_targets, parse_target
 
@@ -122,6 +123,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
     note_left_out(output, release.left_out)
     if catalog:
         release = catalog_of(release)
+    refuse_unlinked(release, BlockStore(data_folder()))
     with output.progress("publishing") as show:
         outcomes = publish_everywhere(release, opened, _Watch(release, show), dry_run=dry_run)
     result = _result(release, outcomes, named, setting)

@@ -20,7 +20,7 @@ from bacpack.project.cargo import MODULE_TARGET, Cargo, Package
 from bacpack.project.config import CONFIG_NAME, Project
 from bacpack.project.fresh import last_report, note_build
 from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
-from bacpack.project.modules import FetchClosure, Modules, load_modules
+from bacpack.project.modules import FetchClosure, Modules, load_modules, refuse_unlinked
 from bacpack.project.programs import add_modules, split_programs
 from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.output import make_manifest, write_split
@@ -99,6 +99,8 @@ def build_project(project: Project, setting: Setting) -> Built:
     with clock("link"):
         named = dict(project.tables.modules) | {cid: cid for entry in inputs for cid in _linked_already(entry)}
         modules = load_modules(named, project.folder, libraries, setting.fetch)
+        for entry in inputs:
+            refuse_unlinked(entry.name, entry.data, modules)
     with clock("split and prove"):
         catalogs = setting.open_catalogs(project.tables.build.catalogs)
         result = add_modules(split_programs(inputs, modules, catalogs, setting.show), modules)

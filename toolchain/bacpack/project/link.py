@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bacpack.content.ref import PathRef, parse_ref
+from bacpack.content.ref import CidRef, PathRef, parse_ref
+from bacpack.content.store import BlockStore
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.files import read_file
+from bacpack.imports import Providers, check_imports, read_at_hand
 from bacpack.link import namespace_of
 from bacpack.project.config import CONFIG_NAME, Project
 from bacpack.project.lock import LOCK_NAME, UrlLock
@@ -17,6 +19,7 @@ from bacpack.project.programs import on_environment
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.pipeline import Input
 from bacpack.wasm import Module
+from bacpack.wasm.interface import read_interface
 
 
 @dataclass(slots=True)
@@ -27,6 +30,8 @@ class Links:
     namespaces: dict[str, str] = field(default_factory=dict)
     #: The modules that are at hand, by CID.
     modules: dict[str, bytes] = field(default_factory=dict)
+    #: Names that namespaces of the program could have been meant for.
+    known: list[str] = field(default_factory=list)
 
     def add(self, name: str, data: bytes) -> None:
         """Let `name` stand for a module."""
@@ -40,7 +45,7 @@ def configured_links(project: Project, data: bytes) -> Links:
 
     Raises `InputError` (`not-built`, `cannot-share`).
     """
-    links = Links()
+    links = Links(known=list(project.tables.modules))
     imported = {entry.module for entry in Module.parse(data).imports}
     locked = UrlLock(project.folder / LOCK_NAME).modules()
     for name, source in project.tables.modules.items():
@@ -76,3 +81,13 @@ def on_one_memory(program: Input, modules: Mapping[str, bytes]) -> tuple[bytes, 
     if not Module.parse(program.data).memories:
         return program.data, {}
     return on_environment(program).apps[0].data, {environment_cid(): environment()}
+
+
+def check_linked(what: str, data: bytes, links: Links, store: BlockStore) -> None:
+    """Raise `InputError` unless a linked module, called `what`, gets what it imports, as far as that is at hand."""
+
+    def find(ref: CidRef) -> bytes | None:
+        return links.modules.get(str(ref)) or read_at_hand(store.get, ref)
+
+    called = {cid: name for name, cid in links.namespaces.items()}
+    check_imports(what, read_interface(data), Providers(find, called), links.known)

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bacpack.content.cid import is_cid
 from bacpack.content.ref import PathRef, parse_ref
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import BacpackError, InputError
 from bacpack.files import read_file
+from bacpack.imports import Providers, check_imports
 from bacpack.link import link_imports
 from bacpack.project.place import PLACE, place, room_of
-from bacpack.split.emit.environment import environment_cid
+from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.wasm import Module
+from bacpack.wasm.interface import read_interface
 from bacpack.wasm.reader import Reader
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def load_modules(
     """Return what the names stand for, each linked with those that it imports.
 
     `built` has the libraries that cargo made for folders, by name. Raises `InputError` (`module-cycle`, `cannot-share`,
-    `bad-module`), and what `fetch` raises; the details name the module.
+    `bad-module`, and where one does not get what it imports), and what `fetch` raises; the details name the module.
     """
     loaded = Modules()
     libraries: dict[str, bytes] = {}
@@ -90,7 +93,20 @@ def load_modules(
             below = next((one for one in loaded.by_name.values() if one.cid == entry.module), None)
             closure |= below.closure if below else {}
         loaded.by_name[name] = Provider(name, cid, data, configured[name], closure, room_of(Module.parse(data)))
+        with _naming(name):
+            refuse_unlinked(name, data, loaded)
     return loaded
+
+
+def refuse_unlinked(user: str, data: bytes, modules: Modules) -> None:
+    """Raise `InputError` unless a program or module gets what it imports: the same check as when it is run."""
+    at_hand = {environment_cid(): environment()}
+    for provider in modules.by_name.values():
+        at_hand |= provider.closure
+    called = {provider.cid: name for name, provider in modules.by_name.items()}
+    linked = link_imports(user, data, modules.namespaces(data)).data
+    providers = Providers(lambda ref: at_hand.get(str(ref)), called)
+    check_imports(user, read_interface(linked), providers, [name for name in modules.by_name if not is_cid(name)])
 
 
 def _fetched(name: str, source: str, graph: list[Fetched]) -> Provider:

@@ -3,8 +3,8 @@
 import pytest
 import wasmtime
 
-from bacnode.namespaces import HOST_MODULES, WASI, HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.cid import Cid
+from bacpack.content.namespaces import HOST_MODULES, WASI, HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import InputError
 

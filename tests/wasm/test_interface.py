@@ -2,8 +2,8 @@
 
 import pytest
 
-from bacnode.interface import Item, mismatch, read_interface
 from bacpack.wasm import Kind
+from bacpack.wasm.interface import Item, mismatch, read_interface
 from node.harness import assemble
 
 EVERY_KIND = """(module

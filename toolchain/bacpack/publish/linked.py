@@ -1,0 +1,43 @@
+"""Whether the programs of a release get what they import: asked before anybody is to run them by CID."""
+
+from __future__ import annotations
+
+import re
+
+from bacpack.content.blocks import MissingBlockError
+from bacpack.content.cid import Cid
+from bacpack.content.store import BlockStore
+from bacpack.content.unixfs import read_bytes
+from bacpack.imports import Providers, check_imports, read_at_hand
+from bacpack.publish.needed import MODULES
+from bacpack.publish.release import Release
+from bacpack.wasm import WasmError
+from bacpack.wasm.component import is_component
+from bacpack.wasm.interface import read_interface
+
+
+def refuse_unlinked(release: Release, store: BlockStore) -> None:
+    """Raise `InputError` (`unlinked-import`, `missing-export`, `type-mismatch`) for what could not be run.
+
+    Looked at are programs and modules of the core format; a file that is neither is published as it is. Providers are
+    read from the release, or from the store; of what is in neither, or at a URL, nothing is said.
+    """
+
+    def get(cid: Cid) -> bytes:
+        try:
+            return release.dag.get(cid)
+        except MissingBlockError:
+            return store.get(cid)
+
+    providers = Providers(lambda ref: read_at_hand(get, ref))
+    users = {f"`{name}`": cid for name, cid in release.apps.items()}
+    modules = re.compile(rf"{MODULES}/[^/]+\.wasm")
+    users |= {f"`{path}`": cid for path, cid in release.files.items() if modules.fullmatch(path)}
+    for user, cid in users.items():
+        data = read_bytes(get, cid)
+        try:
+            interface = None if is_component(data) else read_interface(data)
+        except WasmError:
+            continue
+        if interface:
+            check_imports(user, interface, providers)
