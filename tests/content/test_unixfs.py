@@ -388,7 +388,7 @@ def test_a_shard_linked_twice_is_refused() -> None:
     get = {inner: inner_block, outer: outer_block}.__getitem__
     with pytest.raises(BadBlockError, match="twice"):
         list_directory(get, outer)
-    odd, odd_block = node({}, replace(shard, fanout=16))
+    odd, odd_block = node({}, replace(shard, fanout=12))
     with pytest.raises(BadBlockError, match="fanout"):
         list_directory({odd: odd_block}.__getitem__, odd)
 

@@ -49,7 +49,7 @@ def decode_node(block: bytes, cid: Cid | None = None) -> Node:
     data: bytes | None = None
     links: list[Link] = []
     try:
-        for number, value in read_fields(block):
+        for number, value in read_fields(block, strict=True):
             if number == 2 and isinstance(value, bytes):
                 links.append(_decode_link(value))
             elif number == 1 and isinstance(value, bytes) and data is None:
@@ -67,7 +67,7 @@ def _decode_link(message: bytes) -> Link:
     cid: Cid | None = None
     name, tsize = "", 0
     last = 0
-    for number, value in read_fields(message):
+    for number, value in read_fields(message, strict=True):
         if number <= last:
             raise ValueError("a link's fields are out of order")
         last = number

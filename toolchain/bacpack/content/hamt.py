@@ -1,16 +1,18 @@
-"""How UnixFS spreads a large directory over blocks: by the murmur3 hash of each name, eight bits a level.
+"""How UnixFS spreads a large directory over blocks: by the murmur3 hash of each name, so many bits a level.
 
-Specification: https://specs.ipfs.tech/unixfs/ ("HAMTDirectory"). Only the parameters in use exist here: fanout 256 and
-murmur3-x64-64.
+Specification: https://specs.ipfs.tech/unixfs/ ("HAMTDirectory"). The hash is murmur3-x64-64 everywhere. We write a
+fanout of 256, which is eight bits a level; others are read.
 """
 
 from __future__ import annotations
 
-#: Slots of one shard. A slot's number is written in two hexadecimal digits before the names in it.
+#: Slots of one shard, as we write it. A slot's number is written in hexadecimal digits before the names in it.
 FANOUT = 256
+#: As others may write it: more would be a way to have much memory taken.
+_FANOUTS = frozenset((8, 16, 32, 64, 128, 256, 512, 1024))
 #: Code of murmur3-x64-64 in the multicodec table.
 MURMUR3_X64_64 = 0x22
-#: Bytes of a name's hash, and so the most levels a sharded directory can have.
+#: Bytes of a name's hash, and so the most levels of a sharded directory with this fanout.
 MAX_LEVELS = 8
 
 _MASK = (1 << 64) - 1
@@ -21,6 +23,28 @@ _C2 = 0x4CF5AD432745937F
 def slots_of(name: str) -> bytes:
     """Return the slot of `name` on each level: the first half of its murmur3-x64-128 hash, highest byte first."""
     return _murmur3_x64_64(name.encode("utf-8")).to_bytes(MAX_LEVELS, "big")
+
+
+def is_fanout(count: int | None) -> bool:
+    """Whether a shard may have so many slots."""
+    return count in _FANOUTS
+
+
+def slots_in(name: str, fanout: int) -> list[int]:
+    """Return the slot of `name` on each level of a directory with this fanout: the hash's bits, highest first."""
+    bits = fanout.bit_length() - 1
+    whole = int.from_bytes(slots_of(name), "big")
+    return [whole >> 64 - bits * level & fanout - 1 for level in range(1, max_levels(fanout) + 1)]
+
+
+def max_levels(fanout: int) -> int:
+    """The most levels of a sharded directory: there is no more hash."""
+    return 8 * MAX_LEVELS // (fanout.bit_length() - 1)
+
+
+def digits(fanout: int) -> int:
+    """Hexadecimal digits of a slot's number."""
+    return len(f"{fanout - 1:X}")
 
 
 def bitfield(slots: set[int]) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from bacpack.content import hamt
 from bacpack.content.blocks import BadBlockError, GetBlock
 from bacpack.content.cid import DAG_PB, RAW, Cid
 from bacpack.content.dagcbor import links_in
@@ -22,8 +23,6 @@ Scope: TypeAlias = Literal["block", "entity", "all"]
 
 #: Blocks that are sent again when repeats are asked for. A few blocks that link each other twice make endless ones.
 MAX_REPEATS = 1 << 16
-
-_SLOT_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,9 @@ def _below(found: Trace, wanted: Selection) -> Callable[[Place, bytes], Sequence
             return ()
         node, message = read
         if message.kind is Kind.SHARD:
-            return [Place(link.cid) for link in node.links if len(link.name) == _SLOT_DIGITS]
+            return [
+                Place(link.cid) for link in node.links if len(link.name) == hamt.digits(message.fanout or hamt.FANOUT)
+            ]
         return _parts(node, message, place) if _file_bytes(message) is not None else ()
 
     def nothing(_place: Place, _block: bytes) -> Sequence[Place]:

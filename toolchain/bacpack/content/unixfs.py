@@ -14,13 +14,11 @@ from bacpack.content import hamt
 from bacpack.content.blocks import BadBlockError, GetBlock
 from bacpack.content.cid import DAG_PB, RAW, Cid
 from bacpack.content.dagpb import Node, decode_node
-from bacpack.content.protobuf import bytes_field, integer_field, read_fields
+from bacpack.content.protobuf import bytes_field, integer_field, packed_integers, read_fields
 from bacpack.errors import InputError
 
 #: Deepest tree of blocks that is followed. A file of 2**63 bytes is seven levels deep; what is deeper means harm.
 MAX_DEPTH = 1024
-
-_SLOT_DIGITS = 2
 
 
 class Kind(IntEnum):
@@ -79,11 +77,13 @@ def decode_data(data: bytes, cid: Cid | None = None) -> UnixFsData:
     numbers: dict[int, int] = {}
     block_sizes: list[int] = []
     try:
-        for number, value in read_fields(data):
+        for number, value in read_fields(data, strict=False):
             if number == 2 and isinstance(value, bytes):
                 content = value
             elif number == 4 and isinstance(value, int):
                 block_sizes.append(value)
+            elif number == 4 and isinstance(value, bytes):
+                block_sizes += packed_integers(value)
             elif number in (1, 3, 5, 6) and isinstance(value, int):
                 numbers[number] = value
         kind = Kind(numbers[1])
@@ -121,8 +121,9 @@ def trail(get: GetBlock, cid: Cid, name: str) -> list[Cid]:
     if message.kind is Kind.DIRECTORY:
         return next(([link.cid] for link in node.links if link.name == name), [])
     shards: list[Cid] = []
-    for slot in hamt.slots_of(name):
-        prefix = f"{slot:02X}"
+    fanout = message.fanout or 0
+    for slot in hamt.slots_in(name, fanout):
+        prefix = f"{slot:0{hamt.digits(fanout)}X}"
         below = None
         for link in node.links:
             if link.name == prefix + name:
@@ -132,7 +133,7 @@ def trail(get: GetBlock, cid: Cid, name: str) -> list[Cid]:
         if below is None:
             return []
         shards.append(below)
-        node, message = _directory(get, below)
+        node = _shard(get, below, fanout)
     return []
 
 
@@ -144,7 +145,7 @@ def list_directory(get: GetBlock, cid: Cid) -> list[Entry]:
     node, message = _directory(get, cid)
     if message.kind is Kind.DIRECTORY:
         return [Entry(link.name, link.cid, link.tsize) for link in node.links]
-    return list(_shard_entries(get, node, {cid}))
+    return list(_shard_entries(get, node, message.fanout or 0, {cid}))
 
 
 def is_directory(get: GetBlock, cid: Cid) -> bool:
@@ -202,6 +203,9 @@ def read_file(get: GetBlock, cid: Cid, max_bytes: int | None = None) -> Iterator
             continue
         child_cid, expected = child
         content, children, size = _file_node(get, child_cid)
+        if not expected and (size or children):
+            # A tree of empty blocks would take for ever and give nothing.
+            raise BadBlockError(child_cid, "it is an empty part of a file by its parent, and has parts or bytes")
         if size != expected:
             raise BadBlockError(child_cid, f"it holds {size} bytes of the file where its parent states {expected}")
         if content:
@@ -229,9 +233,6 @@ def _file_node(get: GetBlock, cid: Cid) -> tuple[bytes, list[tuple[Cid, int]], i
         raise _not_a_file(cid, f"it is a {message.kind.name.lower()}")
     if len(message.block_sizes) != len(node.links):
         raise BadBlockError(cid, f"it has {len(node.links)} links but states {len(message.block_sizes)} sizes")
-    if 0 in message.block_sizes:
-        # A tree of empty blocks would take for ever and give nothing.
-        raise BadBlockError(cid, "it links an empty part of a file")
     size = len(message.data) + sum(message.block_sizes)
     if message.file_size is not None and message.file_size != size:
         raise BadBlockError(cid, f"it states a size of {message.file_size} bytes where its parts make {size}")
@@ -246,20 +247,29 @@ def _directory(get: GetBlock, cid: Cid) -> tuple[Node, UnixFsData]:
     message = decode_data(node.data, cid)
     if message.kind not in (Kind.DIRECTORY, Kind.SHARD):
         raise _not_a_directory(cid)
-    if message.kind is Kind.SHARD and (message.hash_type, message.fanout) != (hamt.MURMUR3_X64_64, hamt.FANOUT):
+    if message.kind is Kind.SHARD and not (message.hash_type == hamt.MURMUR3_X64_64 and hamt.is_fanout(message.fanout)):
         raise BadBlockError(cid, "it is a sharded directory with a hash or fanout that nothing uses")
     return node, message
 
 
-def _shard_entries(get: GetBlock, node: Node, entered: set[Cid], level: int = 1) -> Iterator[Entry]:
+def _shard(get: GetBlock, cid: Cid, fanout: int) -> Node:
+    """Return a shard below another one, whose fanout it must have."""
+    node, message = _directory(get, cid)
+    if message.kind is not Kind.SHARD or message.fanout != fanout:
+        raise BadBlockError(cid, f"it is no shard with the fanout of the one above, {fanout}")
+    return node
+
+
+def _shard_entries(get: GetBlock, node: Node, fanout: int, entered: set[Cid], level: int = 1) -> Iterator[Entry]:
+    digits = hamt.digits(fanout)
     for link in node.links:
-        if len(link.name) > _SLOT_DIGITS:
-            yield Entry(link.name[_SLOT_DIGITS:], link.cid, link.tsize)
-        elif link.cid in entered or level >= hamt.MAX_LEVELS:
+        if len(link.name) > digits:
+            yield Entry(link.name[digits:], link.cid, link.tsize)
+        elif link.cid in entered or level >= hamt.max_levels(fanout):
             raise BadBlockError(link.cid, "it is a shard linked twice, or deeper than names have hash")
         else:
             entered.add(link.cid)
-            yield from _shard_entries(get, _directory(get, link.cid)[0], entered, level + 1)
+            yield from _shard_entries(get, _shard(get, link.cid, fanout), fanout, entered, level + 1)
 
 
 def _not_a_directory(cid: Cid) -> InputError:
