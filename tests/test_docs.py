@@ -52,11 +52,6 @@ def test_docs_build_without_warnings(tmp_path: Path) -> None:
     assert (tmp_path / "html" / "reference" / "cli.html").is_file()
 
 
-def test_guides_print_what_a_reader_gets() -> None:
-    done = subprocess.run([sys.executable, DOCS / "follow.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stderr}\nmend the guides; `python docs/follow.py --write` sets figures"
-
-
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/guides/getting-started.md"])
 def test_make_targets_exist(name: str) -> None:
     makefile = (REPOSITORY / "Makefile").read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 #: What the distribution is called; the command and the package are `bacpack`.
 DISTRIBUTION = "bacpack-wasm"
+
+
+#: Packages without which an extra is not there.
+EXTRAS = {
+    "node": ("uvicorn", "starlette", "cryptography", "prometheus_client"),
+    "dask": ("distributed",),
+    "sign": ("cryptography",),
+}
+
+
+def has_extra(extra: str) -> bool:
+    """Whether what an extra brings is installed."""
+    return all(map(find_spec, EXTRAS[extra]))
 
 
 def shipped(name: str) -> Path:

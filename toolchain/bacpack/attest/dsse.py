@@ -18,7 +18,7 @@ from bacpack.attest.statement import canonical
 from bacpack.decode import decode_json
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.files import read_file
-from bacpack.installed import line_for_extra
+from bacpack.installed import has_extra, line_for_extra
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -121,14 +121,12 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 
 def _need_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401 - whether it is there
-    except ImportError as error:
+    if not has_extra("sign"):
         raise InputError(
             "no-cryptography",
             "signatures need the package `cryptography`, which is not installed",
             hint=line_for_extra("sign"),
-        ) from error
+        )
 
 
 def _encode(data: bytes) -> str:

@@ -16,7 +16,7 @@ from bacpack.cli.output import Output, common_options
 from bacpack.cli.streams import say
 from bacpack.cli.values import size
 from bacpack.errors import InputError
-from bacpack.installed import line_for_extra
+from bacpack.installed import has_extra, line_for_extra
 
 if TYPE_CHECKING:
     from bacnode.devstack import Started
@@ -158,7 +158,7 @@ def serve(
         if scheduler is not None:
             stack.enter_context(_worker_beside(scheduler, folder, url, peer_id, peers, workers))
 
-    if scheduler is not None and not find_spec("distributed"):
+    if scheduler is not None and not has_extra("dask"):
         raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
     options = JobOptions(
         workers=workers,
@@ -237,7 +237,7 @@ def labels(output: Output, *, store: Path | None) -> None:
 
 
 def _check_installed() -> None:
-    if not all(map(find_spec, ("uvicorn", "starlette", "cryptography", "prometheus_client"))):
+    if not has_extra("node"):
         raise InputError(
             "no-node",
             "this bacpack was installed without what a node needs",

@@ -6,7 +6,6 @@ import base64
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +17,7 @@ from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import joined, printable, say
 from bacpack.cli.values import seconds, size
 from bacpack.errors import EXIT_FAILED, InputError
-from bacpack.installed import line_for_extra
+from bacpack.installed import has_extra, line_for_extra
 
 if TYPE_CHECKING:
     from bacnode.schedulers.closure import Closure
@@ -159,7 +158,7 @@ def command(
 def _check(
     engine: str, scheduler: str | None, folders: Sequence[object], outputs: Sequence[str], invoke: str | None
 ) -> None:
-    if engine != "bacalhau" and not find_spec("distributed"):
+    if engine != "bacalhau" and not has_extra("dask"):
         raise InputError(
             "no-dask", "this bacpack was installed without what the engines `local` and `dask` need",
             hint=line_for_extra("dask"),

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from bacpack import __version__
 from bacpack.errors import BacpackError
 from bacpack.home import data_folder
-from bacpack.installed import line_for_extra
+from bacpack.installed import EXTRAS, has_extra, line_for_extra
 from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
 from bacpack.project.config import Project, load_project
 from bacpack.project.lock import LOCK_NAME, UrlLock
@@ -58,8 +58,8 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _tool("git", _says("git", "--version"), "apt-get install git", "optional")
     yield _tool("zig (C and C++)", "installed" if find_spec("ziglang") else None, "pip install ziglang", "optional")
     yield _tool("go", _says("go", "version"), "https://go.dev/dl", "optional")
-    node = find_spec("starlette") and find_spec("uvicorn")
-    yield _tool("node", "installed" if node else None, line_for_extra("node"), "optional")
+    for extra in EXTRAS:
+        yield _tool(extra, "installed" if has_extra(extra) else None, line_for_extra(extra), "optional")
 
 
 def _tool(name: str, found: str | None, mend: str, otherwise: Status) -> Check:
