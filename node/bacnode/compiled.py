@@ -51,16 +51,18 @@ class Configuration:
 
     interruptible: bool
     fueled: bool
+    #: Whether modules may use what few programs need; see `bacnode.engine`.
+    all_features: bool = True
 
     @property
     def name(self) -> str:
         """The same for all engines that make the same code."""
-        return _name_of(self.interruptible, self.fueled)
+        return _name_of(self)
 
 
 @cache
-def _name_of(interruptible: bool, fueled: bool) -> str:
-    text = f"wasmtime {version('wasmtime')}; {_processor()}; {interruptible}; {fueled}; exceptions"
+def _name_of(configuration: Configuration) -> str:
+    text = f"wasmtime {version('wasmtime')}; {_processor()}; {configuration}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

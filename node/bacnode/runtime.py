@@ -16,6 +16,7 @@ from pathlib import Path
 import wasmtime
 
 from bacnode.compiled import CompileCache, Configuration
+from bacnode.engine import engine_config, feature_off, needs_all_features
 from bacnode.invoke import format_results, parse_arguments
 from bacnode.limits import RunLimits
 from bacnode.report import TrapReport
@@ -134,23 +135,25 @@ class _ProcessExit(Exception):  # noqa: N818 - an end, not an error
 class Runtime:
     """An engine, and the modules that it has compiled. One may serve many jobs, one after the other."""
 
-    def __init__(self, *, interruptible: bool, fueled: bool = False, cache: CompileCache | None = None) -> None:
-        config = wasmtime.Config()
+    def __init__(
+        self, *, interruptible: bool, fueled: bool = False, all_features: bool = True, cache: CompileCache | None = None
+    ) -> None:
+        config = engine_config(all_features=all_features)
         # Makes code look at a counter at every loop and call: that is how a program can be stopped from outside. The
         # price is a sixth of the time to compile, so a program without a time limit does not pay it.
         config.epoch_interruption = interruptible
         config.consume_fuel = fueled
-        config.wasm_exceptions = True
         self.interruptible = interruptible
         self.engine = wasmtime.Engine(config)
         self._cache = cache
-        self._configuration = Configuration(interruptible, fueled)
+        self._configuration = Configuration(interruptible, fueled, all_features)
         self._compiled: dict[str, wasmtime.Module] = {}
 
     def compile(self, node: Node) -> Compiled:
         """Compile a module, or return what an earlier call made of it.
 
-        Raises `InputError`: `invalid-module`, or `wasm-unsupported` for one that the engine is too old for.
+        Raises `InputError`: `invalid-module`; `wasm-unsupported` for one that the engine is too old for; `feature-off`
+        for one that needs what is off here.
         """
         started = time.perf_counter()
         fetched = node.fetched
@@ -162,6 +165,8 @@ class Runtime:
             try:
                 module = wasmtime.Module(self.engine, fetched.data)
             except wasmtime.WasmtimeError as error:
+                if not self._configuration.all_features and needs_all_features(fetched.data):
+                    raise feature_off(fetched.name) from error
                 raise not_compiled(fetched.name, fetched.data, _one_line(str(error))) from error
             if key:
                 self._compiled[key] = module

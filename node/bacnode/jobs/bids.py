@@ -88,7 +88,7 @@ def _refusal(side: JobSide, limits: Limits) -> BacpackError | None:
         side.scheduler.grants.grant(limits)
     except BacpackError as error:
         return error
-    return None
+    return side.scheduler.refusal
 
 
 ROUTES = [Route("/api/v1/bids", bid, methods=["POST"])]

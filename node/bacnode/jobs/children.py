@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bacnode.jobs.channel import pack, receive
+from bacnode.jobs.limits import ALL_FEATURES
 from bacnode.jobs.plan import FromChild, Prepare, Prepared, Ran, Ready, Run, Stop, Surveyed, ToChild
 
 #: Seconds that a process has to start.
@@ -48,8 +49,9 @@ class Child:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, module: str, *arguments: object) -> Child:
-        """Start `python -m module arguments` and wait until it is ready; raises `LostError`."""
+    async def start(cls, module: str, *folders: Path, all_features: bool) -> Child:
+        """Start `python -m module NODE_PID FOLDER…` and wait until it is ready; raises `LostError`."""
+        arguments = [os.getpid(), *folders, *([ALL_FEATURES] if all_features else [])]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", module, *map(str, arguments),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -209,8 +211,3 @@ class Keeper:
         self._timer = None
         if self.child is not None and self.child.jobs == 0:
             self.child.kill("it is idle")
-
-
-def node_pid() -> int:
-    """The number by which a process knows whether its node still is."""
-    return os.getpid()

@@ -73,13 +73,13 @@ class Holdings:
     provenance: Provenance
     proprietary: Proprietary
     cache: CompileCache
+    configuration: Configuration
     peers: frozenset[str]
 
     def report(self, uses: dict[str, Use]) -> list[HeldModule]:
         """Return every module that the store holds, sorted by CID."""
         known = self._known(uses)
         pinned = self._pinned()
-        configuration = Configuration(interruptible=True, fueled=False)
         found = []
         for text in sorted({*known, *self.proprietary.modules}):
             cid = Cid.parse(text)
@@ -104,7 +104,7 @@ class Holdings:
                     verified=True,
                     pinned=text in pinned,
                     proprietary=is_proprietary,
-                    compiled=self.cache.has(text, configuration),
+                    compiled=self.cache.has(text, self.configuration),
                     last_used=use.last_used if use else None,
                     uses=use.uses if use else 0,
                 )
@@ -238,6 +238,7 @@ def holdings_of(node: NodeState) -> Holdings:
         node.provenance,
         node.jobs.proprietary,
         CompileCache(node.jobs.cache),
+        Configuration(interruptible=True, fueled=False, all_features=node.jobs.scheduler.grants.all_features),
         frozenset(peer.url for peer in node.book.all()),
     )
 

@@ -9,6 +9,9 @@ from bacnode.jobs.schema import Granted, Limits, bad_job
 
 MIB = 1 << 20
 
+#: The option of a process that compiles or runs: programs may use what few need, see `bacnode.engine`.
+ALL_FEATURES = "--all-features"
+
 #: The largest file that any job may write; the system refuses more.
 LARGEST_FILE = 4 << 30
 #: Entries of all tables of a program together, of 8 bytes each.
@@ -34,6 +37,8 @@ class Grants:
     max_file_bytes: int = LARGEST_FILE
     default_files: int = 10_000
     max_files: int = 100_000
+    #: Whether programs may use what few need; see `bacnode.engine`.
+    all_features: bool = False
 
     def grant(self, asked: Limits) -> Granted:
         """Return the limits that hold; raises `InputError` (`bad-job`) for memory that is never to be had."""
@@ -55,8 +60,11 @@ def _within(asked: int | None, usual: int, most: int) -> int:
     return usual if asked is None else min(asked, most)
 
 
-def grants_here(workers: int | None, jobs_per_worker: int, memory_bytes: int | None) -> Grants:
+def grants_here(
+    workers: int | None, jobs_per_worker: int, memory_bytes: int | None, *, all_features: bool = False
+) -> Grants:
     """Return what this machine can give: a worker a core, and half of its memory, unless told otherwise."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Grants(workers or cores, jobs_per_worker, memory_bytes or max(total // 2, 2 * OVERHEAD_BYTES))
+    memory = memory_bytes or max(total // 2, 2 * OVERHEAD_BYTES)
+    return Grants(workers or cores, jobs_per_worker, memory, all_features=all_features)

@@ -19,8 +19,9 @@ from bacpack.wasm import FuncType, Module
 class Planner:
     """Makes plans, and has what they need compiled."""
 
-    def __init__(self, cache: CompileCache) -> None:
+    def __init__(self, cache: CompileCache, *, all_features: bool) -> None:
         self._cache = cache
+        self._all_features = all_features
         self._compiling = OneAtATime()
 
     def plan(self, ref: str, graph: Graph, invoke: str | None, *, fueled: bool) -> Plan:
@@ -69,13 +70,14 @@ class Planner:
 
     def _compile(self, cid: str, node: Node, *, fueled: bool) -> bool:
         """Have the code of a module in the cache; return whether it was there."""
-        configuration = Configuration(interruptible=True, fueled=fueled)
+        configuration = Configuration(interruptible=True, fueled=fueled, all_features=self._all_features)
         if self._cache.has(cid, configuration):
             return True
 
         def compile_it() -> bool:
             # An engine for each, so that nothing of it stays in memory.
-            compiled = Runtime(interruptible=True, fueled=fueled).compile(node)
+            runtime = Runtime(interruptible=True, fueled=fueled, all_features=self._all_features)
+            compiled = runtime.compile(node)
             if not self._cache.put(cid, configuration, compiled.module):
                 raise InputError(
                     "disk-full", "compiled modules cannot be kept", hint="free some space in the node's store"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bacnode.jobs.children import Child, Keeper, node_pid
+from bacnode.jobs.children import Child, Keeper
 from bacnode.jobs.limits import Grants
 from bacnode.jobs.room import Room
 
@@ -26,7 +26,7 @@ class Pool:
         self._grants = grants
         self.room = Room(grants.workers * grants.jobs_per_worker, grants.memory_bytes)
         self.keepers = [
-            Keeper(lambda: Child.start("bacnode.jobs.worker", cache, node_pid()), IDLE_SECONDS)
+            Keeper(lambda: Child.start("bacnode.jobs.worker", cache, all_features=grants.all_features), IDLE_SECONDS)
             for _ in range(grants.workers)
         ]
         #: Jobs of each worker, and the memory that they may take.

@@ -19,6 +19,7 @@ from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, write_durably
 from bacnode.jobs.holding import JobWeb, LayeredStore
+from bacnode.jobs.limits import ALL_FEATURES
 from bacnode.jobs.plan import Bid, Plan, Prepare, Prepared, Ready, Surveyed
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.problems import problem
@@ -49,7 +50,7 @@ T = TypeVar("T")
 class Preparer:
     """Makes plans for a node."""
 
-    def __init__(self, parent: Parent, folder: Path, cache: Path) -> None:
+    def __init__(self, parent: Parent, folder: Path, cache: Path, *, all_features: bool) -> None:
         proprietary = Proprietary(folder)
         self._parent = parent
         self._public = PublicStore(folder, proprietary)
@@ -57,7 +58,8 @@ class Preparer:
         self._private = proprietary.store
         self._swarm = Swarm(folder, self._public)
         self._cache = CompileCache(cache)
-        self._planner = Planner(self._cache)
+        self._configuration = Configuration(interruptible=True, fueled=False, all_features=all_features)
+        self._planner = Planner(self._cache, all_features=all_features)
 
     def serve(self) -> None:
         """Answer the node until it closes the pipe."""
@@ -153,8 +155,7 @@ class Preparer:
         finally:
             web.transport.close()
         known = [size for size in sizes.values() if size is not None]
-        configuration = Configuration(interruptible=True, fueled=False)
-        uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, configuration))
+        uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, self._configuration))
         return Surveyed(
             job=message.job,
             missing=missing,
@@ -198,11 +199,11 @@ def _caught(work: Callable[[], T]) -> tuple[T | None, dict[str, Any] | None]:
 
 
 def main() -> None:
-    """Run as `python -m bacnode.jobs.preparing STORE CACHE NODE_PID`."""
+    """Run as `python -m bacnode.jobs.preparing NODE_PID STORE CACHE [--all-features]`."""
     parent = Parent()
-    store, cache, node = sys.argv[1:]
+    node, store, cache, *options = sys.argv[1:]
     confine(file_bytes=None, node=int(node))
-    Preparer(parent, Path(store), Path(cache)).serve()
+    Preparer(parent, Path(store), Path(cache), all_features=ALL_FEATURES in options).serve()
 
 
 if __name__ == "__main__":

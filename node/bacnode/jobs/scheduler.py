@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bacnode.jobs.children import Child, Keeper, LostError, node_pid
+from bacnode.jobs.children import Child, Keeper, LostError
 from bacnode.jobs.database import Ending, JobDatabase, Record
 from bacnode.jobs.estimate import Speeds
 from bacnode.jobs.folders import JobFolder
@@ -85,10 +85,14 @@ class Scheduler:
         self._live: dict[str, Live] = {}
         self._plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
         self._preparing = asyncio.Semaphore(PREPARING)
-        self._preparer = Keeper(lambda: Child.start("bacnode.jobs.preparing", folder, cache, node_pid()), 30)
+        self._preparer = Keeper(
+            lambda: Child.start("bacnode.jobs.preparing", folder, cache, all_features=grants.all_features), 30
+        )
         self.pool = Pool(cache, grants)
         self._ending: set[asyncio.Task[None]] = set()
         self._is_closing = False
+        #: Why no job may run, if that is so.
+        self.refusal: BacpackError | None = None
         #: Called with the state in which a job ended, and with what was lost.
         self.on_end: Callable[[Record], object] = lambda record: None
         self.on_lost: Callable[[str], object] = lambda why: None
@@ -106,7 +110,12 @@ class Scheduler:
             self._begin(record)
 
     async def submit(self, submission: Submission) -> Record:
-        """Take a job in; it is durable when this returns. Raises `RequestError` (`bad-job`, `too-busy`)."""
+        """Take a job in; it is durable when this returns.
+
+        Raises `RequestError` (`bad-job`, `too-busy`), and `refusal`.
+        """
+        if self.refusal is not None:
+            raise self.refusal
         granted = self.grants.grant(submission.limits)
         if len(self._live) >= MAX_WAITING:
             raise RequestError(
@@ -239,6 +248,8 @@ class Scheduler:
 
     async def _drive_to_end(self, live: Live) -> None:
         record = live.record
+        if self.refusal is not None:
+            raise self.refusal
         if record.state == "running":
             # Of a node that ended under it.
             if not record.submission.rerun or record.attempts >= MAX_ATTEMPTS:

@@ -30,6 +30,8 @@ class JobOptions:
     cache: Path | None = None
     #: Files and CIDs of what jobs may use and nobody may have.
     proprietary: tuple[str, ...] = ()
+    #: Whether programs may use what few need; see `bacnode.engine`.
+    all_features: bool = False
 
 
 @dataclass(slots=True)
@@ -58,7 +60,9 @@ class JobSide:
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
     """Return what a node needs for jobs; raises `InputError`."""
     cache = options.cache or folder / "cache"
-    grants = grants_here(options.workers, options.jobs_per_worker, options.memory_bytes)
+    grants = grants_here(
+        options.workers, options.jobs_per_worker, options.memory_bytes, all_features=options.all_features
+    )
     scheduler = Scheduler(folder, cache, grants, name)
     return JobSide(
         scheduler,

@@ -7,25 +7,24 @@ kills the process.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import wasmtime
-from wasmtime import _bindings as engine_calls
 
 from bacnode.compiled import open_cache
+from bacnode.engine import at_epochs
 from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, usage
-from bacnode.jobs.limits import LARGEST_FILE, MAX_TABLE_ELEMENTS
+from bacnode.jobs.limits import ALL_FEATURES, LARGEST_FILE, MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Ran, Ready, Run, Stop
 from bacnode.jobs.problems import problem
 from bacnode.limits import RunLimits
@@ -43,7 +42,6 @@ MAX_LOADED = 512
 #: The exit code of what was ended from outside, as after SIGKILL.
 _KILLED = 137
 
-_CALLBACK, _FINALIZER = (engine_calls._wasmtime_store_epoch_deadline_callback.argtypes[at] for at in (1, 3))
 _FUEL = re.compile("all fuel consumed")
 
 
@@ -56,14 +54,15 @@ class _Running:
     deadline: float
     reason: str | None = None
     #: What the engine calls must not be collected before its store.
-    kept: list[Any] = field(default_factory=list)
+    kept: object = None
 
 
 class Worker:
     """Runs jobs that the node sends."""
 
-    def __init__(self, parent: Parent, cache_folder: Path) -> None:
+    def __init__(self, parent: Parent, cache_folder: Path, *, all_features: bool) -> None:
         self._parent = parent
+        self._all_features = all_features
         self._cache = open_cache(cache_folder)
         self._runtimes: dict[bool, Runtime] = {}
         self._running: dict[str, _Running] = {}
@@ -141,7 +140,11 @@ class Worker:
             streams=Streams(folder.stdin, folder.stdout, folder.stderr),
         )
         runtime = self._runtime(fueled=limits.fuel is not None)
-        outcome = runtime.run_parts(_entry(plan.entry), parts, job, lambda store: _look(store, running))
+
+        def prepare(store: wasmtime.Store) -> None:
+            running.kept = at_epochs(store, lambda: running.reason is not None, TICKS_TO_LOOK)
+
+        outcome = runtime.run_parts(_entry(plan.entry), parts, job, prepare)
         if outcome.trap is not None and _FUEL.search(outcome.trap.reason):
             running.reason = running.reason or "fuel-limit"
         return outcome
@@ -149,7 +152,9 @@ class Worker:
     def _runtime(self, *, fueled: bool) -> Runtime:
         with self._lock:
             if fueled not in self._runtimes:
-                self._runtimes[fueled] = Runtime(interruptible=True, fueled=fueled, cache=self._cache)
+                self._runtimes[fueled] = Runtime(
+                    interruptible=True, fueled=fueled, all_features=self._all_features, cache=self._cache
+                )
             return self._runtimes[fueled]
 
     def _parts(self, plan: Plan, runtime: Runtime) -> list[Part] | None:
@@ -182,22 +187,6 @@ class Worker:
             for running in list(self._running.values()):
                 if running.reason is None:
                     running.reason = _too_much(running)
-
-
-def _look(store: wasmtime.Store, running: _Running) -> None:
-    """Have a program look, at every few counts of the epoch, whether it must end."""
-
-    @_CALLBACK  # type: ignore[untyped-decorator]  # made by ctypes
-    def look(_context: object, _data: object, ticks: Any, _kind: Any) -> int:
-        if running.reason is not None:
-            error = engine_calls.wasmtime_error_new(b"it must end")
-            return ctypes.cast(error, ctypes.c_void_p).value or 0
-        ticks[0] = TICKS_TO_LOOK
-        return 0
-
-    running.kept.append(look)
-    finalizer = ctypes.cast(0, _FINALIZER)  # type: ignore[type-var]  # made by ctypes
-    engine_calls.wasmtime_store_epoch_deadline_callback(store.ptr(), look, None, finalizer)
 
 
 def _too_much(running: _Running) -> str | None:
@@ -244,10 +233,11 @@ def _ended(reason: str, run: Run) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run as `python -m bacnode.jobs.worker CACHE_FOLDER NODE_PID`."""
+    """Run as `python -m bacnode.jobs.worker NODE_PID CACHE [--all-features]`."""
     parent = Parent()
-    confine(file_bytes=LARGEST_FILE, node=int(sys.argv[2]))
-    Worker(parent, Path(sys.argv[1])).serve()
+    node, cache, *options = sys.argv[1:]
+    confine(file_bytes=LARGEST_FILE, node=int(node))
+    Worker(parent, Path(cache), all_features=ALL_FEATURES in options).serve()
     # Threads of programs that have not ended would hold the process up.
     os._exit(0)
 

@@ -62,10 +62,12 @@ class ModulesPlugin(WorkerPlugin):
         allow_private: bool = False,
         memory_bytes: int | None = None,
         bandwidth: float | None = None,
+        all_features: bool = True,
     ) -> None:
         self._folder, self._cache, self._peers = folder, cache, tuple(peers)
         self._url, self._announces, self._memory = url, announce, memory_bytes
         self._offline, self._allow_private, self._bandwidth = offline, allow_private, bandwidth or BANDWIDTH
+        self._all_features = all_features
 
     async def setup(self, worker: Worker) -> None:
         """Open the store, and announce what is in it."""
@@ -97,6 +99,7 @@ class ModulesPlugin(WorkerPlugin):
                 proprietary.store if proprietary.modules else None,
                 self._offline,
                 self._allow_private,
+                self._all_features,
             )
         )
         await self._run.open()

@@ -76,6 +76,8 @@ class Here:
     private: BlockStore | None = None
     offline: bool = False
     allow_private: bool = False
+    #: Whether programs may use what few need; see `bacnode.engine`.
+    all_features: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,11 @@ class RunHere:
     def __post_init__(self) -> None:
         here = self.here
         # A job may take as long as it likes, unless it says how long.
-        self._grants = Grants(here.threads, 1, here.memory_bytes, default_seconds=math.inf, max_seconds=math.inf)
-        self._planner = Planner(CompileCache(here.cache))
+        self._grants = Grants(
+            here.threads, 1, here.memory_bytes, default_seconds=math.inf, max_seconds=math.inf,
+            all_features=here.all_features,
+        )  # fmt: skip
+        self._planner = Planner(CompileCache(here.cache), all_features=here.all_features)
         self._pool = Pool(here.cache, self._grants)
         self._once = FetchOnce(here.store)
         self._turns = Turns(MOST_FETCHING)

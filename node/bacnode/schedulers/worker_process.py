@@ -42,13 +42,14 @@ class WorkerOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     memory_bytes: int | None = None
     announce: bool = True
     bandwidth: float | None = None
+    all_features: bool = True
 
 
 async def serve(scheduler: str, options: WorkerOptions) -> None:
     """Run a worker until it is told to end."""
     plugin = ModulesPlugin(
         options.folder, cache=options.cache, peers=options.peers, url=options.url, memory_bytes=options.memory_bytes,
-        announce=options.announce, bandwidth=options.bandwidth,
+        announce=options.announce, bandwidth=options.bandwidth, all_features=options.all_features,
     )  # fmt: skip
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

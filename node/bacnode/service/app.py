@@ -23,9 +23,10 @@ from bacpack import __version__
 from bacpack.errors import BacpackError
 
 
-async def health(_request: Request) -> JSONResponse:
-    """`GET /healthz`: the node answers."""
-    return JSONResponse({"schema": 1, "status": "ok"})
+async def health(request: Request) -> JSONResponse:
+    """`GET /healthz`: the node answers; with the advisories about its engine, if there are any."""
+    holes = state_of(request).known_holes
+    return JSONResponse({"schema": 1, "status": "ok", **({"known_holes": holes} if holes else {})})
 
 
 async def describe(request: Request) -> JSONResponse:

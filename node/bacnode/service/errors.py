@@ -23,6 +23,7 @@ _STATUS = {
     "store-busy": 503,
     "store-damaged": 500,
     "store-too-new": 500,
+    "unsafe-engine": 503,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -21,9 +22,12 @@ from bacnode.service.app import create_app
 from bacnode.service.front import FrontOptions
 from bacnode.service.logs import LogFormat, start_logs
 from bacnode.service.protocol import LimitedProtocol
-from bacnode.service.state import open_node
+from bacnode.service.state import NodeState, open_node
+from bacpack.advisories import unsafe_engine
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
+
+log = logging.getLogger("bacnode.service")
 
 #: Seconds that requests under way have to end when the node is told to.
 _SHUTDOWN_SECONDS = 5
@@ -119,6 +123,7 @@ def serve(
             node.url = _url(listening)
             node.access.is_local = address.is_loopback
             start_logs(process.log_format, requests=front.log_requests)
+            _heed_holes(node)
             config = uvicorn.Config(
                 create_app(node, front),
                 http=LimitedProtocol,
@@ -136,6 +141,16 @@ def serve(
             node.close()
     finally:
         listening.close()
+
+
+def _heed_holes(node: NodeState) -> None:
+    """Say what holes the engine is known to have, and run no jobs of others with it."""
+    unsafe = unsafe_engine("this node runs no jobs while others can reach it")
+    if unsafe is not None:
+        node.known_holes = unsafe.details["advisories"]
+        if not node.access.is_local:
+            node.jobs.scheduler.refusal = unsafe
+        log.warning("the engine has known holes", extra={"about": {"holes": node.known_holes, "mend": unsafe.hint}})
 
 
 def _end_with(descriptor: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +53,8 @@ class NodeState:
     book: PeerBook
     jobs: JobSide
     url: str = ""
+    #: URLs of advisories about the engine that is installed.
+    known_holes: list[str] = field(default_factory=list)
 
     async def in_reader(self, work: Callable[[], T]) -> T:
         """Run what reads the disk in a thread."""

@@ -91,6 +91,8 @@ def command() -> None:
               help="Jobs that share a process, to save memory.")  # fmt: skip
 @click.option("--jobs-memory", metavar="BYTES", callback=size,
               help="Memory of all jobs together, such as 2GiB.  [default: half of the machine's]")  # fmt: skip
+@click.option("--all-features", is_flag=True,
+              help="Also run programs that use garbage collection, typed references or threads.")  # fmt: skip
 @click.option("--proprietary", metavar="CID|FILE", multiple=True,
               help="A module that jobs here may use and nobody may have; may be given more than once.")  # fmt: skip
 @click.option("--scheduler", metavar="URL",
@@ -117,6 +119,7 @@ def serve(
     workers: int | None,
     jobs_per_worker: int,
     jobs_memory: int | None,
+    all_features: bool,
     proprietary: tuple[str, ...],
     scheduler: str | None,
     host_names: tuple[str, ...],
@@ -138,6 +141,7 @@ def serve(
     from bacnode.service.front import FrontOptions
     from bacnode.service.serve import ProcessOptions, parse_address
     from bacnode.service.serve import serve as run
+    from bacpack.advisories import unsafe_engine
     from bacpack.home import cache_folder, data_folder
 
     if mdns and find_spec("zeroconf") is None:
@@ -156,16 +160,20 @@ def serve(
     def on_ready(url: str, peer_id: str) -> None:
         say(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
         if scheduler is not None:
-            stack.enter_context(_worker_beside(scheduler, folder, url, peer_id, peers, workers))
+            beside = _worker_beside(scheduler, folder, url, peer_id, peers, workers, all_features=all_features)
+            stack.enter_context(beside)
 
     if scheduler is not None and not has_extra("dask"):
         raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
+    if scheduler is not None and (unsafe := unsafe_engine("no jobs of a scheduler are run")):
+        raise unsafe
     options = JobOptions(
         workers=workers,
         jobs_per_worker=jobs_per_worker,
         memory_bytes=jobs_memory,
         cache=cache_folder() if store is None else None,
         proprietary=proprietary,
+        all_features=all_features,
     )
     front = FrontOptions(content_rate_limit, rate_limit, host_names, log_requests)
     wanted = PeerOptions(peers, routers, mdns, allow_private)
@@ -176,7 +184,14 @@ def serve(
 
 
 def _worker_beside(
-    scheduler: str, folder: Path, url: str, peer_id: str, peers: tuple[str, ...], workers: int | None
+    scheduler: str,
+    folder: Path,
+    url: str,
+    peer_id: str,
+    peers: tuple[str, ...],
+    workers: int | None,
+    *,
+    all_features: bool,
 ) -> WorkerBeside:
     """Return the worker of Dask that uses the node's store, and has the node give its modules to others."""
     from bacnode.schedulers.beside import WorkerBeside
@@ -185,7 +200,7 @@ def _worker_beside(
     is_known = not any(name in url for name in ("//0.0.0.0", "//[::]"))
     options: dict[str, object] = {
         "folder": str(folder.absolute()), "name": peer_id, "url": url if is_known else None, "peers": list(peers),
-        "threads": workers or os.cpu_count() or 1,
+        "threads": workers or os.cpu_count() or 1, "all_features": all_features,
     }  # fmt: skip
     return WorkerBeside(scheduler, options)
 
