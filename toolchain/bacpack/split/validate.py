@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bacpack.errors import BacpackError, InputError
 from bacpack.split.workers import processors
 from bacpack.verdict import why_invalid
+from bacpack.wasm_tools import wasm_tools
 
 
 def check_valid(
@@ -26,6 +27,7 @@ def check_valid(
     named = [(name, data, _of_blob) for name, data in blobs.items()]
     named += [(name, data, _of_catalog) for name, data in (reused or {}).items()]
     named += [(name, data, _of_output) for name, data in outputs.items()]
+    wasm_tools()  # found once, before threads ask for it
     with ThreadPoolExecutor(processors()) as pool:
         verdicts = []
         for done, verdict in enumerate(pool.map(why_invalid, [data for _, data, _ in named]), 1):
