@@ -18,6 +18,7 @@ from bacpack.errors import BacpackError, InputError, restated
 from bacpack.imports import by_namespace, check_host, check_provider, unlinked
 from bacpack.verdict import told_apart
 from bacpack.wasm.errors import WasmError
+from bacpack.wasm.instantiation import instantiation_order
 from bacpack.wasm.interface import ImportedItem, Interface, read_interface
 
 #: What a module can come from.
@@ -83,17 +84,8 @@ class Node:
         return list(dict.fromkeys(self.providers.values()))
 
     def closure(self) -> list[Node]:
-        """This module and all it needs, each once, providers before their users."""
-        order: dict[Node, None] = {}
-
-        def visit(node: Node) -> None:
-            if node not in order:
-                for dependency in node.dependencies:
-                    visit(dependency)
-                order[node] = None
-
-        visit(self)
-        return list(order)
+        """This module and all it needs, in the order in which they are instantiated: itself last."""
+        return instantiation_order(self, lambda node: node.dependencies)
 
     @property
     def closure_bytes(self) -> int:
@@ -103,7 +95,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A program's modules, providers before their users and so the program itself last."""
+    """A program's modules in the order in which they are instantiated, the program itself last."""
 
     root: Node
     nodes: list[Node]
@@ -139,7 +131,6 @@ class _Resolver:
         self._fetch = fetch
         self._announce = announce
         self._limits = limits
-        self._finished: list[Node] = []
         self._by_identity: dict[str, Node] = {}
         #: What each namespace led to, so that no name is fetched twice; an error as well.
         self._by_namespace: dict[str, Node | BacpackError] = {}
@@ -152,7 +143,7 @@ class _Resolver:
         except BacpackError as error:
             raise restated(error, f"`{root.name}`: {error.message}") from error
         self._visit(node, (node,))
-        return Graph(node, self._finished)
+        return Graph(node, node.closure())
 
     def _visit(self, node: Node, path: tuple[Node, ...]) -> None:
         """Link `node`, the last of `path`, after all that it needs."""
@@ -167,7 +158,6 @@ class _Resolver:
                 self._problems += 1
             if self._problems >= _MAX_PROBLEMS:
                 break
-        self._finished.append(node)
 
     def _unknown(self, namespaces: Iterable[str]) -> Iterator[CidRef]:
         """Yield what will be fetched by CID for these namespaces, as far as the limit on modules allows."""

@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from bacpack.content.cid import RAW, Cid, is_cid
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
+from bacpack.proof.alone import refuse_effects
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.names import Linked, Named
+from bacpack.proof.names import Linked
 from bacpack.proof.relation import Relation
 from bacpack.proof.start import run_start
 from bacpack.proof.state import StartTrapError, State
 from bacpack.proof.unit import Unit
-from bacpack.proof.world import Instance, World, in_order
-from bacpack.wasm import Export, Kind
+from bacpack.proof.world import Address, Instance, World, in_order
+from bacpack.wasm import Kind
 
 
 def prove(blob: bytes, remainder: bytes, modules: Mapping[str, bytes]) -> None:
@@ -76,6 +77,8 @@ class Prover:
         for key in world.host_keys[known:]:
             raise not_equivalent(f"the remainder imports `{key.module}.{key.name}` from the host, unlike the blob")
         _prove_linked(world, original, [*shared.values(), split])
+        for key in world.not_imported_by(split):
+            raise not_equivalent(f"the blob imports `{key.module}.{key.name}` from the host, unlike the remainder")
 
     def _linked_in(self, blob: Unit) -> dict[str, str]:
         """The CIDs of modules that the blob imports, by its name for each."""
@@ -96,8 +99,7 @@ class Prover:
             if not parsed.matches(data) if parsed.codec == RAW else parsed != cid_of_bytes(data):
                 raise not_equivalent(f"module {cid} has other bytes than its name says", cid=cid)
             codes = Codes(Unit.of_shared(data, cid))
-            if codes.unit.module.start is not None:
-                raise not_equivalent(f"module {cid} runs code of its own when it is instantiated", cid=cid)
+            refuse_effects(codes.unit)
             self._codes[cid] = codes
         return codes
 
@@ -130,7 +132,9 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
         relation.add([(target, split_linked.target(own_start))], "the start function")
     _compare_names(blob.unit, remainder.unit)
     for name, entry in remainder.unit.exports.items():
-        pair = _exported(linked, blob, blob.unit.exports[name]), _exported(split_linked, remainder, entry)
+        addresses = _exported(blob, name), _exported(remainder, name)
+        _compare_hosts(world, addresses, name)
+        pair = linked.named(entry.kind, addresses[0]), split_linked.named(entry.kind, addresses[1])
         relation.add([pair], f"exported as `{name}`")
     # Code names the tables it uses, but not the memory: nearly every access is to the first.
     if blob.spaces[Kind.MEMORY] and remainder.spaces[Kind.MEMORY]:
@@ -156,6 +160,12 @@ def _compare_names(blob: Unit, remainder: Unit) -> None:
             raise not_equivalent(f"the export `{name}` is missing, was added, or is of another kind", export=name)
 
 
-def _exported(linked: Linked, instance: Instance, entry: Export) -> Named:
-    address = instance.address(entry.kind, entry.index)
-    return linked.target(address) if entry.kind == Kind.FUNCTION else (entry.kind.name.lower(), address)
+def _compare_hosts(world: World, exported: tuple[Address, Address], name: str) -> None:
+    """A function of the host that is exported itself serves whoever calls it; one that calls it, who exports that."""
+    if bool(world.host(exported[0])) != bool(world.host(exported[1])):
+        raise not_equivalent(f"the export `{name}` is the host's own in one and not in the other", export=name)
+
+
+def _exported(instance: Instance, name: str) -> Address:
+    entry = instance.unit.exports[name]
+    return instance.address(entry.kind, entry.index)

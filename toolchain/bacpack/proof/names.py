@@ -58,6 +58,10 @@ class Linked:
             raise not_equivalent(f"{where} is {self.world.function_name(function)}, which any module could call there")
         return function
 
+    def named(self, kind: Kind, address: Address) -> Named:
+        """What stands at an address, as it is compared."""
+        return self.target(address) if kind == Kind.FUNCTION else (kind.name.lower(), address)
+
     def target(self, function: Address) -> Address:
         """Where the work of a function is done: if it only passes its parameters on, where that one's is."""
         target = self._targets.get(function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from bacpack.content.cid import is_cid
@@ -10,6 +11,7 @@ from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Role, Unit, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
+from bacpack.wasm.instantiation import ImportCircleError, instantiation_order
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
 Address = int
@@ -93,6 +95,11 @@ class World:
             )
         return provider.address(entry.kind, export.index)
 
+    def not_imported_by(self, instance: Instance) -> list[HostKey]:
+        """What is imported from the host, but not by this instance."""
+        imported = set(chain.from_iterable(instance.spaces.values()))
+        return [key for address, key in enumerate(self.host_keys) if address not in imported]
+
     def host(self, address: Address) -> HostKey | None:
         """What the host provides at an address, if it is the host's."""
         return None if address >> _INDEX_BITS else self.host_keys[address]
@@ -124,27 +131,28 @@ class World:
 def in_order(
     root: Unit, provide: Callable[[str], Codes], linked: frozenset[str] = frozenset()
 ) -> list[tuple[str, Codes]]:
-    """The shared modules that `root` needs, directly or through others, each after those that it imports itself.
+    """The shared modules that `root` needs, directly or through others, in the order of their instantiation.
 
-    The modules that `root` is `linked` with count as the host. Raises when modules import each other in a circle, or
-    when one of them would call the host: a host function must be called by the instance that exports the memory.
+    The modules that `root` is `linked` with count as the host. Raises when modules import each other in a circle, when
+    one of them would call the host, since a host function must be called by the instance that exports the memory, or
+    when one has another name than the one by which every host knows it for the same module.
     """
-    done: dict[str, Codes] = {}
-    open_: dict[str, Codes] = {}
-    stack = [(cid, False) for cid in _needed(root) if cid not in linked]
-    while stack:
-        cid, is_leaving = stack.pop()
-        if is_leaving:
-            done[cid] = open_.pop(cid)
-        elif cid in open_:
-            raise not_equivalent(f"module {cid} imports itself, directly or through others")
-        elif cid not in done:
-            open_[cid] = codes = provide(cid)
-            if others := [name for name in codes.unit.namespaces if not is_cid(name) or name in linked]:
-                raise not_equivalent(f"{codes.unit.title} imports `{others[0]}` from the host")
-            stack.append((cid, True))
-            stack += [(needed, False) for needed in _needed(codes.unit)]
-    return list(done.items())
+    found: dict[str, Codes] = {}
+
+    def needed(cid: str) -> list[str]:
+        if not cid:
+            return [name for name in _needed(root) if name not in linked]
+        unit = provide(cid).unit
+        found[cid] = provide(cid)
+        if others := [name for name in unit.namespaces if not is_cid(name) or name in linked]:
+            raise not_equivalent(f"{unit.title} imports `{others[0]}` from the host")
+        return _needed(unit)
+
+    try:
+        order = instantiation_order("", needed)
+    except ImportCircleError as error:
+        raise not_equivalent(f"module {error.args[0]} imports itself, directly or through others") from error
+    return [(cid, found[cid]) for cid in order[:-1]]
 
 
 def _needed(unit: Unit) -> list[str]:
