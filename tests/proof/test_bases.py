@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bacpack.proof.bases import access_at
+from bacpack.proof.bases import accesses
 from bacpack.proof.unit import Unit, decode
 from bacpack.wasm import Module, SectionId, WasmError, writer
 from wasmtools import assemble, invalid_because
@@ -79,7 +79,7 @@ def taken_by(code: str) -> str | None:
     for row, values, content in decode(module, start, end):
         position += len(content)
         if row.name == "i32.const" and values == [77]:
-            found = access_at(unit, 1, position)
+            found = accesses(unit, 1).get(position)
             return None if found is None else decode(module, start + found, end)[0][0].name
     raise AssertionError("the constant is missing")
 
@@ -101,15 +101,35 @@ def test_a_constant_that_others_see_has_no_access(code: str) -> None:
     assert taken_by(code) is None
 
 
-def test_legacy_exceptions_end_the_search() -> None:
-    # i32.const 77; block; try; delegate 0; end; i32.load; drop; end
-    code = b"\x41\xcd\x00\x02\x40\x06\x40\x18\x00\x0b\x28\x02\x00\x1a\x0b"
+LEGACY = {
+    "try; delegate 0; end": (b"\x06\x40\x18\x00\x0b", True),
+    "try; catch_all; end; end": (b"\x06\x40\x19\x0b\x0b", True),
+    "try; catch_all; i32.const 4; i32.load; drop; end; end": (b"\x06\x40\x19\x41\x04\x28\x02\x00\x1a\x0b\x0b", True),
+    "try; rethrow 0; end; br 0; end": (b"\x06\x40\x09\x00\x0b\x0c\x00\x0b", True),
+    "drop": (b"\x0b\x1a\x41\x05", False),
+}
+
+
+@pytest.mark.parametrize("code", LEGACY)
+def test_legacy_exceptions_leave_alone_what_lies_below(code: str) -> None:
+    # i32.const 77; block; …; i32.load; drop; end
+    within, is_found = LEGACY[code]
+    body = b"\x41\xcd\x00\x02\x40" + within + b"\x28\x02\x00\x1a\x0b"
     module = Module.parse(assemble("(module (memory 1) (func))"))
-    unit = Unit.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + code)])}))
-    assert access_at(unit, 0, 3) is None
+    unit = Unit.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + body)])}))
+    assert accesses(unit, 0).get(3) == (5 + len(within) if is_found else None)
+
+
+def test_many_results_are_not_counted() -> None:
+    many = " ".join(["i32"] * 1000)
+    unit = Unit.of_blob(
+        assemble(f"""(module (memory 1) (type $many (func (result {many})))
+      (func i32.const 77 {"block (type $many) unreachable end " * 3000} i32.load unreachable))""")
+    )
+    assert accesses(unit, 0) == {}
 
 
 def test_code_that_is_cut_short_is_an_error() -> None:
     unit = Unit.of_blob(assemble("(module (memory 1) (func i32.const 77 i32.load drop))"))
     with pytest.raises(WasmError, match="function body 3 does not exist"):
-        access_at(unit, 3, 0)
+        accesses(unit, 3)

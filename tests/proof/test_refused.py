@@ -240,7 +240,7 @@ CODE: dict[str, tuple[Change, str]] = {
     ),
     "a wider bound on growing": (
         ("remainder", "i64.add i64.const 4 i64.gt_u", "i64.add i64.const 5 i64.gt_u"),
-        r"function 7 of the blob is not function \d+ `grow` of the remainder: `memory.grow` became `call`",
+        r"function 7 of the blob is not function \d+ `grow_memory` of the remainder",
     ),
     "a bound that is compared with sign": (
         ("remainder", "i64.add i64.const 4 i64.gt_u", "i64.add i64.const 4 i64.gt_s"),

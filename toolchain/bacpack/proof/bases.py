@@ -2,11 +2,12 @@
 
 Toolchains write an access to a global variable as a constant zero and an offset that is the address; a split may write
 the address as the constant and zero as the offset. Both reach the same byte, or trap alike, if the sums are equal as
-natural numbers and if nothing but the access sees the constant. That is what is found out here: from the constant on,
-the height of the stack above it tells which instruction takes it.
+natural numbers and if nothing but the access sees the constant. That is what is found out here, by following once
+through a function which instruction put each value on the stack.
 
-What a structured instruction does inside cannot touch what was on the stack before it, so nested blocks are passed
-over; a branch out of one leaves the constant unseen. Whatever is not known to leave it alone ends the search.
+What a structured instruction does inside cannot touch what was on the stack before it, and a branch out of one leaves
+that unseen. Below what is known of a stack are values of which nothing is said: so it goes on after an instruction that
+is not known, and after one that never goes on.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from bacpack.wasm import FuncType
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 
-_OPENING = frozenset(("block", "loop", "if", "try_table"))
-#: Instructions of the legacy exception handling, whose blocks do not nest in the same way.
-_LEGACY = frozenset(("try", "catch", "catch_all", "delegate", "rethrow"))
+_OPENING = frozenset(("block", "loop", "if", "try_table", "try"))
+#: What begins another part of a block: what the block has put on the stack is gone.
+_PARTS = frozenset(("else", "catch", "catch_all"))
+_CLOSING = frozenset(("end", "delegate"))
 _VOID = -64
 
 _UNARY = frozenset((
@@ -44,39 +46,65 @@ _OTHER = {
     **dict.fromkeys(("memory.copy", "memory.fill", "memory.init"), (3, 0)),
     **dict.fromkeys(("table.copy", "table.fill", "table.init"), (3, 0)),
 }
+#: A value of which nothing is known.
+_UNKNOWN = -1
+#: Functions and blocks with more results are rare.
+_MOST_VALUES = 16
 
 
-def access_at(unit: Unit, function: int, position: int) -> int | None:
-    """The access whose address is the constant that ends at `position`, when nothing else sees that constant.
+def accesses(unit: Unit, function: int) -> dict[int, int]:
+    """Where each access starts whose address is what one instruction put there, by where that instruction ends.
 
-    Positions are counted from the first instruction of the function, in bytes.
+    Only where nothing else sees that value. Positions are counted from the first instruction, in bytes.
     """
     _, start, end = unit.span(function)
-    reader = Reader(unit.module.data, start + position, end)
-    height = 1  # of the stack, counted from the constant
-    while reader.remaining:
-        at_ = reader.position
+    results = unit.module.function_type(at(unit.module.function_types, function, "function")).results
+    stack: list[int] = []  # for each value the end of the instruction that put it there
+    frames = [(0, len(results), len(results))]  # the height below, what a branch carries, what the end leaves
+    found: dict[int, int] = {}
+    reader = Reader(unit.module.data, start, end)
+    while reader.remaining and frames:
+        position = reader.position - start
         row, values = reader.instruction()
+        base = frames[-1][0]
         if row.name in _OPENING:
             type_ = _block_type(unit, values)
-            taken = len(type_.params) + (row.name == "if")
-            if taken >= height or not _pass_block(reader):
-                return None
-            height += len(type_.results) - taken
-            continue
-        if row.name == "br_if":
-            carried = _label_arity(unit, function, at_, values[0])
-            effect = None if carried is None else (carried + 1, carried)
+            _pop(stack, base, len(type_.params) + (row.name == "if"))
+            frames.append((len(stack), len(type_.params if row.name == "loop" else type_.results), len(type_.results)))
+        elif row.name in _PARTS:
+            del stack[base:]
+        elif row.name in _CLOSING:
+            _, _, left = frames.pop()
+            del stack[base:]
+            _push(stack, frames[-1][0] if frames else 0, left, _UNKNOWN)
+        elif row.name == "br_if":
+            carried = frames[-1 - values[0]][1] if values[0] < len(frames) else 0
+            _pop(stack, base, carried + 1)
+            _push(stack, base, carried, _UNKNOWN)
+        elif effect := _effect(unit, row, values):
+            taken, given = effect
+            lowest = _pop(stack, base, taken)
+            if _is_access(row) and lowest != _UNKNOWN:
+                found[lowest] = position
+            _push(stack, base, given, reader.position - start if given == 1 else _UNKNOWN)
         else:
-            effect = _effect(unit, row, values)
-        if effect is None:
-            return None
-        taken, given = effect
-        if taken >= height:
-            is_base = taken == height and _is_access(row)
-            return at_ - start if is_base else None
-        height += given - taken
-    return None
+            del stack[base:]
+    return found
+
+
+def _pop(stack: list[int], base: int, count: int) -> int:
+    """Take so many values from the part of the stack above `base`; return the lowest."""
+    lowest = stack[-count] if 0 < count <= len(stack) - base else _UNKNOWN
+    del stack[max(base, len(stack) - count) :]
+    return lowest
+
+
+def _push(stack: list[int], base: int, count: int, value: int) -> None:
+    """Put a value on the stack so many times; after very many, nothing is known any more of those above `base`."""
+    if count > _MOST_VALUES:
+        del stack[base:]
+    else:
+        stack += [value] * count
 
 
 def _is_access(row: Opcode) -> bool:
@@ -112,31 +140,3 @@ def _block_type(unit: Unit, values: list[int]) -> FuncType:
     if values[0] >= 0:
         return unit.module.function_type(values[0])
     return FuncType((), () if values[0] == _VOID else (b"",))
-
-
-def _pass_block(reader: Reader) -> bool:
-    """Go on to after the end of the block that was just opened; return whether it was found."""
-    depth = 1
-    while depth and reader.remaining:
-        name = reader.instruction()[0].name
-        if name in _LEGACY:
-            return False
-        depth += (name in _OPENING) - (name == "end")
-    return depth == 0
-
-
-def _label_arity(unit: Unit, function: int, until: int, label: int) -> int | None:
-    """How many values a branch at `until` to `label` carries."""
-    _, start, end = unit.span(function)
-    reader = Reader(unit.module.data, start, end)
-    arities = [len(unit.module.function_type(at(unit.module.function_types, function, "function")).results)]
-    while reader.position < until:
-        row, values = reader.instruction()
-        if row.name in _LEGACY:
-            return None
-        if row.name in _OPENING:
-            type_ = _block_type(unit, values)
-            arities.append(len(type_.params if row.name == "loop" else type_.results))
-        elif row.name == "end":
-            arities.pop()
-    return arities[-1 - label] if label < len(arities) else None

@@ -83,12 +83,13 @@ def walk(state: State, memory: Address, at: int, distance: int, how: Walk) -> No
     """Change the words of the chain at an address of a memory."""
     if memory not in state.memories or state.last_copy(Kind.MEMORY, memory):
         raise not_equivalent("words are changed in a memory whose content only the host knows")
-    content = state.memories[memory]
+    held = state.memories[memory]
     while True:
-        if at + 4 > content.pages * PAGE_BYTES:
+        state.spend(1)
+        if at + 4 > held.pages * PAGE_BYTES:
             raise StartTrapError(f"a chain of words goes beyond the memory at address {at}")
-        word = int.from_bytes(content.read(at, 4), "little")
-        content.write(at, ((word & how.mask) + distance & _WORD).to_bytes(4, "little"))
+        word = int.from_bytes(held.content.read(at, 4), "little")
+        held.content.write(at, ((word & how.mask) + distance & _WORD).to_bytes(4, "little"))
         further = word >> how.shift
         if not further:
             return

@@ -86,6 +86,9 @@ class Prover:
         linked = {name: known.get(name, name) for name in blob.namespaces if name in known or is_cid(name)}
         if self._linked is None and linked:
             raise not_equivalent(f"the blob itself imports module {min(linked)}: it was split before")
+        for name in blob.namespaces:
+            if name not in linked and (is_cid(name.partition("/")[0]) or name.lower().startswith("ipfs:")):
+                raise not_equivalent(f"the blob imports `{name}`, and which module that is only its CID alone can say")
         return linked
 
     def _provide(self, cid: str) -> Codes:

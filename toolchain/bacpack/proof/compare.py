@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bacpack.proof.bases import access_at
+from bacpack.proof.bases import accesses
 from bacpack.proof.code import Code
 from bacpack.proof.form import Number, SlotValue
 from bacpack.proof.unit import Unit, decode
@@ -91,12 +91,14 @@ def _numbers(blob: Side, numbers: list[int]) -> Difference | None:
     pairs = dict(zip(numbered, zip(blob.code.numbers, numbers, strict=True), strict=True))
     by_start = {blob.code.spans[number][0]: number for number in numbered}
     explained: set[int] = set()
+    taken: dict[int, int] | None = None
     for number, (before, after) in pairs.items():
         if before == after or blob.code.forms[number].holds != Number.CONSTANT:
             continue
+        if taken is None:
+            taken = accesses(blob.unit, blob.function)
         start, end = blob.code.spans[number]
-        position = access_at(blob.unit, blob.function, end)
-        access = None if position is None else by_start[position]
+        access = by_start[taken[end]] if end in taken else None
         if access is None:
             return Difference(f"the constant {before} became {after}", start)
         offset, offset_after = pairs[access]

@@ -57,6 +57,14 @@ class _Reading:
     #: For each core instance its number without those added, or what it was added as.
     instances: list[int | _Added] = field(default_factory=list)
 
+    #: How many of the instances were there before.
+    originals: int = 0
+
+    def add_original(self) -> None:
+        """Note a core instance that was there before."""
+        self.instances.append(self.originals)
+        self.originals += 1
+
     def original(self, reader: Reader) -> int:
         """Read the number of a core instance that was there before."""
         instance = self.instance(reader)
@@ -107,10 +115,9 @@ def _read(data: bytes) -> _Reading:
 
 def _instances(reading: _Reading, reader: Reader) -> Iterator[object]:
     for _ in range(reader.count("core instances", limits.MAX_FUNCTIONS)):
-        originals = sum(isinstance(instance, int) for instance in reading.instances)
         if reader.byte():
             yield "exports", [_export(reading, reader) for _ in range(reader.count("exports", limits.MAX_EXPORTS))]
-            reading.instances.append(originals)
+            reading.add_original()
             continue
         number = reader.u32("a core module")
         given = [_argument(reading, reader) for _ in range(reader.count("arguments", limits.MAX_IMPORTS))]
@@ -129,7 +136,7 @@ def _instances(reading: _Reading, reader: Reader) -> Iterator[object]:
             reading.families.add(reading.held[number])
             _take(added)
         yield "module", reading.held[number], [entry for entry in given if isinstance(entry[1], int)]
-        reading.instances.append(originals)
+        reading.add_original()
 
 
 def _take(added: dict[str, _Added]) -> None:

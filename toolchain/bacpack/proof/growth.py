@@ -47,12 +47,16 @@ _KNOWN = {
     "memory.grow": (FuncType((I32,), (I32,)), _program("memory.size", 0, "memory.grow", 1)),
     "table.grow": (FuncType((FUNCREF, I32), (I32,)), _program("table.size", 1, "table.grow", 2)),
 }
+_GROWN = {"memory.grow": Kind.MEMORY, "table.grow": Kind.TABLE}
 #: More than any of them takes.
 _MOST_BYTES = 64
 
 
 def find_growth(unit: Unit, index: int) -> Growth | None:
-    """What the function at `index` of a remainder grows, if that is all it does."""
+    """What the function at `index` of a remainder grows, if that is all it does and the blob has such a maximum.
+
+    Where it has none, such a function is its own, and a call of it is a call.
+    """
     if unit.role != Role.REMAINDER or index < len(unit.imports[Kind.FUNCTION]):
         return None
     start, code, end = unit.span(index)
@@ -66,5 +70,6 @@ def find_growth(unit: Unit, index: int) -> Growth | None:
             if all(
                 name == wanted and immediates in (values, _UNKNOWN) for (name, values), (wanted, immediates) in pairs
             ):
-                return Growth(grow, next(values[0] for name, values in found if name == "i64.const"))
+                maximum = next(values[0] for name, values in found if name == "i64.const")
+                return Growth(grow, maximum) if unit.blob_maximum.get(_GROWN[grow]) == maximum else None
     return None

@@ -42,8 +42,10 @@ class Linked:
         if self.state.last_copy(Kind.TABLE, address):
             raise not_equivalent(f"a private table of {instance.unit.title} is filled from where only the host knows")
         content = self.state.tables[address]
-        function = function_of(content.entries.get(entry, content.initial))
         where = f"entry {entry} of the private table of {instance.unit.title}"
+        if not 0 <= entry < content.size:
+            raise not_equivalent(f"{where} is called, and the table ends before it")
+        function = function_of(content.entries.get(entry, content.initial))
         if function is None:
             raise not_equivalent(f"{where} is called and holds no function")
         return self._not_of_host(function, where)
@@ -66,23 +68,33 @@ class Linked:
         """Where the work of a function is done: if it only passes its parameters on, where that one's is."""
         target = self._targets.get(function)
         if target is None:
-            target = self._targets[function] = self._follow(function)
-        return target
+            chain, target = self._follow(function)
+            for passing in chain:
+                self._targets[passing] = passing if target is None else target
+        return self._targets[function]
 
-    def _follow(self, function: Address) -> Address:
-        world, seen = self.world, [function]
-        while not world.host(seen[-1]):
-            instance, index = world.owner(seen[-1])
+    def _follow(self, function: Address) -> tuple[dict[Address, None], Address | None]:
+        """The functions from `function` on that pass their parameters on, and where the work of all is done.
+
+        None when they call each other for ever: that is what they do.
+        """
+        world, seen = self.world, {function: None}
+        last = function
+        while not world.host(last):
+            instance, index = world.owner(last)
             callee = instance.unit.forwards_to(index)
             if callee is None or (isinstance(callee, int) and find_growth(instance.unit, callee)):
                 break
             following = self.callee(instance, callee)
             if following in seen:
-                return function  # they call each other for ever: that is what they do
+                return seen, None
             if world.function_key(following) != world.function_key(function):
                 break  # this call traps
-            seen.append(following)
-        return seen[-1]
+            if following in self._targets:
+                return seen, self._targets[following]
+            seen[following] = None
+            last = following
+        return seen, last
 
 
 class Names(dict[Operand, Named]):

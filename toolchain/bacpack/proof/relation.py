@@ -3,6 +3,8 @@
 Pairs start from what can be reached from outside: exports, the start function, tables. Two functions are equivalent
 when their code is equal and everything it names is in the relation too; so each pair adds more, until there are no new
 ones. This is sound for recursive functions as well: a difference would show after some number of steps, in some pair.
+What is equivalent to a third is equivalent, so of functions that are each other's already no pair is compared again:
+there are no more comparisons than functions (Hopcroft and Karp, 1971).
 Memories, tables, globals, tags and segments pair one to one, and must hold the same when the blob's code first runs.
 """
 
@@ -16,8 +18,9 @@ from bacpack.errors import CheckFailedError
 from bacpack.proof.compare import Side, find_difference
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.names import Linked, Named, Names, function_of
+from bacpack.proof.pairing import Alike, OneToOne
 from bacpack.proof.track import follow
-from bacpack.proof.value import NULL, Atom, Value
+from bacpack.proof.value import ALLOCATION, NULL, Atom, Value
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits
 
@@ -39,8 +42,9 @@ class Relation:
         self._names: dict[int, Names] = {}
         self._seen: set[tuple[Named, Named]] = set()
         self._queue: list[tuple[Named, Named, Origin]] = []
-        self._to_split: dict[Named, Named] = {}
-        self._to_blob: dict[Named, Named] = {}
+        self._things_paired = OneToOne[Named]()
+        self._allocations = OneToOne[int | bytes]()
+        self._alike = Alike()
 
     def add(self, pairs: Iterable[tuple[Named, Named]], origin: Origin) -> None:
         """Pairs that must be equivalent."""
@@ -59,7 +63,7 @@ class Relation:
                 self._things(named, other, origin)
             else:
                 raise AssertionError("operands of equal shapes are of one kind")
-        if changed := self._after.fixed & self._to_blob.keys():
+        if changed := self._after.fixed & self._things_paired.to_blob.keys():
             kind, address = min(changed)
             owner, index = self._world.owner(address)
             raise not_equivalent(f"{kind} {index} of {owner.unit.title} counts as constant and can be changed")
@@ -81,6 +85,8 @@ class Relation:
         if world.host(function) or world.host(other):
             if function != other:
                 raise self._failed(function, f"became {world.function_name(other)}", origin)
+            return
+        if not self._alike.join(function, other):
             return
         if world.function_key(function) != world.function_key(other):
             raise self._failed(function, f"has another type than {world.function_name(other)}", origin)
@@ -107,7 +113,7 @@ class Relation:
 
     def _things(self, named: Named, other: Named, origin: Origin) -> None:
         """Pair what is no function: one to one, and equal."""
-        if self._to_split.setdefault(named, other) != other or self._to_blob.setdefault(other, named) != named:
+        if not self._things_paired.pair(named, other):
             raise self._differs(named, "stands for two different ones", origin)
         assert isinstance(named, tuple) and isinstance(other, tuple)
         kind, address, other_address = named[0], named[1], other[1]
@@ -133,9 +139,9 @@ class Relation:
             raise self._differs(named, f"has {memory.pages} pages and became one of {other.pages}", origin)
         if not _may_stand_for(memory.limits, other.limits):
             raise self._differs(named, "has other limits", origin)
-        at = memory.first_difference(other)
+        at = memory.content.first_difference(other.content)
         if at is not None:
-            change = f"0x{memory.byte(at):02x} and became 0x{other.byte(at):02x}"
+            change = f"0x{memory.content.byte(at):02x} and became 0x{other.content.byte(at):02x}"
             raise self._differs(named, f"holds at address {at} the byte {change}", origin, address=at)
 
     def _tables(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
@@ -176,6 +182,10 @@ class Relation:
         if value == other == NULL:
             return
         for atom, other_atom in zip_longest(value, other, fillvalue=NULL[0]):
+            if atom[0] == other_atom[0] == ALLOCATION:
+                if not self._allocations.pair(atom[1], other_atom[1]):
+                    raise not_equivalent(f"{where} is one object with another value in one and not in the other")
+                continue
             function, other_function = function_of((atom,)), function_of((other_atom,))
             if function is not None and other_function is not None:
                 self.add([(self._before.target(function), self._after.reference(other_function, where))], where)
@@ -199,10 +209,11 @@ class Relation:
                 if (copy.content, copy.later) != (other.content, other.later):
                     raise not_equivalent(f"{where} holds other bytes, or what is copied after it does")
                 continue
-            if copy.later.keys() != other.later.keys():
+            later, other_later = copy.later.entries, other.later.entries
+            if later.keys() != other_later.keys():
                 raise not_equivalent(f"after {where}, other entries are filled")
             pairs = [*zip(copy.content, other.content, strict=True)]
-            pairs += [(value, other.later[entry]) for entry, value in copy.later.items()]
+            pairs += [(value, other_later[entry]) for entry, value in later.items()]
             for value, other_value in pairs:
                 self._values(value, other_value, where)
 

@@ -35,8 +35,6 @@ _VOID = -64
 _TRAP_IF_MINUS_ONE = [("i32.const", [-1]), ("i32.eq", []), ("if", [_VOID]), ("unreachable", []), ("end", [])]
 #: The type of a function without parameters and results.
 _NOTHING = type_bytes(FuncType((), ()))
-#: Far above what a start function does; without limits, calls that double at each level would never end.
-_MOST_STEPS = 5_000_000
 _DEEPEST_CALL = 8
 #: Bytes: a whole memory filled again and again would take too long to follow.
 _MOST_FILLED = 65_536
@@ -85,15 +83,14 @@ class _Runner:
     def __init__(self, world: World, state: State) -> None:
         self._world = world
         self._state = state
-        self._steps = 0
         self._depth = 0
         self._lines: dict[Address, _Line] = {}
         self._walks: dict[Address, tuple[Instance, Walk]] = {}
 
     def run(self, instance: Instance, instructions: Sequence[Instruction], given: Sequence[Value]) -> None:
         """Carry out a function's instructions, from what its parameters and locals hold; it returns nothing."""
-        self._steps += len(instructions)
-        if self._steps > _MOST_STEPS or self._depth > _DEEPEST_CALL:
+        self._state.spend(len(instructions))  # without limits, calls that double at each level would never end
+        if self._depth > _DEEPEST_CALL:
             raise not_equivalent("the start function of the remainder does more than can be followed")
         stack: list[Value] = []
         locals_ = list(given)
@@ -126,6 +123,7 @@ class _Runner:
                 open_ -= 1
             elif name in _ARITHMETIC:
                 second, first = _pop(stack), _pop(stack)
+                self._state.spend(len(first) + len(second))
                 stack.append(combine(combine(first, second), ((name, 0),)))
             else:
                 self._effect(instance, instruction, stack)

@@ -10,16 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bacpack.proof.effort import Effort
 from bacpack.proof.failure import not_equivalent
+from bacpack.proof.memory import Content, Later
 from bacpack.proof.unit import Instruction, decode
-from bacpack.proof.value import NULL, Value, combine, integer, literal, operation
+from bacpack.proof.value import ALLOCATION, NULL, Atom, Value, append, integer, literal, operation
 from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import Kind, Limits, TableType
+from bacpack.wasm.limits import MAX_TABLE_ENTRIES
 from bacpack.wasm.types import Element, Mode
 
 PAGE_BYTES = 65_536
-_CHUNK = 4096
 _MOST_PAGES = 65_536
+#: Copied bytes that count as one step.
+_BYTES_A_STEP = 16
 
 
 class StartTrapError(Exception):
@@ -28,43 +32,11 @@ class StartTrapError(Exception):
 
 @dataclass
 class Memory:
-    """A memory's size and content; bytes that nobody wrote are zero."""
+    """A memory's size and content."""
 
     limits: Limits
     pages: int
-    chunks: dict[int, bytearray] = field(default_factory=dict)
-
-    def write(self, to: int, content: bytes) -> None:
-        """Copy `content`, which fits."""
-        done = 0
-        while done < len(content):
-            chunk, offset = divmod(to + done, _CHUNK)
-            part = content[done : done + _CHUNK - offset]
-            if chunk not in self.chunks:
-                self.chunks[chunk] = bytearray(_CHUNK)
-            self.chunks[chunk][offset : offset + len(part)] = part
-            done += len(part)
-
-    def first_difference(self, other: Memory) -> int | None:
-        """The lowest address at which two memories differ."""
-        zeros = bytes(_CHUNK)
-        for chunk in sorted(self.chunks.keys() | other.chunks.keys()):
-            ours, theirs = self.chunks.get(chunk, zeros), other.chunks.get(chunk, zeros)
-            if ours != theirs:
-                return chunk * _CHUNK + next(at for at in range(_CHUNK) if ours[at] != theirs[at])
-        return None
-
-    def read(self, address: int, size: int) -> bytes:
-        """The bytes at an address, which are all within the memory."""
-        chunk, offset = divmod(address, _CHUNK)
-        if chunk in self.chunks and offset + size <= _CHUNK:
-            return bytes(self.chunks[chunk][offset : offset + size])
-        return bytes(self.byte(at) for at in range(address, address + size))
-
-    def byte(self, address: int) -> int:
-        """The byte at an address."""
-        chunk, offset = divmod(address, _CHUNK)
-        return self.chunks[chunk][offset] if chunk in self.chunks else 0
+    content: Content = field(default_factory=Content)
 
 
 @dataclass
@@ -86,8 +58,8 @@ class Copy:
     to: Value
     #: Bytes, or values.
     content: Sequence[Any]
-    #: What was copied to known places of the same memory or table after that, by place.
-    later: dict[int, Any] = field(default_factory=dict)
+    #: What was copied to known places of the same memory or table after that.
+    later: Later = field(default_factory=Later)
 
 
 class State:
@@ -102,6 +74,10 @@ class State:
         self.data: dict[tuple[int, int], bytes] = {}
         self.elements: dict[tuple[int, int], list[Value]] = {}
         self.log: list[Copy] = []
+        self._last: dict[tuple[Kind, Address], Copy] = {}
+        self._allocations = 0
+        self._effort = Effort(sum(len(instance.unit.module.data) for instance in world.instances if instance))
+        self.spend = self._effort.spend
 
     def instantiate(self, instance: Instance) -> None:
         """Do all that instantiation does before the start function; raises `StartTrapError`."""
@@ -138,10 +114,12 @@ class State:
 
     def evaluate(self, instance: Instance, expression: bytes) -> Value:
         """The value of a constant expression with its final `end`."""
-        value: Value = ()
+        atoms: list[Atom] = []
         for instruction in decode(expression)[:-1]:
-            value = combine(value, self.constant(instance, instruction))
-        return value
+            more = self.constant(instance, instruction)
+            self.spend(len(more))
+            append(atoms, more)
+        return tuple(atoms)
 
     def constant(self, instance: Instance, instruction: Instruction) -> Value:
         """What an instruction of a constant expression adds to a value."""
@@ -159,20 +137,23 @@ class State:
             return NULL
         if row.name in ("f32.const", "f64.const", "v128.const"):
             return ((row.name, content),)
-        return ((row.name, instance.unit.own_key(content)),)
+        self._allocations += 1
+        return ((row.name, instance.unit.own_key(content)), (ALLOCATION, self._allocations))
 
     def fill_memory(self, address: Address, to: Value, content: bytes) -> None:
         """Copy bytes to a memory."""
+        self.spend(1 + len(content) // _BYTES_A_STEP)
         memory, place = self.memories.get(address), literal(to)
         if memory is None or place is None:
-            self.log.append(Copy(Kind.MEMORY, address, to, content))
+            self._note(Copy(Kind.MEMORY, address, to, content))
             return
         if place + len(content) > memory.pages * PAGE_BYTES:
             raise StartTrapError(f"{len(content)} bytes of data do not fit at address {place}")
         if copy := self.last_copy(Kind.MEMORY, address):
-            copy.later.update(enumerate(content, place))
+            copy.later.content.write(place, content)
+            copy.later.written.write(place, b"\1" * len(content))
         else:
-            memory.write(place, content)
+            memory.content.write(place, content)
 
     def load(self, address: Address, at: int, size: int) -> bytes:
         """Bytes of a memory, which must be known."""
@@ -181,18 +162,19 @@ class State:
             raise not_equivalent("the start function reads a memory that only the host knows")
         if at + size > memory.pages * PAGE_BYTES:
             raise StartTrapError(f"a number is read beyond the memory, at address {at}")
-        return memory.read(at, size)
+        return memory.content.read(at, size)
 
     def fill_table(self, address: Address, to: Value, content: Sequence[Value]) -> None:
         """Copy references to a table."""
+        self.spend(1 + len(content))
         table, place = self.tables.get(address), literal(to)
         if table is None or place is None:
-            self.log.append(Copy(Kind.TABLE, address, to, content))
+            self._note(Copy(Kind.TABLE, address, to, content))
             return
         if place + len(content) > table.size:
             raise StartTrapError(f"{len(content)} elements do not fit at entry {place} of the table")
         copy = self.last_copy(Kind.TABLE, address)
-        (copy.later if copy else table.entries).update(enumerate(content, place))
+        (copy.later.entries if copy else table.entries).update(enumerate(content, place))
 
     def entries(self, address: Address, first: int, count: int) -> list[Value]:
         """Entries of a table, which must be known."""
@@ -201,11 +183,16 @@ class State:
             raise not_equivalent("the start function copies from a table that only the host knows")
         if first + count > table.size:
             raise StartTrapError(f"a table is shorter than the {count} entries that are copied from {first}")
+        self.spend(count)
         return [table.entries.get(entry, table.initial) for entry in range(first, first + count)]
 
     def last_copy(self, kind: Kind, address: Address) -> Copy | None:
         """The last copy in the log that goes to a memory or table: what is there depends on it."""
-        return next((copy for copy in reversed(self.log) if (copy.kind, copy.target) == (kind, address)), None)
+        return self._last.get((kind, address))
+
+    def _note(self, copy: Copy) -> None:
+        self.log.append(copy)
+        self._last[copy.kind, copy.target] = copy
 
     def grow_memory(self, address: Address, pages: int) -> None:
         """Grow a memory, or trap."""
@@ -224,4 +211,6 @@ class State:
             raise not_equivalent("the start function grows a table that is the host's or not empty")
         if table.type.limits.maximum is not None and entries > table.type.limits.maximum:
             raise StartTrapError(f"the table cannot grow by {entries} entries")
+        if entries > MAX_TABLE_ENTRIES:
+            raise not_equivalent(f"the start function grows a table to {entries} entries, which no host allows")
         table.size, table.initial = entries, initial

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import TypeVar
@@ -42,6 +42,12 @@ _SIMPLE = {
 }
 
 
+#: Those without immediates, each made once: code may be nothing else.
+_BARE: dict[int, Instruction] = {
+    opcode: (row, [], row.encoding) for (prefix, opcode), row in BY_NUMBER.items() if not prefix and not row.immediates
+}
+
+
 class Role(Enum):
     """What a module is to the proof."""
 
@@ -70,6 +76,8 @@ class Unit:
     has_blob_types: bool = False
     #: How many types the blob has.
     blob_types: int = 0
+    #: What the blob declares as the most that its first memory and its first table may become, by kind.
+    blob_maximum: Mapping[Kind, int | None] = field(default_factory=dict)
 
     @classmethod
     def of_blob(cls, data: bytes) -> Unit:
@@ -82,7 +90,12 @@ class Unit:
         """The remainder of `blob`."""
         module = Module.parse(data)
         has_blob_types = _type_bytes(module).startswith(_type_bytes(blob.module))
-        return cls(module, Role.REMAINDER, has_blob_types=has_blob_types, blob_types=blob.blob_types)
+        maximum: dict[Kind, int | None] = {}
+        if blob.module.memories or blob.imports[Kind.MEMORY]:
+            maximum[Kind.MEMORY] = blob.memory_type(0).maximum
+        if blob.module.tables or blob.imports[Kind.TABLE]:
+            maximum[Kind.TABLE] = blob.table_type(0).limits.maximum
+        return cls(module, Role.REMAINDER, "", has_blob_types, blob.blob_types, maximum)
 
     @classmethod
     def of_shared(cls, data: bytes, cid: str) -> Unit:
@@ -160,25 +173,41 @@ class Unit:
 
     def tag_key(self, index: int) -> bytes:
         """The type of an exception tag, likewise."""
+        return self.type_key(at(self._tag_types, index, "tag"))
+
+    @cached_property
+    def _tag_types(self) -> list[int]:
         imported = [entry.type for entry in self.imports[Kind.TAG] if isinstance(entry.type, int)]
-        return self.type_key(at([*imported, *self.module.tags], index, "tag"))
+        return [*imported, *self.module.tags]
 
     def table_type(self, index: int) -> TableType:
         """The declared type of a table; element types are comparable across modules."""
+        return at(self._table_types, index, "table")
+
+    @cached_property
+    def _table_types(self) -> list[TableType]:
         imported = [entry.type for entry in self.imports[Kind.TABLE] if isinstance(entry.type, TableType)]
-        type_ = at([*imported, *(table.type for table in self.module.tables)], index, "table")
-        return replace(type_, element=self.value_key(type_.element))
+        types = [*imported, *(table.type for table in self.module.tables)]
+        return [replace(type_, element=self.value_key(type_.element)) for type_ in types]
 
     def memory_type(self, index: int) -> Limits:
         """The declared limits of a memory."""
+        return at(self._memory_types, index, "memory")
+
+    @cached_property
+    def _memory_types(self) -> list[Limits]:
         imported = [entry.type for entry in self.imports[Kind.MEMORY] if isinstance(entry.type, Limits)]
-        return at([*imported, *self.module.memories], index, "memory")
+        return [*imported, *self.module.memories]
 
     def global_type(self, index: int) -> GlobalType:
         """The declared type of a global; value types are comparable across modules."""
+        return at(self._global_types, index, "global")
+
+    @cached_property
+    def _global_types(self) -> list[GlobalType]:
         imported = [entry.type for entry in self.imports[Kind.GLOBAL] if isinstance(entry.type, GlobalType)]
-        type_ = at([*imported, *(entry.type for entry in self.module.globals)], index, "global")
-        return replace(type_, value=self.value_key(type_.value))
+        types = [*imported, *(entry.type for entry in self.module.globals)]
+        return [replace(type_, value=self.value_key(type_.value)) for type_ in types]
 
     def extern_type(self, kind: Kind, index: int) -> bytes | TableType | Limits | GlobalType:
         """The type of anything, in a form that is comparable across modules."""
@@ -231,7 +260,7 @@ class Unit:
                 return callee
             case [("i32.const", [entry]), ("call_indirect", [type_, table]), ("end", _)]:
                 if self.has_private_table(table) and self.type_key(type_) == key:
-                    return "late", table, entry
+                    return "late", table, entry & 0xFFFF_FFFF
         return None
 
     def has_private_table(self, table: int) -> bool:
@@ -255,9 +284,13 @@ def type_bytes(type_: FuncType) -> bytes:
 def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruction]:
     """All instructions from `start` to `end`."""
     reader = Reader(data, start, end)
-    out = []
+    out: list[Instruction] = []
     while reader.remaining:
         position = reader.position
+        if bare := _BARE.get(data[position]):
+            reader.position += 1
+            out.append(bare)
+            continue
         if simple := _SIMPLE.get(data[position]):
             row, read = simple
             value, reader.position = read(data, position + 1)

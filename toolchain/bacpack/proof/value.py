@@ -1,7 +1,8 @@
 """What an initial value is: a constant expression in canonical form, a flat sequence of atoms.
 
 `(("i32", 5),)`, `(("ref.func", address),)`, or for what only the host knows
-`(("host", address), ("i32", 8), ("i32.add", 0))`.
+`(("host", address), ("i32", 8), ("i32.add", 0))`. What an expression allocates has a number of its own, for two structs
+with equal content are not one: `(("i32", 5), ("struct.new", …), ("new", 1))`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ Atom = tuple[str, int | bytes]
 Value = tuple[Atom, ...]
 
 NULL: Value = (("ref.null", 0),)
+#: The atom that says which of all allocations a value is.
+ALLOCATION = "new"
 
 _INTEGERS = {"i32.const": ("i32", (1 << 32) - 1), "i64.const": ("i64", (1 << 64) - 1)}
 _MASKS = dict(_INTEGERS.values())
@@ -51,6 +54,12 @@ def literal(value: Value) -> int | None:
 def combine(value: Value, more: Value) -> Value:
     """One value after the other; arithmetic on two integers is carried out."""
     atoms = list(value)
+    append(atoms, more)
+    return tuple(atoms)
+
+
+def append(atoms: list[Atom], more: Value) -> None:
+    """Do the same to a value that is not finished."""
     for atom in more:
         type_, _, operation = atom[0].partition(".")
         if operation in _ARITHMETIC and type_ in _MASKS:
@@ -59,4 +68,3 @@ def combine(value: Value, more: Value) -> Value:
                 atoms[-2:] = [(type_, _ARITHMETIC[operation](first, second) & _MASKS[type_])]
                 continue
         atoms.append(atom)
-    return tuple(atoms)

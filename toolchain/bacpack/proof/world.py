@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from bacpack.content.cid import is_cid
+from bacpack.content.cid import Cid, is_cid
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Role, Unit, at
@@ -134,19 +134,18 @@ def in_order(
     """The shared modules that `root` needs, directly or through others, in the order of their instantiation.
 
     The modules that `root` is `linked` with count as the host. Raises when modules import each other in a circle, when
-    one of them would call the host, since a host function must be called by the instance that exports the memory, or
-    when one has another name than the one by which every host knows it for the same module.
+    one of them would call the host, since a host function must be called by the instance that exports the memory.
     """
     found: dict[str, Codes] = {}
 
     def needed(cid: str) -> list[str]:
         if not cid:
-            return [name for name in _needed(root) if name not in linked]
-        unit = provide(cid).unit
+            return _needed(root, [name for name in root.namespaces if is_cid(name) and name not in linked], linked)
         found[cid] = provide(cid)
+        unit = found[cid].unit
         if others := [name for name in unit.namespaces if not is_cid(name) or name in linked]:
             raise not_equivalent(f"{unit.title} imports `{others[0]}` from the host")
-        return _needed(unit)
+        return _needed(unit, unit.namespaces, linked)
 
     try:
         order = instantiation_order("", needed)
@@ -155,8 +154,18 @@ def in_order(
     return [(cid, found[cid]) for cid in order[:-1]]
 
 
-def _needed(unit: Unit) -> list[str]:
-    return [namespace for namespace in unit.namespaces if is_cid(namespace)]
+def _needed(unit: Unit, cids: list[str], linked: frozenset[str]) -> list[str]:
+    """The CIDs, each of which must be written in the one way by which it is one instance here and for every host."""
+    as_host = {_identity(cid) for cid in linked}
+    for cid in cids:
+        if _identity(cid) != cid or cid in as_host:
+            raise not_equivalent(f"{unit.title} names module {_identity(cid)} in two ways, or as `{cid}`", cid=cid)
+    return cids
+
+
+def _identity(cid: str) -> str:
+    """The CID of a module as hosts compare it: its version and how it is written do not count."""
+    return str(Cid.parse(cid).to_v1())
 
 
 def _fits(unit: Unit, kind: Kind, index: int, provider: Instance, provided: int) -> bool:

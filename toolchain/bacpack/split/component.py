@@ -14,6 +14,7 @@ from bacpack.split.pipeline import Input, OutputApp, Split
 from bacpack.split.refuse import refuse_unsound
 from bacpack.wasm import Kind, Limits, Module, TableType, WasmError
 from bacpack.wasm.component import COMPONENT_HEADER, Component, Exchange, Provider
+from bacpack.wasm.instantiation import instantiation_order
 
 #: Smaller core modules, and those without memory, are glue that tools add: tables to be filled later, adapters.
 _WORTH_SPLITTING = 2048
@@ -131,13 +132,4 @@ def _refuse_stated_sizes(entry: Input, component: Component, exchanged: Mapping[
 
 def _lowest_first(split: Split, app: OutputApp) -> list[str]:
     """The modules that `app` needs, each after those that it imports itself."""
-    order: dict[str, None] = {}
-
-    def visit(cids: Sequence[str]) -> None:
-        for cid in cids:
-            if cid not in order:
-                visit(split.modules[cid].imports)
-                order[cid] = None
-
-    visit(app.imports)
-    return list(order)
+    return instantiation_order("", lambda cid: split.modules[cid].imports if cid else app.imports)[:-1]

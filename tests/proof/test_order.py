@@ -1,0 +1,55 @@
+"""The order in which modules are instantiated is stated once: the proof and those who run programs keep the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from bacnode.limits import LoadLimits
+from bacnode.resolver import Fetched, resolve
+from bacpack.content.cid import Cid
+from bacpack.content.ref import CidRef, UrlRef
+from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.proof.code import Codes
+from bacpack.proof.unit import Unit
+from bacpack.proof.world import in_order
+from bacpack.wasm.instantiation import ImportCircleError, instantiation_order
+from wasmtools import assemble
+
+NEEDS = {"a": "", "b": "", "c": "ba", "d": "ac", "root": "dbca"}
+
+
+def test_proof_and_resolver_instantiate_in_one_order() -> None:
+    modules: dict[str, bytes] = {}
+    cids: dict[str, Cid] = {}
+    for name, needed in NEEDS.items():
+        imports = "".join(f'(import "{cids[other]}" "f" (func))' for other in needed)
+        modules[name] = assemble(f'(module {imports} (func (export "f")) (func (export "{name}")))')
+        cids[name] = cid_of_bytes(modules[name])
+    by_cid = {cid: modules[name] for name, cid in cids.items()}
+
+    def fetched(cid: Cid) -> Fetched:
+        return Fetched(data=by_cid[cid], name=str(cid), cid=cid, source="store", fetched_from="", fetch_ms=0)
+
+    def fetch(ref: CidRef | UrlRef, most: int) -> Fetched:
+        assert isinstance(ref, CidRef)
+        return fetched(ref.cid)
+
+    graph = resolve(fetched(cids["root"]), fetch, LoadLimits())
+    names = {str(cid): name for name, cid in cids.items()}
+    found = [names[node.fetched.identity] for node in graph.nodes]
+    units = {str(cid): Codes(Unit.of_shared(data, str(cid))) for cid, data in by_cid.items()}
+    proved = in_order(units[str(cids["root"])].unit, units.__getitem__)
+    assert found == [*(names[cid] for cid, _ in proved), "root"] == ["a", "b", "c", "d", "root"]
+
+
+def test_each_is_asked_once_and_a_circle_is_found() -> None:
+    asked: list[int] = []
+
+    def needed(number: int) -> range:
+        asked.append(number)
+        return range(number + 1, 40)
+
+    assert instantiation_order(0, needed) == list(range(39, -1, -1))
+    assert sorted(asked) == list(range(40))
+    with pytest.raises(ImportCircleError):
+        instantiation_order(0, lambda number: [(number + 1) % 5])
