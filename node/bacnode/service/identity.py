@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bacnode.private import private_file
-from bacpack.content.cid import encode_base58
+from bacpack.content.multibase import encode_base58
 from bacpack.content.multihash import IDENTITY
 from bacpack.errors import InputError
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from bacpack.content.multibase import decode_base58, decode_multibase, encode_base58
 from bacpack.content.multihash import IDENTITY, decode_multihash, matches, multihash_of, sha2_256
 from bacpack.content.varint import decode_varint, encode_varint
 from bacpack.errors import InputError
@@ -33,10 +34,6 @@ _V0_CHARACTERS = 46
 #: Nearly every CID in use: version 1, raw or dag-pb, sha2-256.
 USUAL_PREFIXES = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")
 USUAL_BYTES = 36
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
-_TO_DIGITS = str.maketrans(_BASE32, "0123456789abcdefghijklmnopqrstuv")
-_BASE58_VALUES = {character: value for value, character in enumerate(_BASE58)}
 
 
 class BadCidError(InputError):
@@ -74,7 +71,7 @@ class Cid:
 
     @classmethod
     def parse(cls, text: str) -> Cid:
-        """Read a CID from text in base58btc (`Qm…`, `z…`) or lower-case base32 (`b…`).
+        """Read a CID from text: `Qm…` for version 0, and any base of `bacpack.content.multibase` for version 1.
 
         Raises `BadCidError`, also for text that decodes but is not how this CID is written, such as stray low bits:
         otherwise two names would stand for one CID.
@@ -83,19 +80,17 @@ class Cid:
             raise BadCidError(f"{text[:60]}…", f"it is longer than {MAX_CID_CHARACTERS} characters")
         try:
             if len(text) == _V0_CHARACTERS and text.startswith("Qm"):
-                cid = cls.from_bytes(_decode_base58(text))
-            elif text.startswith("b"):
-                cid = cls.from_bytes(_decode_base32(text[1:]))
-            elif text.startswith("z"):
-                cid = cls.from_bytes(_decode_base58(text[1:]))
+                cid = cls.from_bytes(decode_base58(text))
             else:
-                raise ValueError("it starts with none of `Qm`, `b` and `z`")
+                cid = cls.from_bytes(decode_multibase(text))
             if cid.version == 0 and text[0] != "Q":
                 raise ValueError("a CID of version 0 is written without a multibase prefix")
-        except BadCidError as error:
-            raise BadCidError(text, error.reason) from None
-        except ValueError as error:
-            raise BadCidError(text, str(error)) from None
+        except (ValueError, BadCidError) as error:
+            reason = error.reason if isinstance(error, BadCidError) else str(error)
+            if not text.startswith(("b", "z")) and len(text) != _V0_CHARACTERS:
+                # Nearly any word begins as text in some base does.
+                reason = "it starts with none of `Qm`, `b` and `z`, and is none in another base"
+            raise BadCidError(text, reason) from None
         return cid
 
     @classmethod
@@ -186,37 +181,3 @@ def is_cid(text: str) -> bool:
     except BadCidError:
         return False
     return True
-
-
-def _decode_base32(text: str) -> bytes:
-    if not text or text.strip(_BASE32):
-        raise ValueError("base32 has the characters a to z and 2 to 7")
-    # The interpreter reads numbers in base 32 too, with other digits, ten times as fast as its own base32.
-    number = int(text.translate(_TO_DIGITS), 32)
-    count, left_over = divmod(5 * len(text), 8)
-    if left_over >= 5:
-        raise ValueError("base32 has the characters a to z and 2 to 7, and some lengths are not possible")
-    if number & (1 << left_over) - 1:
-        raise ValueError("its last character has bits that belong to no byte")
-    return (number >> left_over).to_bytes(count, "big")
-
-
-def _decode_base58(text: str) -> bytes:
-    number = 0
-    for character in text:
-        if character not in _BASE58_VALUES:
-            raise ValueError(f"`{character}` is no character of base58")
-        number = number * 58 + _BASE58_VALUES[character]
-    zeros = len(text) - len(text.lstrip("1"))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-
-
-def encode_base58(data: bytes) -> str:
-    """Return `data` in base58btc, without a multibase prefix, as CIDs of version 0 and peer IDs are written."""
-    number = int.from_bytes(data, "big")
-    digits: list[str] = []
-    while number:
-        number, digit = divmod(number, 58)
-        digits.append(_BASE58[digit])
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    return "1" * zeros + "".join(reversed(digits))

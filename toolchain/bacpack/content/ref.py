@@ -1,7 +1,8 @@
-"""References to content, as people type them: a path, a CID, `CID/path`, `ipfs://…` or an http(s) URL."""
+"""References to content, as people type them: a path, a CID, `CID/path`, `/ipfs/…`, `ipfs://…` or an http(s) URL."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,17 @@ from bacpack.errors import InputError
 
 #: Shorter text that is no CID is taken for a path, not for a CID with a typing error.
 _SHORTEST_CID_LIKE = 46
+
+_FORMS = "give a path, a CID, CID/path/inside, /ipfs/CID, ipfs://CID or an http(s) URL"
+
+#: How other tools write the path to content, and to what an IPNS name stands for.
+_ROOT, _MUTABLE = "/ipfs/", ("/ipns/", "ipns:/", "dweb:/ipns/")
+#: Addresses of content: ipfs://CID, and older forms with the path in them.
+_IPFS_ADDRESS = re.compile(
+    r"(?:(?:web\+)?ipfs://(?:ipfs/)?|ipfs:/ipfs/|dweb:/{0,2}/ipfs/|dweb://ipfs/)(.+)", re.I | re.S
+)
+#: How most CIDs begin, in the bases in which they are seen.
+_BEGINNINGS = ("Qm", "baf", "BAF", "k2", "K2", "f01", "F01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +63,35 @@ Ref: TypeAlias = PathRef | CidRef | UrlRef
 def parse_ref(text: str) -> Ref:
     """Read a reference.
 
-    What parses as a CID is one, so that its meaning depends on no file that happens to lie around; `./` before a name
-    makes it a path. Raises `InputError`: `bad-ref` for an unknown scheme or a bad path inside, `bad-cid` for what
-    looks like a CID but is none.
+    What parses as a CID is one, also after `/ipfs/` as other tools write it, so that its meaning depends on no file
+    that happens to lie around; `./` before a name makes it a path. Raises `InputError`: `bad-ref` for an unknown scheme
+    or a bad path inside, `bad-cid` for what looks like a CID but is none.
     """
+    if text.lower().startswith(_MUTABLE) and not (text.startswith("/") and Path(text).exists()):
+        reason = "names of IPNS are not followed: what they lead to changes"
+        raise _bad_ref(text, reason, hint="give the CID that it leads to now, as `ipfs name resolve` says")
+    if address := _IPFS_ADDRESS.fullmatch(text):
+        if "?" in address[1] or "#" in address[1]:
+            raise _bad_ref(text, "a query or fragment means nothing here")
+        return _parse_cid_path(text, unquote(address[1]))
     scheme, separator, rest = text.partition("://")
     if separator:
         scheme = scheme.lower()
         if scheme in ("http", "https") and rest:
             return UrlRef(text)
-        if scheme == "ipfs" and rest:
-            if "?" in rest or "#" in rest:
-                raise _bad_ref(text, "a query or fragment means nothing here")
-            return _parse_cid_path(text, unquote(rest))
         raise _bad_ref(text, f"the scheme `{scheme}` is not supported" if rest else "nothing follows the scheme")
-    first = text.partition("/")[0]
+    content = text.removeprefix(_ROOT)
+    first = content.partition("/")[0]
     try:
         Cid.parse(first)
     except BadCidError:
-        looks_like_cid = first.startswith(("Qm", "baf")) and len(first) >= _SHORTEST_CID_LIKE and "." not in first
-        if looks_like_cid and not Path(text).exists():
+        looks_like_cid = first.startswith(_BEGINNINGS) and len(first) >= _SHORTEST_CID_LIKE and "." not in first
+        if (looks_like_cid or content != text) and not Path(text).exists():
             raise
         if not text or "\0" in text:
             raise _bad_ref(text, "it is empty" if not text else "it holds a null character") from None
         return PathRef(Path(text))
-    return _parse_cid_path(text, text)
+    return _parse_cid_path(text, content)
 
 
 def _parse_cid_path(text: str, cid_path: str) -> CidRef:
@@ -86,10 +102,10 @@ def _parse_cid_path(text: str, cid_path: str) -> CidRef:
     return CidRef(Cid.parse(first), names)
 
 
-def _bad_ref(text: str, reason: str) -> InputError:
+def _bad_ref(text: str, reason: str, hint: str = _FORMS) -> InputError:
     return InputError(
         "bad-ref",
         f"`{text}` is no reference to content: {reason}",
-        hint="give a path, a CID, CID/path/inside, ipfs://CID or an http(s) URL",
+        hint=hint,
         details={"ref": text},
     )
