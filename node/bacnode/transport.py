@@ -1,8 +1,8 @@
-"""HTTP as one job may use it: to allowed addresses only, without redirects, within limits of time and size.
+"""HTTP as one job may use it: to allowed addresses only, within limits of time and size.
 
 A module can name any URL, so a program from a stranger could otherwise make this machine call services that only it can
 reach: addresses that are not public are refused unless they are allowed, the name is looked up once and exactly what it
-gave is connected to, and redirects are not followed.
+gave is connected to, also where an answer leads to another address.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
-from bacpack import __version__
+from bacnode.redirects import MAX_HOPS, Address, is_public, is_same, next_hop, parse_url
 from bacpack.errors import InputError, UnreachableError
 
 # What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
 if TYPE_CHECKING:
     import httpcore2
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Addresses: TypeAlias = dict[tuple[str, int], Sequence[Address]]
 
 #: What of an error's text is read, and kept for a message.
@@ -148,8 +147,8 @@ class Transport:
 
         with self._lock:
             if scheme not in self._pools:
-                # It follows no redirects, and no proxy that the environment names: one would look names up anew, and
-                # the check of addresses mean nothing.
+                # It uses no proxy that the environment names: one would look names up anew, and the check of addresses
+                # mean nothing.
                 self._pools[scheme] = httpcore2.ConnectionPool(
                     ssl_context=httpcore2.default_ssl_context() if scheme == "https" else None,
                     max_connections=_CONNECTIONS,
@@ -214,10 +213,8 @@ class Transport:
             raise _out_of_time(url)
         if self._stopped.is_set():
             raise RequestError(url, "the work was stopped", final=True)
-        pool, request = self._request(method, url, headers, idle, any_address=any_address)
         try:
-            self._clock.until = time.monotonic() + idle
-            response = pool.handle_request(request)
+            response = self._respond(method, url, headers, idle, any_address=any_address)
             try:
                 self._clock.until = self._deadline
                 yield Answer(url, response, self._deadline)
@@ -235,58 +232,63 @@ class Transport:
         finally:
             self._clock.until = None
 
-    def _request(
+    def _respond(
         self, method: str, url: str, headers: Mapping[str, str], idle: float, *, any_address: bool
-    ) -> tuple[httpcore2.ConnectionPool, httpcore2.Request]:
-        import httpcore2
-        import httpx2
+    ) -> httpcore2.Response:
+        """Send a request, and again where the answer leads to, if that is allowed; return the last answer."""
+        from bacnode.wire import request_for
 
-        try:
-            parsed = httpx2.URL(url)
-        except httpx2.InvalidURL as error:
-            raise RequestError(url, f"it is malformed ({error})", final=True) from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise RequestError(url, "it is no http or https URL", final=True)
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        host = parsed.raw_host.decode("ascii")
-        for address in self._look_up(url, host, port):
-            if not (any_address or self._allow_private) and (not address.is_global or address.is_multicast):
-                raise UnreachableError(
-                    "url-private",
-                    f"`{url}` is not fetched: {address} is not a public address",
-                    hint="if you trust the program, allow it with --allow-private",
-                    details={"url": url, "address": str(address)},
-                )
-        target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=port, target=parsed.raw_path)
-        sent = {
-            "Host": parsed.netloc.decode("ascii"),
-            "User-Agent": f"bacpack/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            **({"Content-Length": "0"} if method == "POST" else {}),
-            **headers,
-        }
-        timeout = dict.fromkeys(("connect", "read", "write", "pool"), idle)
-        request = httpcore2.Request(
-            method,
-            target,
-            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
-            extensions={"timeout": timeout},
-        )
-        return self._pool(parsed.scheme), request
+        known: Sequence[Address] = ()
+        target = url
+        for _ in range(MAX_HOPS + 1):
+            try:
+                parsed, port = parse_url(target)
+            except ValueError as error:
+                raise RequestError(url, str(error), final=True) from error
+            addresses = self._look_up(url, parsed.raw_host.decode("ascii"), port)
+            if any_address and target is url:
+                # Who was named by a person may lead on to itself, wherever it is, and to no other such address.
+                known = addresses
+            for address in addresses:
+                if not (self._allow_private or is_public(address) or is_same(address, known)):
+                    raise _private(url, address)
+            self._clock.until = time.monotonic() + idle
+            response = self._pool(parsed.scheme).handle_request(request_for(method, parsed, port, headers, idle))
+            location = next((value for name, value in response.headers if name.lower() == b"location"), b"")
+            try:
+                found = next_hop(method, target, response.status, location.decode("latin-1"))
+            except ValueError as error:
+                response.close()
+                raise RequestError(url, str(error), final=True) from error
+            if found is None:
+                return response
+            response.close()
+            target = found
+        raise RequestError(url, f"it leads on more than {MAX_HOPS} times", final=True)
 
     def _look_up(self, url: str, host: str, port: int) -> Sequence[Address]:
         """Return the addresses that a host is connected to by, so that what is checked is what is used."""
         known = self._addresses.get((host, port))
         if known is None:
+            # Such names are this machine, by RFC 6761, which not every resolver knows.
+            name = "localhost" if host.endswith(".localhost") else host
             try:
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
             except (OSError, UnicodeError) as error:
                 raise RequestError(url, f"the name `{host}` has no address ({error})", final=True) from error
             texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
             # The first thread that asks decides for all.
             known = self._addresses.setdefault((host, port), [ipaddress.ip_address(text) for text in texts])
         return known
+
+
+def _private(url: str, address: Address) -> UnreachableError:
+    return UnreachableError(
+        "url-private",
+        f"`{url}` is not fetched: {address} is not a public address",
+        hint="if you trust the program, allow it with --allow-private",
+        details={"url": url, "address": str(address)},
+    )
 
 
 class Answer:
@@ -307,7 +309,7 @@ class Answer:
         """Raise `RequestError` unless the status is 200, saying whether and when to ask again."""
         if self.status == 200:
             return
-        redirect = " and redirects are not followed" if 300 <= self.status < 400 else ""
+        redirect = " and leads to another address, where it is not followed" if 300 <= self.status < 400 else ""
         raise RequestError(
             self.url,
             f"the server answers {self.status}{redirect}",

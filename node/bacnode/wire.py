@@ -7,10 +7,13 @@ at a time is never silent, and would hold a request for as long as it likes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
+import httpx2
+
+from bacpack import __version__
 
 if TYPE_CHECKING:
     import ssl
@@ -84,3 +87,25 @@ class _Stream(httpcore2.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return a fact about the connection."""
         return self._stream.get_extra_info(info)
+
+
+def request_for(
+    method: str, parsed: httpx2.URL, port: int, headers: Mapping[str, str], idle: float
+) -> httpcore2.Request:
+    """Return the request for a URL: its bytes as they are, and nothing of ours but what we are called."""
+    target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=port, target=parsed.raw_path)
+    sent = {
+        "Host": parsed.netloc.decode("ascii"),
+        "User-Agent": f"bacpack/{__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        **({"Content-Length": "0"} if method == "POST" else {}),
+        **headers,
+    }
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), idle)
+    return httpcore2.Request(
+        method,
+        target,
+        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
+        extensions={"timeout": timeout},
+    )

@@ -187,11 +187,11 @@ def test_an_answer_that_means_no_leads_to_the_next(store: BlockStore, serve: Exi
     assert (len(first.asked), len(second.asked)) == (2, 1)
 
 
-def test_a_redirect_is_not_followed(store: BlockStore, serve: ExitStack) -> None:
+def test_what_comes_may_come_from_elsewhere(store: BlockStore, serve: ExitStack) -> None:
     server, other = gateway(serve), gateway(serve)
     server.mend = lambda asked, reply: Reply(302, {"Location": other.url + asked.target})
-    assert "redirects are not followed" in refused(store, [server]).message
-    assert other.asked == []
+    download(store, [server])
+    check_complete(store)
 
 
 def test_a_stream_that_stalls_is_left_for_single_blocks(store: BlockStore, serve: ExitStack) -> None:

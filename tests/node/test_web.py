@@ -97,15 +97,6 @@ def test_what_a_person_typed_may_be_at_any_address(server: FileServer) -> None:
     assert Web().get(server.put("/a.wasm", BODY), PLENTY, named_by_user=True) == BODY
 
 
-def test_a_redirect_is_not_followed(web: Web, server: FileServer) -> None:
-    target = server.put("/a.wasm", BODY)
-    server.answers["/moved"] = Answer(status=302, headers={"Location": target})
-    error = refused(web, server.url + "/moved")
-    assert error.code == "url-failed"
-    assert "redirects are not followed" in error.message
-    assert len(server.requests) == 1
-
-
 def test_a_missing_page_is_refused_with_its_status(web: Web, server: FileServer) -> None:
     error = refused(web, server.url + "/nothing")
     assert (error.code, error.exit_status) == ("url-failed", 3)
