@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# An environment of its own, for the oldest packages.
+FLOORS := $(VENV)/floors
 # Processes of tests: one more than a small machine has cores, for a third of the time they wait.
 WORKERS ?= 3
 
@@ -9,7 +11,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
   --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop lint format docs bench soak dist lock clean
+.PHONY: help demo test interop lint format docs bench soak floors dist lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +48,12 @@ docs: $(VENV)/dev.done  ## Build the documentation into docs/_build
 bench: $(VENV)/bench.done  ## Measure all, or PARTS, and write docs/benchmarks.md with its plots
 	@$(BIN)/python benchmarks/run.py $(PARTS)
 
-soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
+soak: $(VENV)/dev.done floors  ## Run the tests that take long: more random modules, more kills, the oldest packages
 	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+floors: $(FLOORS)/floors.done  ## Run all tests with the oldest packages that pyproject.toml admits
+	@echo "running the tests with the oldest packages, with $(WORKERS) processes"
+	@$(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 dist: $(VENV)/dist.done  ## Make a wheel and a source distribution in dist: the same bytes wherever and whenever
 	@rm -rf dist
@@ -83,6 +89,13 @@ $(VENV)/bench.done: $(VENV)/demo.done
 $(VENV)/dev.done: $(VENV)/demo.done
 	@echo "installing what tests, checks and documentation need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+$(FLOORS)/floors.done: $(VENV)/lock.done pyproject.toml
+	@echo "installing the oldest packages that pyproject.toml admits into $(FLOORS)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	@UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX-$${PIP_INDEX_URL-}}" $(BIN)/uv pip install --quiet --python $(FLOORS) \
+	  --resolution lowest-direct --editable '.[all]' --group test --group docs
 	@touch $@
 
 $(VENV)/dist.done: $(VENV)/pip.done ci/build.txt
