@@ -25,7 +25,7 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from node.harness import assemble
-from waiting import PATIENCE
+from waiting import PATIENCE, line_of
 
 #: Bytes a second, at which workers are taken to get modules.
 BANDWIDTH = 5_000
@@ -85,8 +85,7 @@ class WorkerProcess:
         )
 
     def ready(self) -> Self:
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
+        self.address = line_of(self.process.stdout, "a worker is ready").strip()
         assert self.address, "the worker did not start"
         return self
 

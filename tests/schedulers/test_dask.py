@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from bacnode.jobs.proprietary import Proprietary
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.orders import Order
@@ -20,7 +18,7 @@ from bacnode.schedulers.placement import Need, NodeView, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
-from waiting import PATIENCE, until
+from waiting import PATIENCE, joined, until
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -195,7 +193,7 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
         )
         timer.start()
         results = list(running)
-        timer.join()
+        joined(timer, "the owner starts")
         # Jobs for which the owner has too little memory fetch what it does give away from it.
         engine = cluster.engine(peers=[server.url])
         with_memory = orders(closure(tmp_path / "client", other, public), memory_bytes=128 << 20)
@@ -273,7 +271,7 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
             results = list(cluster.engine(peers=[server.url]).run(orders(found, count)))
         finally:
             done.set()
-            killer.join()
+            joined(killer, "the last worker is replaced")
     killed = len(cluster.workers) - 2
     print(f"{killed} workers killed, {sum(result.attempts > 1 for result in results)} jobs begun again")
     assert killed >= (10 if SOAK else 1)

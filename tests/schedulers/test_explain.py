@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from bacnode.jobs.proprietary import Proprietary
 from bacnode.schedulers.held import JOB_PREFIX
 from bacnode.schedulers.placement import Need, NodeView, mark, place

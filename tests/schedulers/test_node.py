@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from node.jobs.harness import JobNode
 from schedulers.harness import Cluster, closure, library, orders, program
 from waiting import until
