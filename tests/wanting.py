@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 import pytest
 
-from packages import program
+from packages import npm_packages, program
 
 _REASON = "for want of "
 #: What tests that build for WASI need; without the target a cargo is not enough.
@@ -36,6 +37,14 @@ def skip(what: str, how: str = "", *, module: bool = False) -> NoReturn:
 def needed(name: str, how: str = "") -> str:
     """The path of a program without which a test is skipped."""
     return program(name) or skip(name, how)
+
+
+def npm(name: str) -> Path:
+    """A folder with packages of npm."""
+    try:
+        return npm_packages(name)
+    except subprocess.SubprocessError:
+        skip("packages of npm", "its registry does not answer")
 
 
 def cargo() -> str:

@@ -13,7 +13,8 @@ from bacpack.content.cid import Cid
 from bacpack.content.dagpb import Link, encode_node
 from bacpack.content.unixfs import Kind, UnixFsData, encode_data
 from commands import command, environment
-from packages import NODE, npm_packages
+from packages import NODE
+from wanting import npm
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,13 +24,21 @@ Blocks = dict[Cid, bytes]
 class Bacpack:
     """The real command, with a store of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, before: Sequence[str] = ()) -> None:
+        """`before` are words of a command that runs ours."""
         self.home = home
         self.environment = environment(home)
+        self._before = before
 
     def run(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command(*arguments), env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+            [*self._before, *command(*arguments)],
+            env=self.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -61,7 +70,7 @@ class Oracles:
     """`@ipld/car`, `ipfs-car` and `ipfs-unixfs-importer` from npm, installed once for all tests."""
 
     def __init__(self) -> None:
-        self.folder = npm_packages("npm")
+        self.folder = npm("npm")
 
     def ask(self, *arguments: object, stdin: str = "") -> Any:
         """Run the script beside the packages and return what it says."""

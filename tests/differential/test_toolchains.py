@@ -14,8 +14,8 @@ import wasmtime
 
 from differential.conftest import Comparison, split_once
 from differential.harness import Case, Host, Outcome, call
-from packages import NODE, npm_packages
-from wanting import needed, skip
+from packages import NODE
+from wanting import needed, npm, skip
 
 DATA = Path(__file__).parents[1] / "data" / "toolchains"
 NUMBERS = b"12 7 7 0 12 99 7"
@@ -102,7 +102,7 @@ _FEATURES = [
 def _tool(name: str) -> list[str | Path]:
     """The command line of a compiler: npm's wasm-opt, or what the machine has."""
     if name == "wasm-opt":
-        return [NODE, npm_packages("npm") / "node_modules" / "binaryen" / "bin" / name]
+        return [NODE, npm("npm") / "node_modules" / "binaryen" / "bin" / name]
     if name == "emcc":
         return [needed(name, "apt-get install emscripten")]
     return [_clang() or skip("clang for WASI", "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32")]

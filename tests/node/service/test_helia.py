@@ -17,8 +17,9 @@ import pytest
 
 from content.harness import Bacpack
 from node.service.harness import Node
-from packages import NODE, npm_packages
+from packages import NODE
 from serving import Quiet, Serving
+from wanting import npm
 
 #: Large enough for several blocks.
 APP = b"\0asm\1\0\0\0\0\xe0\xa7\x12\x04data" + os.urandom(300_000) * 8
@@ -27,7 +28,7 @@ APP = b"\0asm\1\0\0\0\0\xe0\xa7\x12\x04data" + os.urandom(300_000) * 8
 @pytest.fixture(scope="session")
 def helia() -> tuple[str, Path]:
     """A node to run it with, and its folder."""
-    return NODE, npm_packages("helia") / "fetch.mjs"
+    return NODE, npm("helia") / "fetch.mjs"
 
 
 @pytest.fixture(scope="module")
