@@ -64,7 +64,10 @@ class Place:
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 line = (process / "cmdline").read_bytes()  # empty for one that has ended and is not forgotten yet
-                if int(process.name) != os.getpid() and line and (name in line or name in _environment(process)):
+                # Python's own helper ends with whom it helps, which may be this process.
+                if int(process.name) == os.getpid() or not line or b"multiprocessing.resource_tracker" in line:
+                    continue
+                if name in line or name in _environment(process):
                     yield int(process.name), line.replace(bytes(1), b" ").decode(errors="replace")[:200]
 
 

@@ -185,5 +185,6 @@ def test_an_interrupted_publish_says_so(bacpack: Bacpack, tmp_path: Path) -> Non
         assert said == "waiting for garbage collection to end\n"
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr.strip()) == (130, "interrupted")
+    # It may have said once more what it waits for.
+    assert (process.returncode, stderr.splitlines()[-1]) == (130, "interrupted")
     assert bacpack.ok("pin", "ls") == {"pins": []}

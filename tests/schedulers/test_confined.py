@@ -65,7 +65,7 @@ def test_a_program_runs_confined_and_again_where_its_process_is_killed(cluster: 
     results: list[JobResult] = []
     running = threading.Thread(target=lambda: results.extend(cluster.engine().run(orders(found))))
     running.start()
-    until(lambda: (child := runner(worker)) and child.cpu_times().user > 0.3, "the program does not run")
+    until(lambda: (child := runner(worker)) and child.cpu_times().user > 0.3, "the program runs")
     child = runner(worker)
     assert child is not None
     status = Path(f"/proc/{child.pid}/status").read_text()
