@@ -13,6 +13,7 @@ from wanting import skip
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_guides_of_rust_print_what_a_reader_gets(toolchain: Rust) -> None:
     if toolchain.target != "wasm32-wasip1":
         skip("Rust 1.78")
