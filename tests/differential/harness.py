@@ -21,8 +21,6 @@ import wasmtime
 from filelock import FileLock
 from wasmtime import Caller, FuncType, ValType
 
-from waiting import joined
-
 WASI = "wasi_snapshot_preview1"
 #: A run that takes longer is ended: a wrong split may loop for ever.
 TIME_LIMIT_SECONDS = 60.0
@@ -109,7 +107,9 @@ class Host:
     Hosts that are given the same cache folder, now or in a later run, compile it once between them.
     """
 
-    def __init__(self, cache: Path | None = None, time_limit: float = TIME_LIMIT_SECONDS) -> None:
+    def __init__(
+        self, cache: Path | None = None, time_limit: float = TIME_LIMIT_SECONDS, *, backwards: bool = False
+    ) -> None:
         config = wasmtime.Config()
         config.epoch_interruption = True
         # Most functions run once or never: what counts is the time to compile them.
@@ -126,6 +126,8 @@ class Host:
         self._engine = wasmtime.Engine(config)
         self._modules: dict[tuple[Path, int, int], wasmtime.Module] = {}
         self._time_limit = time_limit
+        #: Whether the last module that one names comes first: any order is right that has providers before their users.
+        self._backwards = backwards
 
     def run(self, program: Path, case: Case, modules: Path | None = None) -> Outcome:
         """Run a program; `modules` is the folder of `<cid>.wasm` files when it is split."""
@@ -187,7 +189,8 @@ class Host:
         found: dict[str, wasmtime.Module] = {}
 
         def visit(module: wasmtime.Module, path: tuple[str, ...]) -> None:
-            for name in dict.fromkeys(item.module for item in module.imports):
+            names = [*dict.fromkeys(item.module for item in module.imports)]
+            for name in reversed(names) if self._backwards else names:
                 if name == WASI:
                     if path:
                         raise LinkError(f"{path[-1]} imports {WASI}: only the remainder may call the host")
@@ -229,7 +232,7 @@ class Host:
         finally:
             timer.cancel()
             # A timer that is just firing must not end the next run.
-            joined(timer, "the timer ends")
+            timer.join()
 
 
 def _define_same_every_time(linker: wasmtime.Linker) -> None:

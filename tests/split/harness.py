@@ -83,6 +83,10 @@ class World:
     results: Mapping[str, int] = field(default_factory=dict)
     #: How many instructions a call may run.
     fuel: int = FUEL
+    #: Whether the last module that one names comes first: any order is right that has providers before their users.
+    backwards: bool = False
+    #: Whether the host calls `_initialize` of each module that has it, as it would of a library.
+    initializes: bool = False
     _compiled: dict[bytes, wasmtime.Module] = field(default_factory=dict)
 
     def run(self, program: bytes, modules: Mapping[str, bytes], calls: Sequence[Call]) -> Behaviour:
@@ -98,12 +102,15 @@ class World:
 
         def instantiate(data: bytes, *, host: bool) -> wasmtime.Instance:
             module = self._compile(data)
-            for item in module.imports:
+            for item in reversed(module.imports) if self.backwards else module.imports:
                 if item.module in modules:
                     if item.module not in done:
                         done.add(item.module)
                         provider = instantiate(modules[item.module], host=False)
                         linker.define_instance(store, item.module, provider)
+                        initialize = provider.exports(store).get("_initialize")
+                        if self.initializes and isinstance(initialize, wasmtime.Func):
+                            initialize(store)
                 elif f"{item.module}.{item.name}" not in provided:
                     assert host, f"a shared module imports {item.module} {item.name}"
                     extern = self._provide(store, item, log)
