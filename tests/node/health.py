@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.service.harness import Node
-from waiting import joined
 
 #: What a node must answer in.
 MOST_SECONDS = 0.1
@@ -80,7 +79,7 @@ def healthy(node: Node) -> Iterator[Health]:
         yield health
     finally:
         over.set()
-        joined(asking, "the last answer comes")
+        asking.join()
     print(health)
     assert not failed, failed
     health.check()

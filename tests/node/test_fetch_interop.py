@@ -15,10 +15,8 @@ from node.downloads import BLOCKS
 from node.gateway import Kubo
 from publish.releases import write_release
 from publish.test_interop import INTEROP, Daemon
-from wanting import KUBO, skip
 
-if not os.environ.get(INTEROP):
-    skip(*KUBO, module=True)
+pytestmark = pytest.mark.skipif(not os.environ.get(INTEROP), reason="`make interop` runs these against a real Kubo")
 
 
 @pytest.fixture

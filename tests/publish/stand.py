@@ -13,7 +13,6 @@ from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from serving import Quiet, Serving
-from waiting import joined
 
 
 @dataclass(frozen=True)
@@ -214,11 +213,11 @@ class Wire:
         self._ended.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        joined(self._thread, "the proxy ends")
+        self._thread.join()
         for end in self._sockets:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for worker in self._workers:
-            joined(worker, "a connection ends")
+            worker.join(10)
         for end in self._sockets:
             end.close()
