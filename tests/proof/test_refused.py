@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bacpack.errors import CheckFailedError
+from bacpack.proof import prove
 from proof.handmade import Texts
+from wasmtools import assemble
 
 # What is changed (where, from what, to what), and what the message must say.
 Change = tuple[str, str, str]
@@ -331,3 +333,11 @@ def test_a_change_is_refused_by_name(change: Change, message: str) -> None:
     with pytest.raises(CheckFailedError, match=message) as caught:
         Texts().changed(*change).prove()
     assert caught.value.code == "not-equivalent"
+
+
+def test_what_the_host_provides_is_named_as_the_host_names_it() -> None:
+    imports = '(import "h" "a" (global i32)) (import "h" "b" (global i32))'
+    blob = assemble(f'(module {imports} (export "a" (global 0)) (export "b" (global 1)))')
+    split = assemble(f'(module {imports} (export "a" (global 1)) (export "b" (global 0)))')
+    with pytest.raises(CheckFailedError, match=r"global `h\.[ab]` of the host is the host's in one"):
+        prove(blob, split, {})

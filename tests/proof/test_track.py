@@ -150,3 +150,12 @@ def test_a_difference_is_found_by_either_way(monkeypatch: pytest.MonkeyPatch) ->
         messages.append(caught.value.message)
         monkeypatch.setattr(bacpack.proof.relation, "follow", lambda *arguments: None)
     assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("type_", ["funcref", "(ref func)", "(ref null func)", "(ref $f)", "(ref null $f)"])
+@pytest.mark.parametrize("opening", ["block", "loop", "i32.const 1 if"])
+def test_a_block_may_leave_a_reference_of_any_type(opening: str, type_: str) -> None:
+    way = "else ref.func 0 end" if opening.endswith("if") else "end"
+    text = f"""(module (type $f (func)) (func $g) (elem declare func $g)
+      (func (export "x") (result i32) {opening} (result {type_}) ref.func 0 {way} ref.is_null)"""
+    prove(assemble(f"{text})"), assemble(f"{text} (func))"), {})

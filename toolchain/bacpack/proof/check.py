@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bacpack.content.cid import RAW, Cid, is_cid
+from bacpack.content.namespaces import HOST_MODULES
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.proof.alone import refuse_effects
@@ -82,7 +83,7 @@ class Prover:
 
     def _linked_in(self, blob: Unit) -> dict[str, str]:
         """The CIDs of modules that the blob imports, by its name for each."""
-        known = self._linked or {}
+        known = {name: cid for name, cid in (self._linked or {}).items() if name not in HOST_MODULES}
         linked = {name: known.get(name, name) for name in blob.namespaces if name in known or is_cid(name)}
         if self._linked is None and linked:
             raise not_equivalent(f"the blob itself imports module {min(linked)}: it was split before")

@@ -224,8 +224,11 @@ class Relation:
     def _describe(self, named: Named) -> str:
         if isinstance(named, int):
             return self._world.function_name(named)
-        index = named[2] if len(named) == 3 else self._world.owner(named[1])[1]
-        return f"{named[0]} {index} of the blob"
+        if len(named) == 3:
+            return f"{named[0]} {named[2]} of the blob"
+        if key := self._world.host(named[1]):
+            return f"{named[0]} `{key.module}.{key.name}` of the host"
+        return f"{named[0]} {self._world.owner(named[1])[1]} of the blob"
 
     def _differs(self, named: Named, what: str, origin: Origin, **details: Any) -> CheckFailedError:
         return not_equivalent(f"{self._describe(named)} {what} ({self._origin(origin)})", **details)

@@ -18,6 +18,9 @@ _NUMBERS = {
     **dict.fromkeys((0x02, 0x03, 0x04, 0x10, 0x12, 0x23, 0x24, 0xD2), 1),
     **dict.fromkeys((0x11, 0x13), 2),
 }
+_BLOCKS = (0x02, 0x03, 0x04)
+#: What the type of a reference begins with, when it says more than one byte can.
+_REFERENCES = (0x63, 0x64)
 _CONSTANTS = (b"\x41", b"\x42")
 _GLOBAL_GET = 0x23
 _LAST_OF_NUMBER = 0x7F
@@ -135,6 +138,8 @@ def _token(data: bytes, position: int, end: int, opcode: int, has_two: bool) -> 
         return b""
     # A function ends with a byte that ends any number: so does the search for one.
     stop = position + 2
+    if opcode in _BLOCKS and stop < end and data[stop - 1] in _REFERENCES:
+        stop += 1  # the type is the one byte and then a number
     while data[stop - 1] > _LAST_OF_NUMBER:
         stop += 1
     if has_two and stop < end:
