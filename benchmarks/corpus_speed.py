@@ -210,8 +210,8 @@ def report(picture: plots.Picture = plots.no_picture, result: Result | None = No
     by_stage = f"\nAll 42 by stage, in seconds of one more run in one process:\n\n{stages}\n" if result.stages else ""
     return f"""## Speed of splitting
 
-The whole command, with validation and proof (a program split alone along its names is validated only). Memory is that
-of all processes together, what they share counted once. {result.busy}
+The whole command, with validation and proof. Memory is that of all processes together, what they share
+counted once. {result.busy}
 {image}
 {table(heading, rows)}
 {by_stage}{left_out}"""

@@ -38,7 +38,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     closure_bytes: int
     #: CIDs of the modules that the remainder imports directly, sorted.
     imports: list[str]
-    #: Whether it was checked before it was written: valid, and proved equal to its blob if it shares code with others.
+    #: Whether it was proved, before it was written, to behave as its blob; one that is its blob, byte for byte, is so.
     verified: bool
     #: Whether the remainder was taken over from the release of a catalog.
     reused: bool = False

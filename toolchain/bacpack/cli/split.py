@@ -70,8 +70,8 @@ def command(
     """Split linked programs into a remainder each and modules they share, named by CID.
 
     Writes DIR/NAME.wasm for each program, DIR/modules/CID.wasm, DIR/provenance.json, which says what they were made of,
-    and DIR/bacpack.json, the manifest. Before that, every module is validated, and programs that share code are proved
-    equal to their blobs. A program split alone is not: `bacpack verify DIR --against BLOB` does that.
+    and DIR/bacpack.json, the manifest. Before that, every module is validated, and every program is proved equal to its
+    blob.
     """
     import gc
     import time
@@ -92,12 +92,11 @@ def command(
     opened = open_catalogs(catalogs, sources)
     with output.progress("splitting") as show:
         result = _split(inputs, opened, show)
-        manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         checking = time.monotonic()
         _check_valid(inputs, result, show)
-        if len(inputs) > 1 or catalogs:
-            prove_split(result, show, catalogs)
+        result = prove_split(result, show, catalogs)
         checked = time.monotonic()
+        manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
         digests = sorted({entry.digest for entry in opened})
         manifest, provenance = with_provenance(manifest, result, digests, circumstances)
         write_split(folder, result, manifest, provenance)

@@ -51,8 +51,9 @@ def split_programs(
         done = split([aside], catalogs=known, least_own_data=LEAST_OWN_BYTES)
         if done.apps[0].data is done.apps[0].blob and modules.used_by(program.data):
             done = on_environment(aside)
-        prove_split(done, lambda state: None, [f"program {number}"] if known else [])
-        linked = _linked(program, done.apps[0], modules)
+        app, linked = _linked(program, done.apps[0], modules)
+        done = replace(done, apps=[app])
+        apps += prove_split(done, lambda state: None, [f"program {number}"] if known else [], linked).apps
         needed = {cid: data for provider in modules.used_by(program.data) for cid, data in provider.closure.items()}
         for cid, module in done.modules.items():
             made.setdefault(cid, module)
@@ -61,7 +62,6 @@ def split_programs(
         if any(environment_cid() in _cids(data) for data in needed.values()):
             made.setdefault(environment_cid(), _environment())
         features |= done.features
-        apps.append(linked)
     return Split(apps, made, features)
 
 
@@ -100,13 +100,15 @@ def _is_linked(namespace: str) -> bool:
     return is_cid(namespace.partition("/")[0]) or "://" in namespace
 
 
-def _linked(program: Input, app: OutputApp, modules: Modules) -> OutputApp:
-    """What is left of a program with the CIDs of its modules in its imports."""
+def _linked(program: Input, app: OutputApp, modules: Modules) -> tuple[OutputApp, dict[str, str]]:
+    """What is left of a program with the CIDs of its modules in its imports, and these by what they stand for."""
     namespaces = dict.fromkeys(entry.module for entry in Module.parse(app.data).imports)
-    providers = {name: name.removeprefix(_SET_ASIDE) for name in namespaces if name.startswith(_SET_ASIDE)}
-    providers |= modules.namespaces(app.data)
+    aside = {name: name.removeprefix(_SET_ASIDE) for name in namespaces if name.startswith(_SET_ASIDE)}
+    named = modules.namespaces(app.data)
+    providers = aside | named
     data = _without_names(link_imports(program.path, app.data, providers).data)
-    return replace(app, name=program.name, blob=program.data, data=data, imports=_cids(data))
+    linked = named | {name: name for name in aside.values()}
+    return replace(app, name=program.name, blob=program.data, data=data, imports=_cids(data)), linked
 
 
 def _without_names(data: bytes) -> bytes:

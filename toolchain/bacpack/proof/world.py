@@ -156,7 +156,7 @@ def in_order(
 
 def _needed(unit: Unit, cids: list[str], linked: frozenset[str]) -> list[str]:
     """The CIDs, each of which must be written in the one way by which it is one instance here and for every host."""
-    as_host = {_identity(cid) for cid in linked}
+    as_host = {_identity(cid) for cid in linked if is_cid(cid)}
     for cid in cids:
         if _identity(cid) != cid or cid in as_host:
             raise not_equivalent(f"{unit.title} names module {_identity(cid)} in two ways, or as `{cid}`", cid=cid)

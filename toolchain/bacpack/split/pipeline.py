@@ -21,7 +21,7 @@ from bacpack.split.data.room import find_rooms
 from bacpack.split.emit.data_module import write_data_module
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.emit.remainder import SharedData, write_remainder
-from bacpack.split.emit.shared import Shared, write_shared
+from bacpack.split.emit.shared import Shared, unlike, write_shared
 from bacpack.split.explain.stayed import Remains, Stayed, all_stay, stayed
 from bacpack.split.plan.by_name import group_by_name
 from bacpack.split.plan.demand import called_directly, demand
@@ -77,6 +77,8 @@ class OutputApp:
     imports: tuple[str, ...]
     #: What is left of the program; of each core module that was split, for a component. None for one taken over.
     remains: tuple[Remains, ...] | None = ()
+    #: Whether `data` was proved to behave as `blob`.
+    proved: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,13 +198,15 @@ def link(
     shared: list[Shared] = []
     features: dict[str, list[bytes]] = {}
     called = called_directly(plan)
+    taken = {module.existing.cid for module in plan.modules if module.existing}
     for number, (module, placers) in enumerate(zip(plan.modules, place(plan, demands), strict=True)):
         if module.existing:
             cid = module.existing.cid
             features[cid] = shape_features(function.shape for function in module.existing.functions)
         else:
-            data = write_shared(plan, number, placers, called[number], blobs, namespace, shared)
+            data = unlike(taken, write_shared(plan, number, placers, called[number], blobs, namespace, shared))
             cid = str(cid_of_bytes(data))
+            taken.add(cid)
             features[cid] = shape_features(_shapes(blobs, module))
             modules.append(data)
         size = len(module.existing.functions if module.existing else module.functions)

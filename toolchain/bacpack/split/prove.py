@@ -1,24 +1,31 @@
-"""Every split of programs that share code is proved equal to its blobs before it is written."""
+"""Every split is proved equal to its blobs before it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from bacpack.errors import CheckFailedError
 from bacpack.split.pipeline import OutputApp, Split
 from bacpack.split.workers import in_workers
 
 
-def prove_split(split: Split, show: Callable[[str], None], catalogs: Sequence[str] = ()) -> None:
-    """Link the split again and compare it with its blobs; raise `CheckFailedError` naming the function that differs.
+def prove_split(
+    split: Split,
+    show: Callable[[str], None],
+    catalogs: Sequence[str] = (),
+    linked: Mapping[str, str] | None = None,
+) -> Split:
+    """Link the split again and compare it with its blobs; return it with all its programs marked as proved.
 
-    A program that stays as it is needs no proof. `catalogs` are those that modules may come from.
+    A program that stays as it is needs no proof. `catalogs` are those that modules may come from, `linked` has what
+    stands in a remainder for namespaces of its blob. Raises `CheckFailedError` naming the function that differs.
     """
     from bacpack.proof import Prover
     from bacpack.proof.component import prove_program
 
-    prover = Prover({cid: module.data for cid, module in split.modules.items()})
-    changed = [app for app in split.apps if app.data is not app.blob]
+    prover = Prover({cid: module.data for cid, module in split.modules.items()}, linked)
+    changed = [app for app in split.apps if app.data != app.blob]
 
     def prove(position: int) -> None:
         app = changed[position]
@@ -33,6 +40,7 @@ def prove_split(split: Split, show: Callable[[str], None], catalogs: Sequence[st
             ) from error
 
     in_workers(prove, [len(app.blob) for app in changed], show, "programs proved")
+    return replace(split, apps=[replace(app, proved=True) for app in split.apps])
 
 
 def _hint(split: Split, app: OutputApp, catalogs: Sequence[str]) -> str:

@@ -88,9 +88,19 @@ class DataPlan:
 
 def share_data(images: Sequence[Image | None]) -> list[DataPlan]:
     """Find what the data of blobs has in common; a blob without an image takes no part."""
-    pieces = [piece for piece in _pieces(images) if len(piece.addresses) > 1 and len(piece.content) >= LEAST_BYTES]
+    found = map(_above_zero, _pieces(images))
+    pieces = [piece for piece in found if len(piece.addresses) > 1 and len(piece.content) >= LEAST_BYTES]
     groups = group_by_users((piece, len(piece.content)) for piece in pieces)
     return [_with_classes(part) for group in groups for part in _parts(group.items)]
+
+
+def _above_zero(piece: Piece) -> Piece:
+    """The piece without its first word where some blob has that at address zero, which stands for one that it lacks."""
+    if 0 not in piece.addresses.values():
+        return piece
+    addresses = {blob: address + WORD_BYTES for blob, address in piece.addresses.items()}
+    words = {at - WORD_BYTES: distances for at, distances in piece.words.items() if at >= WORD_BYTES}
+    return Piece(piece.content[WORD_BYTES:], addresses, words)
 
 
 def _parts(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:

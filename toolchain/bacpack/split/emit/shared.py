@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 
+from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table, registers_in
 from bacpack.split.emit.form import (
     ADD,
@@ -35,6 +36,8 @@ from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 _NOTHING = FuncType((), ())
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _PROGRAM_TABLE = 0
+#: The custom section that tells modules of equal code apart, with a number.
+_MARK = "bacpack.copy"
 #: How a constant of each type is written.
 _CONSTANT = {I32: writer.i32_const, I64: writer.i64_const}
 
@@ -269,6 +272,15 @@ class _SharedWriter:
         type_ = self._plan.slots[operand.slot].type
         read = b"\x23" + encode_unsigned(len(self._registers) + operand.slot)
         return read + constant(type_, operand.add) + ADD[type_] if operand.add else read
+
+
+def unlike(others: Collection[str], module: bytes) -> bytes:
+    """The module, with a mark in a custom section if its CID is among `others`.
+
+    A program may use two modules of equal code, and set the slots of each: of one CID there would be one instance.
+    """
+    marked = (module + writer.custom_section(_MARK, encode_unsigned(number)) for number in count(2))
+    return next(entry for entry in chain([module], marked) if str(cid_of_bytes(entry)) not in others)
 
 
 def _adds_constant(code: bytes, type_: bytes) -> bool:
