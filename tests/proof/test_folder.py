@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
+from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
 from bacpack.proof import prove_folder
-from bacpack.wasm import Module
+from bacpack.wasm import Module, SectionId, writer
 from corpus import rust_programs
 from node.harness import Command
 from proof import edits
@@ -73,12 +75,23 @@ def test_another_program_is_refused_by_name(bacpack: Command, folder: Path) -> N
     assert f"no program in `{folder}` was split from `{RUST['wordcount']}`" in result["error"]["message"]
 
 
-def tampered(folder: Path, into: Path) -> Path:
+def other_data(module: bytes) -> bytes:
+    return edits.with_data_byte(module, 0, -1)
+
+
+def twice_exported(module: bytes) -> bytes:
+    """Invalid, though it can be read."""
+    exports = Module.parse(module).exports
+    content = writer.vector(map(writer.export, [*exports, exports[0]]))
+    return writer.rewrite(Module.parse(module), {SectionId.EXPORT: content})
+
+
+def tampered(folder: Path, into: Path, change: Callable[[bytes], bytes] = other_data) -> Path:
     """A copy of the folder in which one program is another, and the manifest says so; nothing says what it was."""
     shutil.copytree(folder, into)
     manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes(), "manifest")
     (app,) = [app for app in manifest.apps if app.name == "logsearch"]
-    data = edits.with_data_byte((folder / app.path).read_bytes(), 0, -1)
+    data = change((folder / app.path).read_bytes())
     assert Module.parse(data)
     (into / app.path).write_bytes(data)
     text = (into / MANIFEST_NAME).read_text().replace(app.cid, str(cid_of_bytes(data)))
@@ -101,6 +114,24 @@ def test_a_program_that_differs_is_named_with_what_differs(bacpack: Command, fol
     with pytest.raises(CheckFailedError, match="`logsearch` in "):
         prove_folder(wrong, BLOBS)
     assert prove_folder(wrong, BLOBS[:1]) == ["checksum"]
+
+
+def test_a_program_that_is_not_valid_is_refused(bacpack: Command, folder: Path, tmp_path: Path) -> None:
+    status, result = verify(bacpack, tampered(folder, tmp_path / "wrong", twice_exported), "--against", *BLOBS)
+    assert status == 1
+    assert result["error"]["code"] == "not-equivalent"
+    assert "`logsearch.wasm` is not valid" in result["error"]["message"]
+
+
+def test_names_that_a_release_brings_itself_stand_for_nothing(bacpack: Command, folder: Path, tmp_path: Path) -> None:
+    for place, is_linked in ((tmp_path / "above", True), (tmp_path / "within" / "out", False)):
+        out = shutil.copytree(folder, tmp_path / place.relative_to(tmp_path).parts[0] / "out")
+        place.joinpath("bacpack.toml").write_text("")
+        module = LockedModule(cid=str(cid_of_bytes(b"evil")), bytes=4, source="evil.wasm")
+        UrlLock(place / LOCK_NAME).set_modules({"own": module})
+        status, result = verify(bacpack, out, "--against", BLOBS[0])
+        assert status == 0
+        assert ("linked" in result) == is_linked
 
 
 def test_progress_is_told(folder: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import soak
 from bacpack.wasm import Module, SectionId, WasmError, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.names import read_names
 from bacpack.wasm.operands import constant_bases
 from bacpack.wasm.scanner import code_start, scan
@@ -257,3 +257,10 @@ def test_wasm_tools_refuses_what_is_refused_here() -> None:
     for length in (8, *(section.end for section in Module.parse(WHOLE).sections)):
         if not run(["validate", "--features=all", "-"], WHOLE[:length]).returncode:
             assert read_or_refuse(WHOLE[:length]) is None
+
+
+def test_a_number_of_many_bytes_is_refused_at_once() -> None:
+    for decode in (decode_unsigned, decode_signed):
+        with pytest.raises(WasmError, match="a number has more than ten bytes"):
+            decode(b"\x80" * 20_000_000 + b"\0")
+        assert decode(b"\xff" * 9 + b"\x01")[1] == 10

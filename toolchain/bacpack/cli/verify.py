@@ -155,7 +155,8 @@ def _linked(folder: Path) -> dict[str, str] | None:
     from bacpack.project.config import find_config
     from bacpack.project.lock import LOCK_NAME, UrlLock
 
-    config = find_config(folder)
+    # Not in the folder itself: a release could have any module stand for what its programs import.
+    config = find_config(folder.resolve().parent)
     if config is None:
         return None
     return {name: module.cid for name, module in UrlLock(config.with_name(LOCK_NAME)).modules().items()}
@@ -163,9 +164,10 @@ def _linked(folder: Path) -> dict[str, str] | None:
 
 def _prove(output: Output, folder: Path, blobs: list[Path], linked: dict[str, str] | None) -> list[str]:
     from bacpack.proof import prove_folder
+    from bacpack.verdict import why_invalid
 
     with output.progress(f"proving {folder}") as show:
-        return prove_folder(folder, blobs, show, linked)
+        return prove_folder(folder, blobs, show, linked, why_invalid)
 
 
 def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, Any]:

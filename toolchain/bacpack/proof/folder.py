@@ -19,14 +19,23 @@ def prove_folder(
     blobs: Sequence[Path],
     show: Callable[[str], None] = lambda state: None,
     linked: Mapping[str, str] | None = None,
+    why_invalid: Callable[[bytes], str] = lambda module: "",
 ) -> list[str]:
     """Prove the apps in `folder` that were split from `blobs`; return their names, sorted.
 
     Apps are found by the CID of each blob. `show` is told how far the work is; `linked` has the CIDs of modules that
-    blobs import by name. Raises `CheckFailedError` for a blob of no app here, or of one that differs.
+    blobs import by name. `why_invalid` says why a module is not valid, empty if it is: the proof is about valid ones.
+    Raises `CheckFailedError` for a blob of no app here, for one that differs, and for what is not valid.
     """
     manifest = load_manifest(folder)
-    prover = Prover({module.cid: read_file(folder / module.path) for module in manifest.modules}, linked)
+
+    def read(path: str) -> bytes:
+        data = read_file(folder / path)
+        if reason := why_invalid(data):
+            raise not_equivalent(f"`{path}` is not valid WebAssembly: {reason}", path=path)
+        return data
+
+    prover = Prover({module.cid: read(module.path) for module in manifest.modules}, linked)
     proved: set[str] = set()
     for done, path in enumerate(blobs):
         show(f"{done} of {len(blobs)} programs proved")
@@ -37,7 +46,7 @@ def prove_folder(
             raise not_equivalent(f"no program in `{folder}` was split from `{path}`", path=str(path), cid=cid)
         for app in apps:
             try:
-                prove_program(prover, blob, read_file(folder / app.path))
+                prove_program(prover, blob, read(app.path))
             except CheckFailedError as error:
                 message = f"`{app.name}` in `{folder}` is not `{path}`: {error.message}"
                 details = {"app": app.name, **error.details}

@@ -36,12 +36,15 @@ _MOST_CALL_BYTES = 18
 _SIMPLE = {
     0x10: (BY_NUMBER[None, 0x10], decode_unsigned),  # call
     0x20: (BY_NUMBER[None, 0x20], decode_unsigned),  # local.get
+    0x22: (BY_NUMBER[None, 0x22], decode_unsigned),  # local.tee
     0x24: (BY_NUMBER[None, 0x24], decode_unsigned),  # global.set
     0x41: (BY_NUMBER[None, 0x41], decode_signed),  # i32.const
     0x42: (BY_NUMBER[None, 0x42], decode_signed),  # i64.const
 }
 
 
+#: Of it they have as many. Larger numbers than the other say more than an alignment.
+_I32_LOAD, _MOST_PLAIN = 0x28, 0x3F
 #: Those without immediates, each made once: code may be nothing else.
 _BARE: dict[int, Instruction] = {
     opcode: (row, [], row.encoding) for (prefix, opcode), row in BY_NUMBER.items() if not prefix and not row.immediates
@@ -228,10 +231,19 @@ class Unit:
         data = self.module.data
         return [(body.start, instructions_start(data, body), body.end) for body in self.module.bodies]
 
+    @cached_property
+    def _instructions(self) -> dict[int, list[Instruction]]:
+        return {}
+
     def instructions(self, index: int) -> list[Instruction]:
         """The instructions of a function that the module defines, decoded one by one."""
-        _, start, end = self.span(index)
-        return decode(self.module.data, start, end)
+        instructions = self._instructions.get(index)
+        if instructions is None:
+            _, start, end = self.span(index)
+            instructions = decode(self.module.data, start, end)
+            if self.is_shared:  # other programs run it as well
+                self._instructions[index] = instructions
+        return instructions
 
     @cached_property
     def _forwards(self) -> dict[int, Callee | None]:
@@ -295,6 +307,9 @@ def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruct
             row, read = simple
             value, reader.position = read(data, position + 1)
             values = [value]
+        elif data[position] == _I32_LOAD and data[position + 1] <= _MOST_PLAIN:
+            offset, reader.position = decode_unsigned(data, position + 2)
+            row, values = BY_NUMBER[None, _I32_LOAD], [data[position + 1], 0, offset]
         else:
             row, values = reader.instruction()
         out.append((row, values, data[position : reader.position]))

@@ -5,6 +5,10 @@ Encoding is minimal; decoding accepts the padded forms that linkers leave behind
 
 from __future__ import annotations
 
+from bacpack.wasm.errors import WasmError
+
+#: Numbers have at most 64 bits, in at most ten bytes.
+_MOST_BITS = 63
 _ONE_BYTE = [bytes([value]) for value in range(0x80)]
 
 
@@ -33,7 +37,10 @@ def encode_signed(value: int) -> bytes:
 
 
 def decode_unsigned(data: bytes, position: int = 0) -> tuple[int, int]:
-    """Decode at `position`; return the value and the position after it. `IndexError` when the data ends."""
+    """Decode at `position`; return the value and the position after it.
+
+    `IndexError` when the data ends, `WasmError` for a number of more bytes than any number has.
+    """
     byte = data[position]
     position += 1
     if byte < 0x80:
@@ -47,6 +54,8 @@ def decode_unsigned(data: bytes, position: int = 0) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
+        if shift > _MOST_BITS:
+            raise WasmError("wasm-malformed", "a number has more than ten bytes", position)
 
 
 def decode_signed(data: bytes, position: int = 0) -> tuple[int, int]:
