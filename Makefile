@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# An environment of its own, for the oldest packages.
+FLOORS := $(VENV)/floors
 # Processes of tests: one more than a small machine has cores, for a third of the time they wait.
 WORKERS ?= 3
 
@@ -9,7 +11,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
   --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop lint format docs bench soak dist lock clean
+.PHONY: help demo test interop lint format docs bench soak floors dist lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +20,7 @@ demo: $(VENV)/demo.done  ## Split real programs, publish them, move the CAR file
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/dev.done  ## Run all tests
+	@$(BIN)/python tests/packages.py
 	@echo "running the tests with $(WORKERS) processes; this takes some minutes"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
@@ -28,6 +31,7 @@ interop: $(VENV)/dev.done  ## Run the tests against a real Kubo, where `ipfs` is
 	  echo "  - with Go: git clone https://github.com/ipfs/kubo && make -C kubo build, which makes kubo/cmd/ipfs/ipfs" >&2; \
 	  exit 1; }
 	@echo "testing against $$(ipfs version), in repositories of its own: offline, on loopback, without peers"
+	@$(BIN)/python tests/packages.py
 	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py tests/node/test_fetch_interop.py $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.done  ## Check style and types
@@ -46,8 +50,14 @@ docs: $(VENV)/dev.done  ## Build the documentation into docs/_build
 bench: $(VENV)/bench.done  ## Measure all, or PARTS, and write docs/benchmarks.md with its plots
 	@$(BIN)/python benchmarks/run.py $(PARTS)
 
-soak: $(VENV)/dev.done  ## Run the tests that take long: more random modules, more kills
-	@BACPACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+soak: $(VENV)/dev.done floors  ## Run the tests that take long, in random order: more random modules, more kills, the oldest packages
+	@$(BIN)/python tests/packages.py
+	@BACPACK_SOAK=1 PYTEST_TIMEOUT=14400 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	  -p randomly --override-ini faulthandler_timeout=15000 $(PYTEST_ARGS)
+
+floors: $(FLOORS)/floors.done  ## Run all tests with the oldest packages that pyproject.toml admits
+	@echo "running the tests with the oldest packages, with $(WORKERS) processes"
+	@$(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 dist: $(VENV)/dist.done  ## Make a wheel and a source distribution in dist: the same bytes wherever and whenever
 	@rm -rf dist
@@ -59,38 +69,27 @@ lock: $(VENV)/lock.done  ## Pin anew, by hash, what pipelines install: templates
 	@$(UV_LOCK) --upgrade --group build -o ci/build.txt
 
 clean:  ## Remove what the other targets made
-	@rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV).lock build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/pip.done:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "bacpack needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "making $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+# Each waits for another make that is installing, and makes a half-made .venv anew.
+$(VENV)/demo.done: pyproject.toml
+	@ci/install $@ "$(PYTHON)" "bacpack and the programs of the demo" --editable . --group corpus
+
+$(VENV)/bench.done: pyproject.toml
+	@ci/install $@ "$(PYTHON)" "what benchmarks compare with" --editable '.[node,dask]' --group bench
+
+$(VENV)/dev.done: pyproject.toml
+	@ci/install $@ "$(PYTHON)" "what tests, checks and documentation need" --editable '.[all]' --group dev
+
+$(VENV)/dist.done: ci/build.txt
+	@ci/install $@ "$(PYTHON)" "what builds bacpack" --require-hashes -r ci/build.txt
+
+$(FLOORS)/floors.done: $(VENV)/lock.done pyproject.toml
+	@echo "installing the oldest packages that pyproject.toml admits into $(FLOORS)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	@UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX-$${PIP_INDEX_URL-}}" $(BIN)/uv pip install --quiet --python $(FLOORS) \
+	  --resolution lowest-direct --editable '.[all]' --group test --group docs
 	@touch $@
 
-$(VENV)/demo.done: $(VENV)/pip.done pyproject.toml
-	@echo "installing bacpack and the programs of the demo into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable . --group corpus
-	@touch $@
-
-$(VENV)/bench.done: $(VENV)/demo.done
-	@echo "installing what benchmarks compare with into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable '.[node,dask]' --group bench
-	@touch $@
-
-$(VENV)/dev.done: $(VENV)/demo.done
-	@echo "installing what tests, checks and documentation need into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
-	@touch $@
-
-$(VENV)/dist.done: $(VENV)/pip.done ci/build.txt
-	@echo "installing what builds bacpack into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --require-hashes -r ci/build.txt
-	@touch $@
-
-$(VENV)/lock.done: $(VENV)/pip.done
-	@echo "installing what pins packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --group lock
-	@touch $@
+$(VENV)/lock.done: pyproject.toml
+	@ci/install $@ "$(PYTHON)" "what pins packages" --group lock

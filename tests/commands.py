@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+#: Root may read and write everything, unless it runs without the rights that let it.
+WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
 
 def command(*arguments: object) -> list[str]:
     """The command line of `bacpack` with these arguments, run by this interpreter."""

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from waiting import joined
+
 
 class Quiet:
     """A handler that keeps the tests' output clean."""
@@ -46,5 +48,5 @@ class Serving:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.shutdown()
-        self._thread.join()
+        joined(self._thread, "the server ends")
         self._server.server_close()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from commands import environment
+from wanting import skip
 
 #: The exit code of a script that could not mount.
 CANNOT_MOUNT = 99
@@ -20,8 +18,6 @@ def run_on_small_disk(disk: Path, script: str, line: Sequence[str]) -> subproces
 
     Skips the test where nothing can be mounted.
     """
-    if shutil.which("unshare") is None:
-        pytest.skip("unshare is not installed")
     disk.mkdir(exist_ok=True)
     script = f"mount -t tmpfs -o size=2m tmpfs {disk} || exit {CANNOT_MOUNT}\n{script}"
     done = subprocess.run(
@@ -30,5 +26,5 @@ def run_on_small_disk(disk: Path, script: str, line: Sequence[str]) -> subproces
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     if done.returncode == CANNOT_MOUNT or "unshare" in done.stderr:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        skip("the right to mount")
     return done

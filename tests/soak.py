@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import os
 
-TIMES = 30 if os.environ.get("BACPACK_SOAK") else 1
+TIMES = 60 if os.environ.get("BACPACK_SOAK") else 1

@@ -43,6 +43,7 @@ NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "comp
 JOB_CODES = {"cancelled", "interrupted"}
 
 
+@pytest.mark.long
 def test_docs_build_without_warnings(tmp_path: Path) -> None:
     missing = [name for name in ("sphinx", "myst_parser", "furo", "sphinx_click") if find_spec(name) is None]
     assert not missing, f"the documentation cannot be built without {', '.join(missing)}: `make test` installs them"

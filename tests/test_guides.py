@@ -37,6 +37,8 @@ def follow() -> ModuleType:
     return module
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_guides_print_what_a_reader_gets() -> None:
     line = [sys.executable, FOLLOW]
     done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)

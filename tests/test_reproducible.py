@@ -13,23 +13,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
+import packages
 from bacpack import __version__
 from corpus import image_blobs
+from wanting import skip
 
 REPOSITORY = Path(__file__).parents[1]
 GOLDEN = REPOSITORY / "tests" / "data" / "golden"
 BLOBS = [GOLDEN / f"{name}.wasm" for name in ("one", "two", "three")]
 STATED = GOLDEN / "golden.json"
-#: Other versions that may be on a machine.
-OTHERS = ("3.13", "3.12", "3.14", "3.11")
 
 
 @dataclass
@@ -113,37 +111,10 @@ def copied(blobs: list[Path], folder: Path) -> list[Path]:
     return copies
 
 
-def find_python(version: str) -> str | None:
-    """An interpreter of this version that runs: on the PATH, or where pyenv keeps them."""
-    kept = Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}")
-    for found in filter(None, (shutil.which(f"python{version}"), *map(str, kept))):
-        if subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return found
-    return None
-
-
 @pytest.fixture(scope="session")
 def other_python() -> Path:
     """Another version of Python, with the packages that bacpack needs; installed once for all tests."""
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for version in OTHERS:
-        found = find_python(version)
-        if version == own or found is None:
-            continue
-        needed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
-        key = hashlib.sha256("\n".join(needed).encode()).hexdigest()[:12]
-        folder = REPOSITORY / "build" / f"python-{version}-{key}"
-        folder.parent.mkdir(exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not (folder / "complete").exists():
-                subprocess.run([found, "-m", "venv", "--clear", folder], check=True, capture_output=True)
-                line = [folder / "bin" / "python", "-m", "pip", "install", "-q", *needed]
-                done = subprocess.run(line, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    pytest.skip(f"packages for Python {version} cannot be installed: {done.stderr[-300:]}")
-                (folder / "complete").touch()
-        return folder / "bin" / "python"
-    pytest.skip(f"there is no other Python than {own}")
+    return packages.other_python() or skip(f"a Python besides {sys.version_info.major}.{sys.version_info.minor}")
 
 
 def test_small_programs_give_the_cids_that_are_stated(tmp_path: Path) -> None:
@@ -162,18 +133,20 @@ def test_another_process_environment_and_place_give_the_same(tmp_path: Path) -> 
     assert place.release(copied(BLOBS, tmp_path / "blobs"), tmp_path / "empty" / "elsewhere") == one
 
 
+@pytest.mark.long
 def test_another_python_gives_the_same(tmp_path: Path, other_python: Path) -> None:
     one = here(tmp_path).release(BLOBS, tmp_path / "out")
     place = elsewhere(tmp_path, other_python)
     assert place.release(copied(BLOBS, tmp_path / "blobs"), tmp_path / "empty" / "elsewhere") == one
 
 
-def test_one_worker_and_several_give_the_same(tmp_path: Path, other_python: Path) -> None:
+@pytest.mark.long
+def test_one_worker_and_several_give_the_same(tmp_path: Path) -> None:
     """Large enough that they are split by several processes where there are several processors."""
     blobs = sorted(image_blobs().values(), key=lambda blob: blob.stat().st_size)[:5]
     assert sum(blob.stat().st_size for blob in blobs) > 4_000_000
     one = here(tmp_path).release(blobs, tmp_path / "out")
-    place = elsewhere(tmp_path, other_python)
+    place = elsewhere(tmp_path, Path(sys.executable))
     assert place.release(copied(blobs, tmp_path / "blobs"), tmp_path / "empty" / "elsewhere") == one
 
 

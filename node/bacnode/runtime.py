@@ -1,7 +1,7 @@
 """Compiling modules and running programs in wasmtime.
 
 A program's modules are instantiated once each, providers first, in one store: they share its memory as if they were one
-blob. WASI preview 1 is there for every module; its calls work on the memory that the calling module exports.
+blob. WASI preview 1, and 0, are there for every module; its calls work on the memory that the calling module exports.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from bacnode.compiled import CompileCache, Configuration
 from bacnode.engine import engine_config, feature_off, needs_all_features
 from bacnode.invoke import format_results, parse_arguments
 from bacnode.limits import RunLimits
+from bacnode.preview0 import define_preview0
 from bacnode.report import TrapReport
 from bacnode.resolver import Graph, Node
-from bacpack.content.namespaces import WASI
+from bacpack.content.namespaces import WASI, WASI_UNSTABLE
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.verdict import not_compiled
 from bacpack.wasm import Kind
@@ -98,6 +99,8 @@ class Part:
     module: wasmtime.Module
     #: Whether the code at this offset of the module traps because it was refused memory, and for nothing else.
     refused_growth_at: Callable[[int], bool]
+    #: Whether it imports from WASI as it was before preview 1.
+    preview0: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ class Runtime:
                 node.interface.initializes,
                 compiled[node].module,
                 partial(_refused_growth_at, node.fetched.data),
+                WASI_UNSTABLE in node.interface.namespaces,
             )
             for node in graph.nodes
         )
@@ -221,6 +225,8 @@ class Runtime:
         values = parse_arguments(entry.name, entry.type, job.arguments[1:])
         # Closed here: what is collected some day keeps its memory until then.
         with self._store(job) as store, self._linker() as linker:
+            if any(part.preview0 for part in parts):
+                define_preview0(linker, store)
             if prepare is not None:
                 prepare(store)
             return self._run_in(store, linker, entry, values, parts, job)
@@ -271,9 +277,9 @@ class Runtime:
             store.set_limits(
                 memory_size=limits.memory_bytes,
                 table_elements=elements,
-                instances=limits.instances,
+                instances=_one_more(limits.instances),
                 tables=limits.tables,
-                memories=limits.memories,
+                memories=_one_more(limits.memories),
             )
         if limits.fuel is not None:
             store.set_fuel(limits.fuel)
@@ -288,6 +294,11 @@ class Runtime:
         linker.define_func(WASI, "proc_exit", wasmtime.FuncType([wasmtime.ValType.i32()], []), _proc_exit)
         linker.allow_shadowing = False
         return linker
+
+
+def _one_more(count: int) -> int:
+    """A limit with what preview 0 of WASI takes; -1 is none."""
+    return count if count < 0 else count + 1
 
 
 def names_of(graph: Graph, node: Node) -> list[str]:

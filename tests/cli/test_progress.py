@@ -21,9 +21,7 @@ from bacpack.cli.progress import Progress, Style
 from bacpack.content.car import car_chunks
 from bacpack.content.cid import Cid
 from commands import command
-
-#: A wait that nothing should need.
-PATIENCE = 20.0
+from waiting import PATIENCE, joined
 
 
 class Reader:
@@ -58,8 +56,7 @@ class Reader:
         return found
 
     def all(self) -> str:
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
+        joined(self._thread, "the output ends")
         return self.text
 
 
@@ -76,10 +73,8 @@ class Watched:
 
     def finish(self) -> str:
         """Wait for the end, which must be a good one; return what came on stdout."""
-        assert self.process.stdout
-        with self.process.stdout as file:
-            stdout = file.read()
-        assert self.process.wait(PATIENCE) == 0, self.stderr.all()
+        stdout, _ = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, self.stderr.all()
         self.stderr.all()
         return stdout
 
@@ -142,7 +137,7 @@ class Drip:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(PATIENCE)
+        joined(self._thread, "the writer ends")
 
 
 def test_a_terminal_gets_a_bar_with_bytes_and_rate(tmp_path: Path) -> None:
@@ -217,6 +212,6 @@ def test_threads_add_to_one_bar(shown: Shown, capsys: pytest.CaptureFixture[str]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "a thread has added")
     show.end()
     assert "sending: 2.0 KB, " in capsys.readouterr().err.splitlines()[-1]

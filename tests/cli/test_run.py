@@ -16,6 +16,7 @@ from bacpack.content.cid import Cid
 from cli.running import ECHO_ARGUMENTS, LIBRARY, LIBRARY_CID, LOOP, PROGRAMS, adding, arguments_seen, write
 from inprocess import call
 from node.harness import Command, assemble, write_release
+from waiting import line_of, started
 
 PLAIN_HOST = Path(__file__).with_name("plain_host.py")
 #: Writes `y\n` for ever, until that fails.
@@ -125,9 +126,9 @@ def test_stdin_and_stdout_may_be_files(command: Command, folder: Path) -> None:
 
 def test_a_reader_that_leaves_early_ends_the_program(command: Command, folder: Path) -> None:
     line = command.line("run", write(folder / "yes.wasm", YES))
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
+    with started(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
         assert running.stdout is not None and running.stderr is not None
-        assert running.stdout.readline() == b"y\n"
+        assert line_of(running.stdout, "the program prints") == b"y\n"
         running.stdout.close()
         assert running.wait(timeout=30) == 0
         assert running.stderr.read() == b""

@@ -12,6 +12,7 @@ import pytest
 
 from cli.running import LOOP, PROGRAMS, write
 from node.harness import Command, assemble
+from waiting import started, until
 
 #: Reads from stdin once.
 READER = assemble(r"""(module
@@ -37,7 +38,7 @@ def test_a_time_limit_stops_an_endless_loop_promptly(command: Command, folder: P
 def test_a_time_limit_stops_a_program_that_waits_for_input(command: Command, folder: Path) -> None:
     program = write(folder / "reader.wasm", READER)
     line = command.line("run", program, "--timeout", "0.3")
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
+    with started(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
         assert running.stderr is not None
         assert running.wait(timeout=10) == 124
         assert running.stderr.read().startswith(b"error[time-limit]")
@@ -51,7 +52,7 @@ def test_a_program_that_is_done_in_time_is_not_stopped(command: Command) -> None
 def test_an_interrupt_ends_the_program(command: Command, folder: Path, name: str, module: bytes) -> None:
     report = folder / "run.json"
     line = command.line("run", write(folder / name, module), "--report", report)
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
+    with started(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
         wait_for_a_temporary_report(folder)
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
@@ -62,16 +63,13 @@ def test_an_interrupt_ends_the_program(command: Command, folder: Path, name: str
 
 def wait_for_a_temporary_report(folder: Path) -> None:
     """The report is opened just before the program runs."""
-    deadline = time.monotonic() + 30
-    while not list(folder.glob(".bacpack-*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: list(folder.glob(".bacpack-*")), "the report is opened")
 
 
 def test_a_memory_bomb_is_stopped(command: Command, folder: Path) -> None:
     program = write(folder / "bomb.wasm", BOMB)
     line = command.line("run", program, "--max-memory", "32MiB")
-    with subprocess.Popen(line, env=command.environment) as running:
+    with started(line, env=command.environment) as running:
         _, status, usage = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
     assert running.returncode == 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from bacpack.content.cid import Cid
 from cli.running import ECHO_ARGUMENTS, LIBRARY, LIBRARY_CID, LOOP, PROGRAMS, adding, arguments_seen, write
+from commands import WITHOUT_ROOTS_RIGHTS
 from node.harness import Command, assemble, write_release
 from node.server import Answer, FileServer
 
@@ -180,13 +179,6 @@ def test_a_folder_without_programs(command: Command, folder: Path) -> None:
     command.fails(2, "which-program", "run", folder)
 
 
-#: Root may read everything, unless it runs without the rights that let it.
-WITHOUT_ROOTS_RIGHTS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-
-
-@pytest.mark.skipif(
-    bool(WITHOUT_ROOTS_RIGHTS) and shutil.which("setpriv") is None, reason="needs setpriv when root runs the tests"
-)
 @pytest.mark.parametrize(
     ("locked", "ref"), [("out", "out"), ("out", "out/app.wasm"), ("out/modules", "out/app.wasm"), ("out/app.wasm",) * 2]
 )

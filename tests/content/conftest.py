@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from content.harness import Bacpack, Oracles, install_oracles
+from content.harness import Bacpack, Oracles
 
 
 @pytest.fixture
@@ -18,4 +18,4 @@ def bacpack(tmp_path: Path) -> Bacpack:
 @pytest.fixture(scope="session")
 def oracles() -> Oracles:
     """Implementations from npm to compare with."""
-    return install_oracles()
+    return Oracles()

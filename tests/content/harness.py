@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-from filelock import FileLock
-
 from bacpack.content.cid import Cid
 from bacpack.content.dagpb import Link, encode_node
 from bacpack.content.unixfs import Kind, UnixFsData, encode_data
 from commands import command, environment
+from packages import NODE
+from wanting import npm
 
 REPOSITORY = Path(__file__).parents[2]
-ORACLE_SOURCES = REPOSITORY / "tests" / "npm"
-#: Set it where node must be there, so that its absence is a failure.
-REQUIRE_NODE = "BACPACK_REQUIRE_NODE"
 
 Blocks = dict[Cid, bytes]
 
@@ -30,13 +24,21 @@ Blocks = dict[Cid, bytes]
 class Bacpack:
     """The real command, with a store of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, before: Sequence[str] = ()) -> None:
+        """`before` are words of a command that runs ours."""
         self.home = home
         self.environment = environment(home)
+        self._before = before
 
     def run(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command(*arguments), env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+            [*self._before, *command(*arguments)],
+            env=self.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
@@ -67,8 +69,8 @@ class Bacpack:
 class Oracles:
     """`@ipld/car`, `ipfs-car` and `ipfs-unixfs-importer` from npm, installed once for all tests."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.folder = npm("npm")
 
     def ask(self, *arguments: object, stdin: str = "") -> Any:
         """Run the script beside the packages and return what it says."""
@@ -80,43 +82,8 @@ class Oracles:
     def _run(
         self, script: str, *arguments: object, stdin: str = "", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        line = ["node", str(self.folder / script), *map(str, arguments)]
+        line = [NODE, str(self.folder / script), *map(str, arguments)]
         return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=300, check=check)
-
-
-def install_oracles() -> Oracles:
-    """Return the oracles, installed below `build/` if they are not there; skip, with the reason, if that cannot be."""
-    return Oracles(install_packages(ORACLE_SOURCES, "npm"))
-
-
-def install_packages(sources: Path, name: str) -> Path:
-    """Return a folder below `build/` with these files and the packages that they lock; skip if that cannot be."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        unavailable("node is not installed")
-    lock_file = sources / "package-lock.json"
-    folder = REPOSITORY / "build" / f"{name}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        for source in sources.iterdir():
-            # Only what changed: another worker's node may be reading it.
-            target = folder / source.name
-            if not target.exists() or target.read_bytes() != source.read_bytes():
-                shutil.copyfile(source, target)
-        complete = folder / "complete"
-        if not complete.exists():
-            # Peers are the half of Helia that is for telephones.
-            line = ["npm", "ci", "--ignore-scripts", "--omit=peer", "--prefer-offline", "--no-audit", "--no-fund"]
-            done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-            if done.returncode != 0:
-                unavailable(f"the packages to compare with cannot be installed: {done.stderr[-400:]}")
-            complete.touch()
-    return folder
-
-
-def unavailable(reason: str) -> None:
-    if os.environ.get(REQUIRE_NODE):
-        pytest.fail(f"{REQUIRE_NODE} is set, but {reason}")
-    pytest.skip(reason)
 
 
 def raw(data: bytes) -> tuple[Cid, bytes]:

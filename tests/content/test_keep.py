@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from bacpack.content.walk import links_of, read_dag, walk
 from bacpack.errors import InputError
 from commands import command
 from content.harness import Bacpack, Blocks, node, raw
+from waiting import PATIENCE, started
 
 ONE, TWO, THREE = raw(b"one"), raw(b"two two"), raw(b"three three three")
 INNER = node({"two": TWO[0], "three": THREE[0]})
@@ -200,13 +201,12 @@ def test_fetching_what_is_there_pins_it(bacpack: Bacpack, store: BlockStore) -> 
 
 def test_many_processes_pin_in_a_store_that_is_new(bacpack: Bacpack) -> None:
     identities = [str(Cid(1, RAW, b"\x00\x01" + bytes([index]))) for index in range(8)]
-    running = [
-        subprocess.Popen(command("pin", "add", cid), env=bacpack.environment, stderr=subprocess.PIPE)
-        for cid in identities
-    ]
-    for process in running:
-        _, stderr = process.communicate(timeout=60)
-        assert process.returncode == 0, stderr
+    with ExitStack() as stack:
+        options = {"env": bacpack.environment, "stderr": subprocess.PIPE}
+        running = [stack.enter_context(started(command("pin", "add", cid), **options)) for cid in identities]
+        for process in running:
+            _, stderr = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, stderr
     assert {pin["cid"] for pin in bacpack.ok("pin", "ls")["pins"]} == set(identities)
 
 

@@ -21,6 +21,7 @@ from bacpack.content.store import BlockStore
 from bacpack.errors import CheckFailedError, InputError
 from content.harness import node
 from strategies import named_blocks
+from waiting import joined, line_of, started
 
 DATA = b"hello world"
 CID = Cid.of_raw(DATA)
@@ -138,7 +139,7 @@ def test_many_writers_of_one_block(store: BlockStore) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "the block is written")
     assert failures == []
     assert list(store) == [cid]
     assert not list((store.folder / "blocks" / "tmp").iterdir())
@@ -152,10 +153,9 @@ def test_collecting_waits_for_writers_and_clears_what_killed_ones_left(store: Bl
         "    print('locked', flush=True); sys.stdin.read()\n"
     )
     line = [sys.executable, "-c", script, str(store.folder)]
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    with started(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdin is not None
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "locked\n"
+        assert line_of(writer.stdout, "the other process has the lock") == "locked\n"
         left = store.folder / "blocks" / "tmp" / "left"
         left.parent.mkdir(parents=True)
         left.touch()
@@ -165,7 +165,7 @@ def test_collecting_waits_for_writers_and_clears_what_killed_ones_left(store: Bl
 
         def release() -> None:
             waited.append(time.monotonic())
-            writer.stdin.close()  # type: ignore[union-attr]
+            writer.stdin.close()
 
         with store.collecting(release) as delete:
             assert waited

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 import soak
 from bacpack.content.cid import Cid
 from bacpack.content.keep import survey
@@ -20,10 +22,10 @@ from content.harness import Bacpack
 from node.harness import assemble
 from node.harness import write_release as write_program
 from publish.releases import write_release
+from waiting import PATIENCE, joined, started, until
 
 #: How long they work side by side.
 SECONDS = 5.0 * soak.TIMES
-PATIENCE = 60.0
 
 
 class Loops:
@@ -60,10 +62,11 @@ class Loops:
             pass
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            joined(thread, "the last round of each ends")
         assert self.failures == []
 
 
+@pytest.mark.long
 def test_nothing_pinned_is_lost_while_all_work_at_once(bacpack: Bacpack, tmp_path: Path) -> None:
     # One release stays pinned all the time and is read; half of its blocks are also in those that come and go.
     write_release(tmp_path / "kept", modules=24, seed=1)
@@ -111,13 +114,11 @@ def test_nothing_pinned_is_lost_while_all_work_at_once(bacpack: Bacpack, tmp_pat
 
     def kill_a_writer(count: int) -> None:
         line = command("publish", tmp_path / "large")
-        with subprocess.Popen(line, env=bacpack.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
-            deadline = time.monotonic() + 30
-            while writer.poll() is None and not _is_writing(bacpack.home, writer.pid):
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
+        with started(line, env=bacpack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as writer:
+            writes = lambda: writer.poll() is not None or _is_writing(bacpack.home, writer.pid)  # noqa: E731
+            until(writes, "a publish writes to the store", pause=0.002)
             writer.send_signal(signal.SIGKILL)
-            writer.communicate()
+            writer.wait(PATIENCE)
             if writer.returncode == -signal.SIGKILL:
                 killed.append(count)
         assert "large" not in [pin["name"] for pin in bacpack.ok("pin", "ls")["pins"]]

@@ -21,6 +21,8 @@ import wasmtime
 from filelock import FileLock
 from wasmtime import Caller, FuncType, ValType
 
+from waiting import joined
+
 WASI = "wasi_snapshot_preview1"
 #: A run that takes longer is ended: a wrong split may loop for ever.
 TIME_LIMIT_SECONDS = 60.0
@@ -232,7 +234,7 @@ class Host:
         finally:
             timer.cancel()
             # A timer that is just firing must not end the next run.
-            timer.join()
+            joined(timer, "the timer ends")
 
 
 def _define_same_every_time(linker: wasmtime.Linker) -> None:

@@ -1,9 +1,8 @@
-"""Programs that the Go on this machine compiles, whole and split: they use several globals and 64-bit addresses."""
+"""Programs that Go compiles, whole and split: they use several globals and 64-bit addresses."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,32 +11,22 @@ from filelock import FileLock
 
 from differential.conftest import Comparison, Split, split_once
 from differential.harness import Case, Host
+from wanting import needed
 
 SOURCES = Path(__file__).parent / "go"
 PROGRAMS = ("hello", "jsonsort")
 MANY = b"[" + b",".join(b'{"n": %d, "s": "%x"}' % (n * 7919 % 1000, n) for n in range(3000)) + b"]"
 
 
-def go() -> str:
-    """The Go command, if it can compile for WASI."""
-    command = shutil.which("go")
-    if command is None:
-        pytest.skip("go is not on the PATH")
-    known = subprocess.run([command, "tool", "dist", "list"], capture_output=True, text=True, check=True).stdout
-    if "wasip1/wasm" not in known.split():
-        pytest.skip("this go cannot compile for wasip1: 1.21 and later can")
-    return command
-
-
 @pytest.fixture(scope="session")
 def programs(shared_folder: Path) -> dict[str, Path]:
     """The programs, compiled once."""
-    command, folder = go(), shared_folder / "go"
+    folder = shared_folder / "go"
     env = os.environ | {"GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-ldflags=-s", "GOTOOLCHAIN": "local"}
     with FileLock(folder.with_suffix(".lock")):
         for name in PROGRAMS:
             if not (folder / f"{name}.wasm").exists():
-                build = [command, "build", "-o", str(folder / f"{name}.wasm"), f"./{name}"]
+                build = [needed("go"), "build", "-o", str(folder / f"{name}.wasm"), f"./{name}"]
                 subprocess.run(build, cwd=SOURCES, env=env, check=True)
     return {name: folder / f"{name}.wasm" for name in PROGRAMS}
 
@@ -54,6 +43,7 @@ def pair(host: Host, programs: dict[str, Path], split_go: Split) -> Comparison:
     return Comparison(host, programs, split_go)
 
 
+@pytest.mark.long
 def test_most_code_is_shared_and_proved(split_go: Split) -> None:
     assert all(app["verified"] for app in split_go.report["apps"])
     totals = split_go.report["totals"]

@@ -24,6 +24,7 @@ def split(request: pytest.FixtureRequest) -> Split:
     return found
 
 
+@pytest.mark.long
 def test_the_image_programs_weigh_half(split_corpus: Split) -> None:
     totals = split_corpus.report["totals"]
     assert totals["blob_bytes"] == sum(path.stat().st_size for path in image_blobs().values())

@@ -14,6 +14,8 @@ import wasmtime
 
 from differential.conftest import Comparison, split_once
 from differential.harness import Case, Host, Outcome, call
+from packages import NODE
+from wanting import needed, npm, skip
 
 DATA = Path(__file__).parents[1] / "data" / "toolchains"
 NUMBERS = b"12 7 7 0 12 99 7"
@@ -97,15 +99,22 @@ _FEATURES = [
 ]  # fmt: skip
 
 
+def _tool(name: str) -> list[str | Path]:
+    """The command line of a compiler: npm's wasm-opt, or what the machine has."""
+    if name == "wasm-opt":
+        return [NODE, npm("npm") / "node_modules" / "binaryen" / "bin" / name]
+    if name == "emcc":
+        return [needed(name, "apt-get install emscripten")]
+    return [_clang() or skip("clang for WASI", "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32")]
+
+
 def _clang() -> str | None:
     """A clang that has the C library of WASI."""
     for name in ("clang", *(f"clang-{version}" for version in range(24, 13, -1))):
         if shutil.which(name):
             probe = [name, "--target=wasm32-wasi", "-x", "c", "-", "-o", os.devnull]
-            if (
-                subprocess.run(probe, input=b"int main(void){return 0;}", capture_output=True, check=False).returncode
-                == 0
-            ):
+            text = b"int main(void){return 0;}"
+            if subprocess.run(probe, input=text, capture_output=True, check=False).returncode == 0:
                 return name
     return None
 
@@ -113,9 +122,6 @@ def _clang() -> str | None:
 @pytest.mark.parametrize("way", ["clang -Os", "clang -O2 -flto", "emcc", "wasm-opt"])
 def test_compilers_of_this_machine(host: Host, tmp_path: Path, way: str) -> None:
     name, *options = way.split()
-    tool = _clang() if name == "clang" else shutil.which(name)
-    if tool is None:
-        pytest.skip(f"needs {name}, able to build for WASI")
     blobs = {program: tmp_path / f"{program}.wasm" for program in C.cases}
     for program, path in blobs.items():
         sources = [DATA / "c" / "lib.c", DATA / "c" / f"{program}.c"]
@@ -124,7 +130,7 @@ def test_compilers_of_this_machine(host: Host, tmp_path: Path, way: str) -> None
             "emcc": ["-Os", "-sSTANDALONE_WASM", *sources],
             "wasm-opt": [*_FEATURES, "-O3", DATA / "c" / path.name],
         }
-        subprocess.run([tool, *given[name], "-o", path], check=True)
+        subprocess.run([*_tool(name), *given[name], "-o", path], check=True)
     split = split_once(blobs.values(), tmp_path / "split")
     assert split.report["totals"]["split_bytes"] <= 0.95 * split.report["totals"]["blob_bytes"]
     comparison = Comparison(host, blobs, split)

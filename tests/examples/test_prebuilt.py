@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import pytest
 
 from corpus import NAMED_PROGRAM, PREBUILT, rust_programs
 from differential.harness import Case, Host, differences
+from wanting import RUST, cargo, skip
 
 WORKSPACE = PREBUILT.parent
 RECORD = json.loads((PREBUILT / "build.json").read_text(encoding="utf-8"))
@@ -60,18 +60,15 @@ def release_of(cargo: str) -> tuple[int, int]:
 
 
 def test_the_programs_built_anew_behave_as_the_prebuilt_ones(tmp_path: Path) -> None:
-    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
-    if cargo is None:
-        pytest.skip("programs not rebuilt: there is no Rust (CARGO can name a cargo)")
     oldest = release_in((WORKSPACE / "Cargo.toml").read_text(encoding="utf-8"), "rust-version")
-    if release_of(cargo) < oldest:
-        pytest.skip(f"programs not rebuilt: they need Rust {'.'.join(map(str, oldest))} or later")
+    if release_of(cargo()) < oldest:
+        skip(f"Rust {'.'.join(map(str, oldest))}")
     # What is compiled stays in the workspace, as after `cargo build`: std, where it comes as source, takes a minute.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(WORKSPACE / "target")}
     command = [sys.executable, str(WORKSPACE / "build.py"), str(tmp_path)]
     built = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if "target may not be installed" in built.stderr:
-        pytest.skip(f"programs not rebuilt: this Rust lacks the target (rustup target add {RECORD['target']})")
+        skip(RUST, f"rustup target add {RECORD['target']}")
     assert built.returncode == 0, built.stderr
     assert "warning" not in built.stderr
     host = Host()

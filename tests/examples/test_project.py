@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from wanting import RUST, cargo, skip
+
 WORKSPACE = Path(__file__).parents[2] / "examples" / "rust"
 TARGET_FOLDER = Path(__file__).parents[2] / "build" / "cargo"
 
 
+@pytest.mark.long
 def test_the_pipeline_is_green_and_its_programs_run(tmp_path: Path) -> None:
-    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
-    if cargo is None:
-        pytest.skip("example not built: there is no Rust (CARGO can name a cargo)")
+    cargo()
     project = tmp_path / "example"
     shutil.copytree(WORKSPACE, project, ignore=shutil.ignore_patterns("target", "prebuilt"))
     own = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "CI_", "BACPACK_"))}
@@ -30,9 +31,9 @@ def test_the_pipeline_is_green_and_its_programs_run(tmp_path: Path) -> None:
 
     done = bacpack("ci", "--format", "text", "--json")
     if '"no-rust-target"' in done.stdout:
-        pytest.skip("example not built: this Rust lacks the target (rustup target add wasm32-wasip1)")
+        skip(RUST, "rustup target add wasm32-wasip1")
     if "a later Rust builds this" in done.stdout:
-        pytest.skip("example not built: it needs a later Rust than this")
+        skip("a later Rust")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert set(report["apps"]) == {"checksum", "csvsum", "jsonfmt", "logsearch", "thumbnail", "wordcount"}

@@ -16,6 +16,7 @@ from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import car_chunks
 from bacpack.content.cid import Cid
 from bacpack.content.walk import read_dag
+from waiting import joined
 
 Framing = Literal["length", "chunked", "close"]
 
@@ -139,7 +140,7 @@ class Server:
         # Closing alone does not wake a thread that accepts.
         with socket.create_connection(self._socket.getsockname()):
             pass
-        self._thread.join()
+        joined(self._thread, "the server ends")
         self._socket.close()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.service.harness import Node
+from waiting import joined
 
 #: What a node must answer in.
 MOST_SECONDS = 0.1
@@ -79,7 +80,7 @@ def healthy(node: Node) -> Iterator[Health]:
         yield health
     finally:
         over.set()
-        asking.join()
+        joined(asking, "the last answer comes")
     print(health)
     assert not failed, failed
     health.check()

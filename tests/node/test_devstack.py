@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from typing import Any
 import pytest
 
 from commands import command
-
-PATIENCE = 60
+from waiting import PATIENCE, line_of, started, until
 
 
 @contextmanager
@@ -28,10 +26,9 @@ def stack(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], list[dict
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     nodes: list[dict[str, Any]] = []
     try:
-        assert process.stdout
         for _ in range(int(arguments[arguments.index("-n") + 1]) if "-n" in arguments else 3):
-            said = process.stdout.readline()
-            assert said, process.communicate()[1]
+            said = line_of(process.stdout, "the next node is there")
+            assert said, process.communicate(timeout=PATIENCE)[1]
             nodes.append(json.loads(said))
         yield process, nodes
     finally:
@@ -48,13 +45,8 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def all_gone(pids: list[int]) -> bool:
-    until = time.monotonic() + PATIENCE
-    while any(map(is_running, pids)):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
+def wait_until_gone(pids: list[int]) -> None:
+    until(lambda: not any(map(is_running, pids)), "all nodes end")
 
 
 def below(pid: int) -> list[int]:
@@ -101,25 +93,22 @@ def test_nodes_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
         assert len(pids) > 2
         process.kill()
         process.wait(PATIENCE)
-        assert all_gone(pids)
+        wait_until_gone(pids)
 
 
 def test_nodes_end_with_a_command_that_is_killed_before_they_are_there(tmp_path: Path) -> None:
     line = command("node", "devstack", "-n", "2", "--folder", tmp_path)
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + PATIENCE
-        while len(pids := below(process.pid)) < 2:
-            assert time.monotonic() < until and process.poll() is None
-            time.sleep(0.01)
+    with started(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(below(process.pid)) == 2, "both nodes start", pause=0.01)
+        pids = below(process.pid)
         process.kill()
-    assert all_gone(pids)
+    wait_until_gone(pids)
 
 
 def test_one_node_may_end_and_the_others_go_on(tmp_path: Path) -> None:
     with stack("-n", 2, "--folder", tmp_path) as (process, (first, second)):
         os.kill(first["pid"], signal.SIGKILL)
-        assert process.stderr
-        assert f"node 1 ({first['url']}) ended" in process.stderr.readline()
+        assert f"node 1 ({first['url']}) ended" in line_of(process.stderr, "it says that a node ended")
         assert ask(second, "/api/v1/node")["peer_id"] == second["peer_id"]
         with pytest.raises(urllib.error.URLError):
             ask(first, "/healthz")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from node.downloads import BLOCKS, ROOT, made_dag
 from node.gateway import Asked, Gateway, Kubo, Reply, Server, cut_at
 from node.harness import assemble
 from smalldisk import CANNOT_MOUNT, run_on_small_disk
+from waiting import line_of, started, until
 
 LEAF = next(cid for cid in BLOCKS if cid.codec == 0x55)
 
@@ -169,7 +171,7 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(bacpack: Bacpack, peer: G
     store = BlockStore(bacpack.home)
     stall = threading.Event()
     peer.mend = lambda asked, reply: replace(reply, cut=6000, stall=stall)
-    with subprocess.Popen(
+    with started(
         command("fetch", ROOT, "--peer", peer.url),
         env=bacpack.environment,
         stderr=subprocess.PIPE,
@@ -194,14 +196,14 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(bacpack: Bacpack, peer: G
     check_kept(bacpack)
 
 
-def wait_until(true: object, process: subprocess.Popen[str]) -> None:
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until `true()`, while `process` runs."""
-    assert callable(true)
-    end = time.monotonic() + 30
-    while not true():
+
+    def is_true() -> bool:
         assert process.poll() is None, "it ended before"
-        assert time.monotonic() < end
-        time.sleep(0.005)
+        return true()
+
+    until(is_true, "the fetch has come that far", pause=0.005)
 
 
 def test_garbage_is_not_collected_under_a_fetch(bacpack: Bacpack, peer: Gateway) -> None:
@@ -214,15 +216,15 @@ def test_garbage_is_not_collected_under_a_fetch(bacpack: Bacpack, peer: Gateway)
         return replace(reply, framing="close", body=reply.body, cut=len(data) // 2, stall=stall)
 
     peer.mend = lambda asked, reply: mend(asked, reply) if asked.is_car else reply
-    with subprocess.Popen(
+    with started(
         command("fetch", ROOT, "--peer", peer.url), env=bacpack.environment, stdout=subprocess.PIPE, text=True
     ) as fetching:
         wait_until(lambda: len(list(store)) >= 5, fetching)
-        with subprocess.Popen(
+        with started(
             command("gc"), env=bacpack.environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as collecting:
-            assert collecting.stderr is not None
-            assert collecting.stderr.readline() == "waiting for a publish or fetch to end\n"
+            said = line_of(collecting.stderr, "it says what it waits for")
+            assert said == "waiting for a publish or fetch to end\n"
             stall.set()
             assert fetching.wait(30) == 0
             assert collecting.wait(30) == 0

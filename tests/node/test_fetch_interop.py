@@ -15,8 +15,10 @@ from node.downloads import BLOCKS
 from node.gateway import Kubo
 from publish.releases import write_release
 from publish.test_interop import INTEROP, Daemon
+from wanting import KUBO, skip
 
-pytestmark = pytest.mark.skipif(not os.environ.get(INTEROP), reason="`make interop` runs these against a real Kubo")
+if not os.environ.get(INTEROP):
+    skip(*KUBO, module=True)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from bacpack.errors import CheckFailedError
 from bacpack.project.lock import UrlLock, lock_path
 from node.harness import Command, assemble
 from node.server import FileServer
+from waiting import PATIENCE
 
 FIRST = assemble('(module (func (export "f")))')
 SECOND = assemble('(module (func (export "f")) (func))')
@@ -120,12 +121,12 @@ def _note(path: Path, number: int, barrier: object) -> None:
 
 def test_processes_that_note_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "bacpack.lock"
-    barrier = multiprocessing.Barrier(3)
+    barrier = multiprocessing.Barrier(3, timeout=PATIENCE)
     processes = [multiprocessing.Process(target=_note, args=(path, number, barrier)) for number in range(3)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
         assert process.exitcode == 0
     assert len(json.loads(path.read_bytes())["urls"]) == 60
 

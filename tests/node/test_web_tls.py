@@ -11,12 +11,11 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from bacnode.web import Web
 from bacpack.errors import UnreachableError
 from serving import Quiet, Serving
-
-x509 = pytest.importorskip("cryptography.x509", reason="certificates are made with cryptography")
 
 
 class Host(Quiet, BaseHTTPRequestHandler):

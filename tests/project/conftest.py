@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from node.harness import Command
+from wanting import RUST, cargo, skip
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = Path(__file__).parent / "sources"
 #: What cargo compiles stays here, as after a build: where std comes as source, that alone takes minutes.
 TARGET_FOLDER = REPOSITORY / "build" / "cargo"
-NO_RUST = "templates not built: there is no Rust for wasm32-wasip1 (CARGO can name a cargo)"
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ class Rust:
 @pytest.fixture(scope="session")
 def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Rust:
     """The Rust of this machine; what it lacks for a project is installed, where rustup can."""
-    found = shutil.which(os.environ.get("CARGO", "cargo"))
-    if found is None:
-        pytest.skip(NO_RUST)
+    found = cargo()
     project = tmp_path_factory.mktemp("toolchain") / "probe"
     bacpack = [sys.executable, "-m", "bacpack.cli"]
     subprocess.run([*bacpack, "new", "probe", "--path", project], capture_output=True, check=True)
@@ -55,7 +53,7 @@ def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Rust:
             return Rust(found)
         if "wasm32-wasi" in checks["wasm32-wasip1"]["found"]:
             return Rust(found, "wasm32-wasi")
-    pytest.skip(NO_RUST)
+    return skip(RUST)
 
 
 class RustCommand(Command):
@@ -93,7 +91,6 @@ LINK_OPTIONS = ("--no-entry", "--emit-relocs", "--strip-debug", "--stack-first",
 @pytest.fixture(scope="session")
 def built_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a program in C, and the library that it calls, with its relocations."""
-    pytest.importorskip("ziglang", reason="ziglang is not installed: nothing to compile C with")
     folder = tmp_path_factory.mktemp("c")
     zig("cc", "--target=wasm32-wasi", "-Os", "-s", SOURCES / "job.c", "-o", "job.wasm", cwd=folder)
     zig("cc", "--target=wasm32-freestanding", "-Os", "-c", SOURCES / "greet.c", "-o", "greet.o", cwd=folder)

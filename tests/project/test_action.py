@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from project.conftest import CONFIG, REPOSITORY
+from wanting import needed
 
 ACTION = REPOSITORY / "action.yml"
 WORKFLOW = REPOSITORY / "templates" / "project" / "_github" / "workflows" / "bacpack.yml"
@@ -23,13 +24,6 @@ WORKFLOW = REPOSITORY / "templates" / "project" / "_github" / "workflows" / "bac
 
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 class Runner:
@@ -184,12 +178,14 @@ def workflows(tmp_path: Path) -> Path:
 
 
 def test_actionlint_finds_nothing(workflows: Path) -> None:
-    done = subprocess.run([tool("actionlint"), "-no-color"], cwd=workflows, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [needed("actionlint"), "-no-color"], cwd=workflows, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def test_zizmor_finds_nothing(workflows: Path) -> None:
-    command = [tool("zizmor"), "--offline", "--no-progress", "--persona", "pedantic", "."]
+    command = [needed("zizmor"), "--offline", "--no-progress", "--persona", "pedantic", "."]
     done = subprocess.run(command, cwd=workflows, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

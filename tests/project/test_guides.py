@@ -9,11 +9,14 @@ import sys
 import pytest
 
 from project.conftest import REPOSITORY, TARGET_FOLDER, Rust
+from wanting import skip
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_guides_of_rust_print_what_a_reader_gets(toolchain: Rust) -> None:
     if toolchain.target != "wasm32-wasip1":
-        pytest.skip("guides of Rust not followed: this Rust is before 1.78, which they are not about")
+        skip("Rust 1.78")
     environment = {**os.environ, "CARGO": toolchain.cargo, "CARGO_TARGET_DIR": str(TARGET_FOLDER)}
     follow = [sys.executable, REPOSITORY / "docs" / "follow.py", "--rust"]
     done = subprocess.run(follow, env=environment, capture_output=True, text=True, timeout=900, check=False)

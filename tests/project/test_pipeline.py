@@ -24,6 +24,7 @@ from packaging.utils import canonicalize_name
 from bacpack.project.pipeline import pipeline_files
 from project.conftest import REPOSITORY, TARGET_FOLDER, Rust
 from project.test_action import ACTION, WORKFLOW, load
+from wanting import skip
 
 GITLAB = REPOSITORY / "ci" / "gitlab.yml"
 LOCKS = (REPOSITORY / "templates" / "requirements.txt", REPOSITORY / "ci" / "build.txt")
@@ -56,7 +57,7 @@ def index() -> None:
     """Something to install from; hashes are of files that only it has."""
     line = [sys.executable, "-m", "pip", "index", "versions", "pip", "--retries", "0", "--timeout", "20"]
     if run(line).returncode:
-        pytest.skip("pipelines not run: no index of packages can be reached")
+        skip("an index of packages")
 
 
 def clean(folder: Path, *paths: Path) -> dict[str, str]:
@@ -193,7 +194,7 @@ def test_the_wheel_of_a_project_is_this_bacpack(files: dict[str, Path], tmp_path
 def test_a_new_project_passes_its_own_pipeline(index: None, toolchain: Rust, tmp_path: Path) -> None:
     """Each step as it stands in the workflow, in a folder with a space in its name."""
     if toolchain.target != "wasm32-wasip1":
-        pytest.skip("pipeline of Rust not run: this Rust is before 1.78, which the template is not for")
+        skip("Rust 1.78")
     project = tmp_path / "a clone" / "hello"
     done = run([sys.executable, "-m", "bacpack.cli", "new", "hello", "--path", project], cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bacpack.project.place import PLACE, ROOM, place, room_of
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.wasm import Module
 from node.harness import Command, assemble
+from packages import program
 from project.conftest import SOURCES
 
 ARGUMENTS = ["hello world", "x", "one two three", "a b c d"]
@@ -85,10 +85,9 @@ def test_wasmtime_alone_runs_what_was_built(command: Command, c_project: Path, t
     assert (tmp_path / "said").read_text() == SAID
 
 
-@pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed: no program in Go is built")
 def test_a_program_in_go_lends_the_module_its_memory(command: Command, c_project: Path) -> None:
     environment_ = {**os.environ, "GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-mod=mod"}
-    build = ["go", "build", "-ldflags=-s -w", "-o", c_project / "gojob.wasm", SOURCES / "job.go"]
+    build = [program("go"), "build", "-ldflags=-s -w", "-o", c_project / "gojob.wasm", SOURCES / "job.go"]
     subprocess.run(build, env=environment_, check=True)
     config = (c_project / "bacpack.toml").read_text().replace('"job.wasm"', '"gojob.wasm"')
     (c_project / "bacpack.toml").write_text(config)

@@ -17,6 +17,7 @@ import pytest
 from bacpack.wasm import Module
 from bacpack.wasm.producers import read_producers
 from project.conftest import TARGET_FOLDER, Rust, RustCommand, zig
+from wanting import wanting
 
 #: A second program of a workspace: the same library, other work.
 SECOND = """\
@@ -172,7 +173,7 @@ def test_options(toolchain: Rust) -> list[str]:
     (folder / "stub.c").write_text(
         "int pthread_join(int a, int b) { return 1; } int pthread_detach(int a) { return 1; }"
     )
-    zig("cc", "--target=wasm32-wasi", "-c", "stub.c", "-o", "stub.o", cwd=folder)
+    zig("cc", "--target=wasm32-wasi", "-Os", "-c", "stub.c", "-o", "stub.o", cwd=folder)
     wrapper = folder / "link"
     wrapper.write_text(f'#!/bin/sh\nexec {linker} "$@" {folder}/stub.o\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
@@ -196,7 +197,7 @@ def test_tests_of_a_template_pass_under_wasmtime(
     assert " 0 failed" in done.stdout
 
 
-@pytest.mark.skipif(shutil.which("cargo-clippy") is None, reason="clippy is not installed")
+@pytest.mark.skipif(shutil.which("cargo-clippy") is None, reason=wanting("clippy", "rustup component add clippy"))
 @pytest.mark.parametrize("options", [["job"], ["module"], ["module", "--no-std"], ["workspace"]], ids=" ".join)
 def test_templates_are_clean(rust: RustCommand, tmp_path: Path, options: list[str]) -> None:
     # Of the Rust that is pinned by default: an older one may come without.

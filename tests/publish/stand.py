@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from serving import Quiet, Serving
+from waiting import joined
 
 
 @dataclass(frozen=True)
@@ -213,11 +214,11 @@ class Wire:
         self._ended.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join()
+        joined(self._thread, "the proxy ends")
         for end in self._sockets:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         for worker in self._workers:
-            worker.join(10)
+            joined(worker, "a connection ends")
         for end in self._sockets:
             end.close()

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,11 +18,14 @@ from commands import command
 from content.harness import Bacpack, node, raw
 from publish.kubo_stand import KuboStand
 from publish.releases import write_release
+from waiting import PATIENCE, line_of, started, until
+from wanting import KUBO, skip
 
 #: Set by `make interop`: a daemon is not started only because somebody happens to have one installed.
 INTEROP = "BACPACK_INTEROP"
 
-pytestmark = pytest.mark.skipif(not os.environ.get(INTEROP), reason="`make interop` runs these against a real Kubo")
+if not os.environ.get(INTEROP):
+    skip(*KUBO, module=True)
 
 
 class Daemon:
@@ -40,14 +42,10 @@ class Daemon:
         self.process = subprocess.Popen(
             line, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        assert self.process.stdout
-        lines = []
-        for text in self.process.stdout:
-            lines.append(text)
-            if "Daemon is ready" in text:
-                break
-        else:
-            raise AssertionError("".join(lines))
+        lines: list[str] = []
+        while not lines or "Daemon is ready" not in lines[-1]:
+            lines.append(line_of(self.process.stdout, "the daemon is ready"))
+            assert lines[-1], "".join(lines)
         _, _, host, _, port = (folder / "api").read_text().strip().split("/")
         self.url = f"http://{host}:{port}"
 
@@ -154,13 +152,13 @@ def test_a_daemon_that_is_killed_while_it_imports(bacpack: Bacpack, tmp_path: Pa
     daemon = Daemon(tmp_path / "repo")
     write(tmp_path / "seven", 12, seed=7)
     line = command("publish", tmp_path / "seven", "--to", f"kubo:{daemon.url}", "--json")
-    with subprocess.Popen(line, env=bacpack.environment, stdout=subprocess.PIPE, text=True) as process:
+    with started(line, env=bacpack.environment, stdout=subprocess.PIPE, text=True) as process:
         blocks = tmp_path / "repo" / "blocks"
         before = len(list(blocks.rglob("*.data")))
-        while process.poll() is None and len(list(blocks.rglob("*.data"))) < before + 3:
-            time.sleep(0.001)
+        is_far = lambda: process.poll() is not None or len(list(blocks.rglob("*.data"))) >= before + 3  # noqa: E731
+        until(is_far, "three blocks came", pause=0.001)
         daemon.process.kill()
-        daemon.process.communicate()
+        daemon.process.communicate(timeout=PATIENCE)
         out, _ = process.communicate(timeout=60)
     if process.returncode != 0:
         assert process.returncode == 3

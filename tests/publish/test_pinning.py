@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from content.harness import Bacpack, Oracles
+from packages import NODE
 from publish.kubo_stand import PEER, KuboStand
 from publish.pinning_stand import PinningStand, answer, failure
 from publish.releases import write_release
 from publish.stand import Cut, Reply, Wire
+from waiting import line_of, started
 
 ELSEWHERE = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn"
 ORIGIN = f"/dns4/node.example/tcp/4001/p2p/{PEER}"
@@ -186,11 +188,12 @@ def test_configured_origins_and_token_file(bacpack: Bacpack, service: PinningSta
 
 def test_the_mock_from_npm(bacpack: Bacpack, folder: Path, oracles: Oracles) -> None:
     """Its pins stay in the state that their name begins with."""
-    line = ["node", str(oracles.folder / "pinning.mjs"), "secret"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+    line = [NODE, str(oracles.folder / "pinning.mjs"), "secret"]
+    with started(line, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            port = next(found[1] for text in process.stdout if (found := re.match(r"port (\d+)", text)))
+            while not (found := re.match(r"port (\d+)", text := line_of(process.stdout, "the mock says its port"))):
+                assert text, "the mock ended"
+            port = found[1]
             url = f"pinning-service:http://127.0.0.1:{port}"
             folder.rename(folder.with_name("pinned-release"))
             folder = folder.with_name("pinned-release")

@@ -25,7 +25,7 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from node.harness import assemble
-from waiting import PATIENCE
+from waiting import PATIENCE, line_of
 
 #: Bytes a second, at which workers are taken to get modules.
 BANDWIDTH = 5_000
@@ -79,14 +79,18 @@ class WorkerProcess:
         # One that is given a file writes down there what it sends.
         module = "schedulers.recording" if sent else "bacnode.schedulers.worker_process"
         line = [sys.executable, "-m", module, scheduler, given]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SENT": str(sent)}
+        # Only one that is killed may leave something there.
+        self._temporary = folder.with_name(f"{folder.name}-temporary")
+        self._temporary.mkdir()
+        environment = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SENT": str(sent), "TMPDIR": str(self._temporary),
+        }  # fmt: skip
         self.process = subprocess.Popen(
             line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
         )
 
     def ready(self) -> Self:
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
+        self.address = line_of(self.process.stdout, "a worker is ready").strip()
         assert self.address, "the worker did not start"
         return self
 
@@ -97,7 +101,8 @@ class WorkerProcess:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(PATIENCE)
+            self.process.wait(PATIENCE)
+            assert list(self._temporary.iterdir()) == []
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -111,8 +116,9 @@ class Cluster:
         self.workers: list[WorkerProcess] = []
         self._settings = dask.config.set(settings or SLOW)
         self._cluster = LocalCluster(
-            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
-        )
+            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50,
+            scheduler_kwargs={"local_directory": str(folder / "scheduler")},
+        )  # fmt: skip
         self.client = Client(self._cluster, set_as_default=False)
         self.url = self._cluster.scheduler_address
 

@@ -11,13 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from bacnode.schedulers.orders import Order
 from bacnode.schedulers.spec import JobResult
 from node.jobs import programs
 from schedulers.harness import Cluster, WorkerProcess, closure, orders, program, spin
-from waiting import until
+from waiting import PATIENCE, joined, until
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -67,14 +65,14 @@ def test_a_program_runs_confined_and_again_where_its_process_is_killed(cluster: 
     results: list[JobResult] = []
     running = threading.Thread(target=lambda: results.extend(cluster.engine().run(orders(found))))
     running.start()
-    until(lambda: (child := runner(worker)) and child.cpu_times().user > 0.3, "the program does not run")
+    until(lambda: (child := runner(worker)) and child.cpu_times().user > 0.3, "the program runs")
     child = runner(worker)
     assert child is not None
     status = Path(f"/proc/{child.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
     assert Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip() == "500"
     os.kill(child.pid, signal.SIGKILL)
-    running.join()
+    joined(running, "the job ends")
     assert [(one.state, one.stdout) for one in results] == [("done", b"ran\n")], results
     assert worker.process.poll() is None
 
@@ -88,7 +86,7 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
         while not over.wait(0.05):
             if (child := runner(worker)) and child.is_running():
                 child.kill()
-                child.wait()
+                child.wait(PATIENCE)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -96,5 +94,5 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
         (result,) = cluster.engine().run(orders(found))
     finally:
         over.set()
-        killer.join()
+        joined(killer, "the last process is killed")
     assert result.error is not None and result.error["code"] == "interrupted", result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -11,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from bacnode.jobs.proprietary import Proprietary
 from bacnode.schedulers.block_server import BlockServer
+from bacnode.schedulers.local_engine import local_engine
 from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Need, NodeView, place
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
-from waiting import PATIENCE, until
+from waiting import PATIENCE, joined, until
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -81,7 +81,7 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
                 now.update(counts())
                 return now.total() == order.spec.number and set(now) <= began
 
-            until(are_placed, "a job was not placed")
+            until(are_placed, "all jobs are placed")
             came.extend((now - Counter(came)).elements())
             views = [
                 NodeView(name, 1, 20.0 * came.count(name), holds=frozenset(found.sizes) if name in {"holder", *came}
@@ -120,7 +120,7 @@ def test_modules_come_from_other_workers_verified_and_are_announced(cluster: Clu
     assert {module["source"] for module in result.report["modules"]} == {"peer"}
     assert all(module["verified"] for module in result.report["modules"])
     assert result.moved_bytes == sum(map(len, (BOTH, BIG, OTHER)))
-    until(lambda: cluster.holders(BIG) == ["empty", "holder"], "what came was not announced")
+    until(lambda: cluster.holders(BIG) == ["empty", "holder"], "what came is announced")
     assert BlockStore(empty.folder).get(Cid.of_raw(OTHER)) == OTHER
     (again,) = cluster.engine().run(with_memory)
     assert (again.node, again.moved_bytes) == ("empty", 0)
@@ -165,7 +165,7 @@ def test_evicted_modules_are_withdrawn(cluster: Cluster) -> None:
     assert cluster.holders(BIG) == ["holder"]
     with holder.store.collecting() as delete:
         delete(Cid.of_raw(BIG))
-    until(lambda: cluster.holders(BIG) == [], "an evicted module is still announced")
+    until(lambda: cluster.holders(BIG) == [], "an evicted module is announced no more")
     assert cluster.holders(APP) == ["holder"]
 
 
@@ -195,7 +195,7 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
         )
         timer.start()
         results = list(running)
-        timer.join()
+        joined(timer, "the owner starts")
         # Jobs for which the owner has too little memory fetch what it does give away from it.
         engine = cluster.engine(peers=[server.url])
         with_memory = orders(closure(tmp_path / "client", other, public), memory_bytes=128 << 20)
@@ -273,10 +273,21 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
             results = list(cluster.engine(peers=[server.url]).run(orders(found, count)))
         finally:
             done.set()
-            killer.join()
+            joined(killer, "the last worker is replaced")
     killed = len(cluster.workers) - 2
     print(f"{killed} workers killed, {sum(result.attempts > 1 for result in results)} jobs begun again")
     assert killed >= (10 if SOAK else 1)
     assert Counter(result.number for result in results) == Counter(range(count))
     assert {result.state for result in results} == {"done"}, [r.error for r in results if r.error]
     assert {result.stdout for result in results} == {b"ran\n"}
+
+
+def test_an_engine_of_this_machine_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with local_engine(tmp_path / "store", tmp_path / "cache", workers=1):
+        pass
+    assert list(temporary.iterdir()) == []

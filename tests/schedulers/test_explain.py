@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from bacnode.jobs.proprietary import Proprietary
 from bacnode.schedulers.held import JOB_PREFIX
 from bacnode.schedulers.placement import Need, NodeView, mark, place
@@ -86,7 +84,7 @@ def test_of_each_node_of_a_cluster(cluster: Cluster, command: Command, tmp_path:
 
     # What stands for a job that takes long, on one of the two that hold all.
     ahead = cluster.client.submit(time.sleep, 60, workers=["twin"], key=f"{JOB_PREFIX}ahead", pure=False)
-    until(lambda: any(cluster.client.processing().values()), "nothing is ahead")
+    until(lambda: any(cluster.client.processing().values()), "a job is ahead")
     found = nodes_of(command, cluster, app, "--dry-run", "--max-memory", "8MiB")
     assert {name: one["reason"] for name, one in found.items()} == {
         "holder": None, "twin": "busy", "small": "memory", "owner": "missing"
@@ -96,7 +94,7 @@ def test_of_each_node_of_a_cluster(cluster: Cluster, command: Command, tmp_path:
     assert found["owner"]["missing_bytes"] == len(APP) + len(BIG)
     ahead.cancel()
     twin.kill()
-    until(lambda: len(cluster.client.scheduler_info()["workers"]) == 3, "the worker is still there")
+    until(lambda: len(cluster.client.scheduler_info()["workers"]) == 3, "the worker is gone")
 
     licensed = write_release(tmp_path / "licensed", LICENSED)
     found = nodes_of(command, cluster, licensed)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 from node.jobs.harness import JobNode
 from schedulers.harness import Cluster, closure, library, orders, program
 from waiting import until
@@ -29,9 +27,9 @@ def test_a_node_takes_jobs_from_dask(cluster: Cluster, tmp_path: Path) -> None:
         other.add(module)
         with JobNode(tmp_path / "node", "--workers", 1, "--scheduler", cluster.url, "--peer", other.url) as node:
             node.add(app)
-            until(lambda: cluster.client.scheduler_info()["workers"], "the node did not join")
+            until(lambda: cluster.client.scheduler_info()["workers"], "the node joins")
             (result,) = cluster.engine().run(orders(closure(tmp_path / "client", app, module)))
             assert (result.state, result.node, result.stdout) == ("done", node.peer_id, b"ran\n"), result
             assert result.report is not None
             assert [one["source"] for one in result.report["modules"]] == ["peer", "store"]
-    until(lambda: not cluster.client.scheduler_info()["workers"], "the worker outlasts its node")
+    until(lambda: not cluster.client.scheduler_info()["workers"], "the worker ends with its node")

@@ -128,19 +128,21 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> None:
             assert split.run(remainder, by_cid, calls) == expected
 
 
-@settings(max_examples=20 * soak.TIMES)
+@pytest.mark.long
+@settings(max_examples=10 * soak.TIMES)
 @given(seeds)
 def test_programs_of_common_features_behave_as_before(host: Path, seed: int) -> None:
     compare(seed, host, COMMON)
 
 
-@settings(max_examples=20 * soak.TIMES)
+@pytest.mark.long
+@settings(max_examples=10 * soak.TIMES)
 @given(seeds)
 def test_programs_of_recent_features_behave_as_before(host: Path, seed: int) -> None:
     compare(seed, host, RECENT)
 
 
-@settings(max_examples=10 * soak.TIMES)
+@settings(max_examples=5 * soak.TIMES)
 @given(seeds)
 def test_programs_of_all_features_behave_as_before(host: Path, seed: int) -> None:
     compare(seed, host, EVERYTHING)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from corpus import PREBUILT
 from differential.harness import Case, Host, differences
 from linked import PROGRAM, RUNS, Toolchain
 from node.harness import Command
+from wanting import RUST, cargo, skip
 
 #: Another program with the same library: some of what the first one uses, and more.
 NEXT = r"""
@@ -271,11 +271,8 @@ def test_relocations_that_cannot_be_read_are_as_good_as_none(blob: bytes) -> Non
 @pytest.fixture(scope="module")
 def relocated_rust() -> Callable[[str], bytes]:
     """Builds one of our Rust programs with relocations, as a reader of the guide would."""
-    cargo = shutil.which(os.environ.get("CARGO", "cargo"))
-    if cargo is None:
-        pytest.skip("programs not built: there is no Rust (CARGO can name a cargo)")
     target = PREBUILT.parent / "target" / "relocations"
-    command = [cargo, "rustc", "--locked", "--offline", "--release", "--target", "wasm32-wasip1"]
+    command = [cargo(), "rustc", "--locked", "--offline", "--release", "--target", "wasm32-wasip1"]
 
     def build(name: str) -> bytes:
         built = subprocess.run(
@@ -287,13 +284,14 @@ def relocated_rust() -> Callable[[str], bytes]:
             check=False,
         )
         if "target may not be installed" in built.stderr:
-            pytest.skip("programs not built: this Rust lacks the target (rustup target add wasm32-wasip1)")
+            skip(RUST, "rustup target add wasm32-wasip1")
         assert built.returncode == 0, built.stderr
         return (target / "wasm32-wasip1" / "release" / f"{name}.wasm").read_bytes()
 
     return build
 
 
+@pytest.mark.long
 def test_the_next_rust_program_adds_at_most_a_fifth(relocated_rust: Callable[[str], bytes]) -> None:
     programs = [relocated_rust(name) for name in ("checksum", "csvsum", "jsonfmt", "logsearch", "thumbnail")]
     shares = []

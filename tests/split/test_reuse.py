@@ -271,13 +271,13 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> int:
     return sum(len(fit.places) for fit in shelf.fits)
 
 
-@settings(max_examples=20 * soak.TIMES)
+@settings(max_examples=10 * soak.TIMES)
 @given(seeds)
 def test_programs_made_by_chance_behave_as_before(host: Path, seed: int) -> None:
     compare(seed, host, COMMON)
 
 
-@settings(max_examples=10 * soak.TIMES)
+@settings(max_examples=5 * soak.TIMES)
 @given(seeds)
 def test_programs_of_recent_features_behave_as_before(host: Path, seed: int) -> None:
     compare(seed, host, RECENT)
@@ -452,7 +452,8 @@ def test_a_data_module_that_is_not_what_it_seems_makes_no_wrong_program(name: st
     assert outcome({EARLIER.data: changed}) == expected
 
 
-@settings(max_examples=200 * soak.TIMES)
+@pytest.mark.long
+@settings(max_examples=80 * soak.TIMES)
 @given(st.data())
 def test_any_byte_changed_makes_no_wrong_program(data: st.DataObject) -> None:
     cid = data.draw(st.sampled_from([EARLIER.shared, EARLIER.data]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -15,6 +16,15 @@ from bacpack.wasm.interface import ImportedItem, Interface, mismatch, read_inter
 
 #: Of all names that are known, how many a hint lists.
 _LISTED = 8
+
+
+#: Namespaces that hosts of another kind provide.
+_BUILT_FOR = {
+    r"wasi:.*": "WASI 0.2 or later",
+    r"wasi": "WASI with threads",
+    r"__wbindgen_.*": "JavaScript, by wasm-bindgen",
+    r"gojs|go": "JavaScript, by Go",
+}
 
 
 class Providers:
@@ -83,7 +93,7 @@ def check_host(host: HostModule, wanted: Sequence[ImportedItem]) -> None:
                 hint=_hint(
                     entry.name,
                     host.functions,
-                    "build the program for wasm32-wasip1: this node provides WASI preview 1 and nothing else",
+                    "build the program for wasm32-wasip1: WASI preview 1 and 0 are provided, and nothing else",
                 ),
                 details={"namespace": host.name, "name": entry.name},
             )
@@ -114,6 +124,14 @@ def check_provider(wanted: Sequence[ImportedItem], name: str, offered: Interface
 def unlinked(entry: ImportedItem, known: Iterable[str] = ()) -> BacpackError:
     """The error for an import from a namespace that names nothing which could be linked."""
     names = [*known, *HOST_MODULES]
+    for pattern, built_for in _BUILT_FOR.items():
+        if re.fullmatch(pattern, entry.namespace):
+            return InputError(
+                "unlinked-import",
+                f"nothing provides `{entry.name}` of `{entry.namespace}`: the program is built for {built_for}",
+                hint="build it for wasm32-wasip1: WASI preview 1 and 0 are provided, and nothing else",
+                details={"namespace": entry.namespace, "name": entry.name, "known": names},
+            )
     mapping = f"{shlex.quote(entry.namespace or 'NAME')}=REF"
     return InputError(
         "unlinked-import",

@@ -19,6 +19,8 @@ class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     namespaces: list[str]
     initializes: bool
+    #: Whether it imports from WASI as it was before preview 1.
+    preview0: bool = False
     #: Ranges of offsets at which it traps because it was refused memory.
     growths: list[tuple[int, int]]
     #: As in the run report.

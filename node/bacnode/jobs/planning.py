@@ -11,6 +11,7 @@ from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule
 from bacnode.resolver import Graph, Node
 from bacnode.runtime import Entry, Runtime, entry_point, growths, names_of
 from bacnode.sources import file_cid
+from bacpack.content.namespaces import WASI_UNSTABLE
 from bacpack.content.ref import CidRef, parse_ref
 from bacpack.errors import InputError
 from bacpack.wasm import FuncType, Module
@@ -58,6 +59,7 @@ class Planner:
             bytes=len(fetched.data),
             namespaces=names_of(graph, node),
             initializes=node.interface.initializes,
+            preview0=WASI_UNSTABLE in node.interface.namespaces,
             growths=list(growths(fetched.data)),
             source=fetched.source,
             fetched_from=fetched.fetched_from,

@@ -207,7 +207,7 @@ def _part(planned: PlannedModule, module: wasmtime.Module, *, is_root: bool) -> 
         return any(first <= offset <= last for first, last in planned.growths)
 
     names = [ROOT] if is_root else planned.namespaces
-    return Part(planned.name, names, planned.initializes, module, refused_growth_at)
+    return Part(planned.name, names, planned.initializes, module, refused_growth_at, planned.preview0)
 
 
 def _entry(planned: PlannedEntry) -> Entry:

@@ -75,8 +75,21 @@ class DaskEngine:
     def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come.
 
-        Raises `UnreachableError` (`no-workers`) when no worker that runs jobs is there in time.
+        Raises `UnreachableError`: `no-workers` when no worker that runs jobs is there in time, and `no-scheduler` when
+        the scheduler goes away and does not come back.
         """
+        left = {order.spec.number for order in orders}
+        try:
+            for result in self._run(orders):
+                left.discard(result.number)
+                yield result
+        except (OSError, TimeoutError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and self.client.status == "running":
+                raise
+            # What the client raises once it is no longer connected.
+            raise _scheduler_lost(self.client, len(orders), sorted(left)) from error
+
+    def _run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         self.client.subscribe_topic(TOPIC, self._on_event)
         flying: set[_Sent] = set()
         try:
@@ -118,9 +131,12 @@ class DaskEngine:
         finally:
             for sent in flying:
                 sent.abandoned = True
-                if sent.future is not None:
-                    sent.future.cancel()
-            self.client.unsubscribe_topic(TOPIC)
+            # It may be gone.
+            with suppress(OSError, TimeoutError, RuntimeError):
+                for sent in flying:
+                    if sent.future is not None:
+                        sent.future.cancel()
+                self.client.unsubscribe_topic(TOPIC)
 
     def _send(self, sent: _Sent) -> None:
         spec, closure = sent.order.spec, sent.order.closure
@@ -269,6 +285,17 @@ class DaskEngine:
                     hint="start one with `bacpack node serve --scheduler URL`",
                 )
             time.sleep(0.05)
+
+
+def _scheduler_lost(client: Any, count: int, left: list[int]) -> UnreachableError:
+    shown = ", ".join(map(str, left[:8])) + (", …" if len(left) > 8 else "")
+    return UnreachableError(
+        "no-scheduler",
+        f"the scheduler at `{client.scheduler.address}` is gone: of {count} jobs {count - len(left)} ended, "
+        f"and what became of the others is not known ({shown})",
+        hint="start it again, and submit the jobs that are left",
+        details={"jobs": count, "unknown": left},
+    )
 
 
 def _failed(spec: JobSpec, code: str, message: str, hint: str, sent: _Sent, lost: list[str] | None = None) -> JobResult:

@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import Client
+from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.utils import get_ip
 
+from bacnode.schedulers.address import PORT, check_scheduler, no_scheduler
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.closure import Closure
 from bacnode.schedulers.dask_engine import DaskEngine
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
-from bacpack.errors import UnreachableError
 
 
 @contextmanager
@@ -24,15 +25,11 @@ def far_engine(scheduler: str, closures: Sequence[Closure], folder: Path) -> Ite
 
     While it is used, workers may ask this machine for the modules of these programs.
     """
+    check_scheduler(scheduler)
     try:
         client = Client(scheduler, timeout="20s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UnreachableError(
-            "no-scheduler",
-            f"no scheduler of Dask answers at `{scheduler}`: {error}",
-            hint="start one with `dask scheduler`, and check the address",
-            details={"scheduler": scheduler},
-        ) from error
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise no_scheduler(scheduler, str(error) or type(error).__name__) from error
     store = BlockStore(folder)
     roots = [Cid.parse(cid) for closure in closures for cid in closure.sizes if store.has(Cid.parse(cid))]
     offered = frozenset(cid for cid, _ in read_dag(store.get, roots, lambda _missing: None))
@@ -42,8 +39,10 @@ def far_engine(scheduler: str, closures: Sequence[Closure], folder: Path) -> Ite
 
 def _own_address(scheduler: str) -> str:
     """The address of this machine on the way to the scheduler."""
-    host = scheduler.partition("://")[2].rpartition(":")[0].strip("[]") or "127.0.0.1"
+    host = parse_host_port(parse_address(scheduler)[1], PORT)[0] or "127.0.0.1"
+    if host in ("localhost", "::1"):
+        return "127.0.0.1"
     try:
-        return str(get_ip(host, 80)) if host not in ("127.0.0.1", "localhost") else "127.0.0.1"
+        return str(get_ip(host, 80))
     except OSError:
         return str(get_ip())

@@ -41,7 +41,7 @@ def local_engine(
         tempfile.TemporaryDirectory(prefix="bacpack-dask-") as scratch,
         LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1",
-            memory_limit=0, local_directory=scratch, silence_logs=50,
+            memory_limit=0, local_directory=scratch, scheduler_kwargs={"local_directory": scratch}, silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip

@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from bacpack.content.cid import Cid
 from node.service.harness import Answer, Node, keep
-from waiting import PATIENCE
+from waiting import until
 
 
 class JobNode(Node):
@@ -45,33 +44,31 @@ class JobNode(Node):
 
     def ended(self, job: str) -> dict[str, Any]:
         """Wait until a job has ended."""
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            found: dict[str, Any] = self.get(f"/api/v1/jobs/{job}?wait=10").json
-            if found["finished"]:
-                return found
-        raise AssertionError(found)
+        until(
+            lambda: self.get(f"/api/v1/jobs/{job}?wait=10").json["finished"], lambda: f"the job ends: {self.job(job)}"
+        )
+        return self.job(job)
 
     def run(self, ref: str | bytes, **more: Any) -> dict[str, Any]:
         return self.ended(self.submit(ref, **more))
 
     def until(self, job: str, state: str) -> dict[str, Any]:
         """Wait until a job is in a state."""
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
+        found = self.job(job)
+
+        def is_there() -> bool:
+            nonlocal found
             found = self.job(job)
-            if found["state"] == state:
-                return found
-            assert not found["finished"], found
-            time.sleep(0.01)
-        raise AssertionError(found)
+            assert found["state"] == state or not found["finished"], found
+            return bool(found["state"] == state)
+
+        until(is_there, lambda: f"the job is {state}: {found}", pause=0.01)
+        return found
 
     def until_printed(self, job: str, text: bytes) -> None:
         """Wait until a running job has printed something."""
-        until = time.monotonic() + PATIENCE
-        while text not in (printed := self.get(f"/api/v1/jobs/{job}/logs").body):
-            assert time.monotonic() < until, (printed, self.job(job))
-            time.sleep(0.01)
+        printed = lambda: self.get(f"/api/v1/jobs/{job}/logs").body  # noqa: E731
+        until(lambda: text in printed(), lambda: f"{text!r} is printed: {printed()!r}, {self.job(job)}", pause=0.01)
 
     def children(self, module: str = "") -> list[int]:
         """The processes that the node has started and that are running a module."""
@@ -143,11 +140,7 @@ def is_running(pid: int) -> bool:
 
 def gone(pid: int) -> bool:
     """Wait until a process is no more."""
-    until = time.monotonic() + PATIENCE
-    while is_running(pid):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
+    until(lambda: not is_running(pid), f"the process {pid} ends", pause=0.01)
     return True
 
 

@@ -15,6 +15,7 @@ from node.health import healthy
 from node.jobs import programs
 from node.jobs.harness import JobNode, children_with, gone
 from node.server import FileServer
+from waiting import until
 
 MIB = 1 << 20
 
@@ -206,8 +207,7 @@ def test_a_killed_worker_costs_an_attempt(folder: Path) -> None:
             with healthy(node):
                 os.kill(worker, signal.SIGKILL)
                 assert gone(worker)
-                while node.job(job)["attempts"] == attempt:
-                    time.sleep(0.01)
+                until(lambda: node.job(job)["attempts"] != attempt, "the job is begun again")  # noqa: B023
         node.until_printed(job, b"on")
         os.kill(node.worker(), signal.SIGKILL)
         ended = node.ended(job)

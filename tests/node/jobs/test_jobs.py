@@ -8,6 +8,7 @@ import pytest
 from node.harness import assemble
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, dump
+from node.test_preview0 import IMPORTS
 from test_verdict import COMPACT, LEGACY
 
 
@@ -75,6 +76,14 @@ def test_what_is_no_function_without_parameters_initializes_nothing(node: JobNod
 @pytest.mark.parametrize("module", [COMPACT, LEGACY])
 def test_what_is_too_new_is_told_as_the_command_tells_it(node: JobNode, module: bytes) -> None:
     assert node.run(module)["error"]["code"] == "wasm-unsupported"
+
+
+def test_a_program_for_preview_0_of_wasi_runs(node: JobNode) -> None:
+    program = assemble(f"""(module {IMPORTS} (func (export "_start")
+      (drop (call $path_stat (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 128)))
+      (call $exit (i32.wrap_i64 (i64.load (i32.const 152))))))""")
+    job = node.run(program, files=[{"path": "file.txt", "text": "0123456789"}])
+    assert (job["state"], job["exit_code"], job["error"]) == ("done", 10, None)
 
 
 def test_logs_are_sent_while_the_program_runs(node: JobNode) -> None:

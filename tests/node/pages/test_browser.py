@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -15,13 +14,14 @@ import pytest
 from node.jobs import programs
 from node.pages.conftest import Used
 from serving import Quiet, Serving
+from wanting import skip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if find_spec("playwright") is None or CHROMIUM is None:
-    pytest.skip("not run: there is no Chromium, or no Playwright to steer it", allow_module_level=True)
+if CHROMIUM is None:
+    skip("Chromium", "apt-get install chromium", module=True)
 
 SECONDS = 30_000
 NARROW, WIDE = {"width": 360, "height": 800}, {"width": 1400, "height": 900}

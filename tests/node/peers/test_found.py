@@ -69,7 +69,7 @@ def test_nodes_on_one_network_find_each_other_and_leave(tmp_path: Path) -> None:
     with JobNode(tmp_path / "b", "--mdns") as b:
         assert peers(b) == {}
         with JobNode(tmp_path / "a", "--mdns") as a:
-            until(lambda: a.url in peers(b) and b.url in peers(a))
+            until(lambda: a.url in peers(b) and b.url in peers(a), "they find each other")
             said = peers(b)[a.url]
             assert (said["told"], said["present"], said["peer_id"]) == ("mdns", True, a.peer_id)
             job = b.run(a.add(programs.library(8)), invoke="number")
@@ -77,7 +77,7 @@ def test_nodes_on_one_network_find_each_other_and_leave(tmp_path: Path) -> None:
             # Others are told.
             found = b.get(f"/routing/v1/providers/{a.add(programs.library(9))}").json["Providers"]
             assert [record["ID"] for record in found] == [a.peer_id]
-        until(lambda: not peers(b)[a.url]["present"])
+        until(lambda: not peers(b)[a.url]["present"], "the one that left is missed")
         # Each knows itself from the others.
         assert b.url not in peers(b)
 
@@ -85,7 +85,7 @@ def test_nodes_on_one_network_find_each_other_and_leave(tmp_path: Path) -> None:
 def test_without_being_asked_to_a_node_looks_for_nobody(tmp_path: Path) -> None:
     with JobNode(tmp_path / "b", "--mdns") as b, JobNode(tmp_path / "a") as a:
         with JobNode(tmp_path / "c", "--mdns") as c:
-            until(lambda: c.url in peers(b))
+            until(lambda: c.url in peers(b), "the third is found")
         assert a.url not in peers(b) and peers(a) == {}
 
 

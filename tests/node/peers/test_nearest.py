@@ -35,7 +35,7 @@ def test_the_nearer_of_two_gives(origin: JobNode, tmp_path: Path, stack: ExitSta
     near = stack.enter_context(Relay(origin.url, delay=0.002))
     # The far one is named first.
     node = stack.enter_context(JobNode(tmp_path / "b", "--peer", far.url, "--peer", near.url))
-    until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()))
+    until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()), "all peers are measured")
     for number in range(10):
         library = origin.add(programs.library(10 + number))
         assert node.run(origin.add(programs.user_of(library)))["exit_code"] == 10 + number
@@ -71,7 +71,7 @@ def test_a_slow_peer_is_outrun_and_left(origin: JobNode, tmp_path: Path, stack: 
     slow = stack.enter_context(Relay(origin.url))
     other = stack.enter_context(Relay(origin.url, delay=0.05))
     node = stack.enter_context(JobNode(tmp_path / "b", "--peer", slow.url, "--peer", other.url))
-    until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()))
+    until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()), "all peers are measured")
     node.run(origin.add(programs.library(50)), invoke="number")
     assert slow.asked
     # It is the nearest as far as anybody knows, and stops to answer.
@@ -111,7 +111,7 @@ def test_one_that_sends_wrong_bytes_is_put_aside(origin: JobNode, tmp_path: Path
     liar.lies = True
     arguments = ("--peer", liar.url, "--peer", sound.url)
     with JobNode(tmp_path / "b", *arguments) as node:
-        until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()))
+        until(lambda: all(peer["latency_ms"] is not None for peer in peers(node).values()), "all peers are measured")
         first = node.run(origin.add(programs.library(60)), invoke="number")
         assert sources(first) == {("peer", sound.url)}
         assert sum(liar.asked.values()) == 1

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from wanting import wanting
+
 TESTS = Path(__file__).parents[2]
 
 
@@ -20,7 +22,7 @@ def _may_make_networks() -> bool:
     return subprocess.run(line, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not _may_make_networks(), reason="networks may not be made here")
+@pytest.mark.skipif(not _may_make_networks(), reason=wanting("the right to make networks"))
 def test_a_node_runs_what_one_in_another_network_has(tmp_path: Path) -> None:
     line = ["unshare", "-n", sys.executable, "-m", "node.peers.two_networks", str(tmp_path)]
     done = subprocess.run(line, cwd=TESTS, capture_output=True, text=True, timeout=120, check=False)

@@ -15,6 +15,7 @@ from bacnode.peers.race import Attempt, race
 from bacnode.peers.standing import STRIKES, Standing
 from bacnode.service.multiaddr import of_url, to_url
 from bacpack.errors import UnreachableError
+from waiting import until
 
 NOW = 1_000_000.0
 
@@ -138,8 +139,7 @@ def test_a_race_ends_those_that_lost(pool: ThreadPoolExecutor) -> None:
         if name == "b":
             return "B"
         attempt.hedge_at = time.monotonic() + 0.05
-        while not attempt.cancel.cancelled:
-            time.sleep(0.01)
+        until(lambda: attempt.cancel.cancelled, "who lost is told to stop")
         left.set()
         raise UnreachableError("no", name, hint="no")
 

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from bacpack.content.cid import Cid
 from node.jobs import programs
 from node.peers.harness import tower
 from node.service.harness import keep
+from waiting import PATIENCE, line_of, until
 
 
 class Far:
@@ -26,7 +26,7 @@ class Far:
     def __init__(self, store: Path, address: str, end: str) -> None:
         self.address = address
         self._holder = subprocess.Popen(["unshare", "-n", "sleep", "300"])
-        _until(lambda: _network(self._holder.pid) != _network(os.getpid()))
+        until(lambda: _network(self._holder.pid) != _network(os.getpid()), "there is another network")
         _run("ip", "link", "set", end, "netns", str(self._holder.pid))
         self.inside = ["nsenter", "-t", str(self._holder.pid), "-n"]
         for line in (f"address add {address}/24 dev {end}", "link set lo up", f"link set {end} up"):
@@ -36,8 +36,7 @@ class Far:
         self._process = subprocess.Popen(
             [*self.inside, *line, "--store", str(store)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        assert self._process.stdout is not None
-        self.ready = json.loads(self._process.stdout.readline())
+        self.ready = json.loads(line_of(self._process.stdout, "a node is ready"))
         self.token = (store / "node-token").read_text().strip()
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
@@ -58,9 +57,8 @@ class Far:
 
     def run(self, ref: str) -> Any:
         job = self.ask("POST", "/api/v1/jobs", {"ref": ref})["id"]
-        while not (found := self.ask("GET", f"/api/v1/jobs/{job}?wait=10"))["finished"]:
-            pass
-        return found
+        until(lambda: self.ask("GET", f"/api/v1/jobs/{job}?wait=10")["finished"], "the job ends")
+        return self.ask("GET", f"/api/v1/jobs/{job}")
 
     def stop(self) -> int:
         if self._process.poll() is None:
@@ -71,7 +69,7 @@ class Far:
         """End the network as well; the wire goes with it."""
         status = self.stop()
         self._holder.kill()
-        self._holder.wait()
+        self._holder.wait(PATIENCE)
         return status
 
 
@@ -81,13 +79,6 @@ def _network(process: int) -> Path:
 
 def _run(*line: str) -> None:
     subprocess.run(line, check=True)
-
-
-def _until(condition: Any) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def _ask(where: str, method: str, path: str, token: str, body: str) -> None:
@@ -106,7 +97,7 @@ def main(folder: Path) -> None:
         program = programs.user_of(str(Cid.of_raw(modules[-1])))
         keep(folder / "a", {Cid.of_raw(data): data for data in (*modules, program)})
         ref = str(Cid.of_raw(program))
-        _until(lambda: any(peer["present"] for peer in b.ask("GET", "/api/v1/peers")["peers"]))
+        until(lambda: any(peer["present"] for peer in b.ask("GET", "/api/v1/peers")["peers"]), "they find each other")
         first = b.run(ref)
         a.stop()
         again = b.run(ref)

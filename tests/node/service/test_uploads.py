@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from bacpack.content.varint import encode_varint
 from content.harness import Bacpack
 from node.service.dags import MULTIBLOCK, Dag
 from node.service.harness import CAR, Node, keep
+from waiting import PATIENCE, joined, line_of, started
 
 
 def release(dag: Dag) -> Cid:
@@ -240,17 +242,16 @@ def test_uploads_beyond_the_limit_are_told_to_come_again(node: Node, dag: Dag) -
 # Collection in another process
 
 
-def test_collection_waits_for_an_upload_until_it_is_pinned(tmp_path: Path, dag: Dag) -> None:
+def test_collection_waits_for_an_upload_until_it_is_pinned(tmp_path: Path, serve: ExitStack, dag: Dag) -> None:
     root = release(dag)
     parts = [{cid: data} for cid, data in dag.blocks.items()]
     with Node(tmp_path / "home", limits={"guard.GRACE_SECONDS": 1.5}) as node:
         node.upload(root, parts[0])
         bacpack = Bacpack(tmp_path / "home")
         line = [sys.executable, "-m", "bacpack.cli", "gc", "--json"]
-        collecting = subprocess.Popen(
-            line, env=bacpack.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert collecting.stderr and "waiting" in collecting.stderr.readline()
+        options = {"env": bacpack.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        collecting = serve.enter_context(started(line, **options))
+        assert "waiting" in line_of(collecting.stderr, "it says what it waits for")
         for part in parts[1:]:
             assert node.upload(root, part).status == 200
         assert collecting.poll() is None
@@ -272,7 +273,7 @@ def test_what_was_called_present_stays_until_it_is_pinned(tmp_path: Path, dag: D
         collected = threading.Thread(target=bacpack.run, args=("gc",))
         collected.start()
         assert node.post(f"/api/v1/pins/{root}", {}, method="PUT").status == 200
-        collected.join(20)
+        joined(collected, "garbage is collected")
         assert time.monotonic() - started >= 1.0
         assert missing(node, *dag.blocks) == []
         # Without a pin, what nobody came back for is freed.
@@ -285,7 +286,7 @@ def test_a_killed_node_holds_nothing_back(tmp_path: Path, dag: Dag) -> None:
     with Node(tmp_path / "home") as node:
         node.upload(root, dag.blocks)
         node.process.kill()
-        node.process.communicate()
+        node.process.communicate(timeout=PATIENCE)
     assert Bacpack(tmp_path / "home").ok("gc")["deleted_blocks"] == len(dag.blocks)
     with Node(tmp_path / "home") as again:
         assert (again.peer_id, again.token) == (node.peer_id, node.token)

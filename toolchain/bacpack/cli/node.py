@@ -167,6 +167,10 @@ def serve(
         raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
     if scheduler is not None and (unsafe := unsafe_engine("no jobs of a scheduler are run")):
         raise unsafe
+    if scheduler is not None:
+        from bacnode.schedulers.address import check_scheduler
+
+        check_scheduler(scheduler, "worker")
     options = JobOptions(
         workers=workers,
         jobs_per_worker=jobs_per_worker,

@@ -8,6 +8,8 @@ from typing import TypeAlias
 from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
 
 WASI = "wasi_snapshot_preview1"
+#: What came before it, with the same functions but one.
+WASI_UNSTABLE = "wasi_unstable"
 
 # The functions of WASI preview 1, as its definition lists them (WebAssembly/WASI, `phases/snapshot/witx`).
 _WASI_FUNCTIONS = """
@@ -20,7 +22,10 @@ _WASI_FUNCTIONS = """
 """
 
 #: What the host provides: functions, by namespace.
-HOST_MODULES = {WASI: frozenset(_WASI_FUNCTIONS.split())}
+HOST_MODULES = {
+    WASI: frozenset(_WASI_FUNCTIONS.split()),
+    WASI_UNSTABLE: frozenset(_WASI_FUNCTIONS.split()) - {"sock_accept"},
+}
 
 
 @dataclass(frozen=True, slots=True)
