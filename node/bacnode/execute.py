@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bacnode.limits import LoadLimits
 from bacnode.programs import Program
@@ -12,6 +12,7 @@ from bacnode.report import ModuleReport, RunReport
 from bacnode.resolver import Graph, Node, resolve
 from bacnode.runtime import Compiled, Job, Outcome, Runtime
 from bacnode.supervise import supervise
+from bacnode.trace import Place, locate
 from bacpack.errors import BacpackError, TimeLimitError
 
 
@@ -51,15 +52,24 @@ def run(ref: str, loaded: Loaded, runtime: Runtime, job: Job) -> Finished:
         outcome = supervise(lambda: runtime.run(loaded.graph, loaded.compiled, job), stop, job.limits.seconds)
     except TimeLimitError as error:
         outcome = Outcome(error.exit_status, error=error)
+    trap = outcome.trap
+    if trap is not None:
+        calls = locate(trap.calls, (_place(node) for node in reversed(loaded.graph.nodes)))
+        trap = replace(trap, calls=calls, backtrace=list(map(str, calls)) or trap.backtrace)
     report = RunReport(
         ref=ref,
         exit_code=outcome.exit_code,
         modules=[_module_report(node, loaded.compiled[node]) for node in loaded.graph.nodes],
         load_ms=_rounded(loaded.load_ms),
         run_ms=_rounded(_since(started)),
-        trap=outcome.trap,
+        trap=trap,
     )
     return Finished(report, outcome.results, outcome.error)
+
+
+def _place(node: Node) -> Place:
+    fetched = node.fetched
+    return Place(fetched.url or str(fetched.cid), fetched.name, fetched.data)
 
 
 def _module_report(node: Node, compiled: Compiled) -> ModuleReport:

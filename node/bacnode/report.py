@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from bacnode.resolver import SourceKind
+from bacnode.trace import Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,10 @@ class TrapReport:
     """Why a program was ended by the engine, and where."""
 
     reason: str
-    #: The calls that led there, innermost first, as the engine names them.
+    #: The calls that led there, innermost first, for people.
     backtrace: list[str]
+    #: The same for programs.
+    calls: list[Call] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

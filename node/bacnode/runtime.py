@@ -22,6 +22,7 @@ from bacnode.limits import RunLimits
 from bacnode.preview0 import define_preview0
 from bacnode.report import TrapReport
 from bacnode.resolver import Graph, Node
+from bacnode.trace import calls_of
 from bacpack.content.namespaces import WASI, WASI_UNSTABLE
 from bacpack.errors import BacpackError, CheckFailedError, InputError
 from bacpack.verdict import not_compiled
@@ -249,7 +250,7 @@ class Runtime:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
             if job.limits.memory_bytes is not None and _was_refused_growth(trap, setting_up):
-                return _over_limit(_trap_report(trap.message))
+                return _over_limit(_trap_report(trap))
             return _trapped(trap)
         except wasmtime.WasmtimeError as error:
             return _not_instantiated(setting_up.name, error)
@@ -322,13 +323,13 @@ def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, na
 
 
 def _trapped(trap: wasmtime.Trap) -> Outcome:
-    report = _trap_report(trap.message)
+    report = _trap_report(trap)
     error = TrapError("trap", f"the program trapped: {report.reason}", hint=_BACKTRACE_HINT)
     return Outcome(error.exit_status, trap=report, error=error)
 
 
 def _not_instantiated(name: str, error: wasmtime.WasmtimeError) -> Outcome:
-    report = _trap_report(str(error))
+    report = _trap_report(error)
     if _OVER_LIMIT.search(report.reason):
         return _over_limit(report)
     raise InputError(
@@ -373,7 +374,7 @@ def _over_limit(report: TrapReport) -> Outcome:
 
 
 def _host_refused(error: wasmtime.WasmtimeError) -> Outcome:
-    report = _trap_report(str(error))
+    report = _trap_report(error)
     refused = CheckFailedError(
         "host-call", f"a call to the host broke its rules: {report.reason}", hint=_BACKTRACE_HINT
     )
@@ -445,12 +446,13 @@ def _wasi(job: Job) -> wasmtime.WasiConfig:
     return config
 
 
-def _trap_report(message: str) -> TrapReport:
+def _trap_report(error: wasmtime.Trap | wasmtime.WasmtimeError) -> TrapReport:
     """Take the engine's message apart: a backtrace, innermost call first, then the causes."""
+    message = error.message if isinstance(error, wasmtime.Trap) else str(error)
     backtrace, _, causes = message.partition("Caused by:")
     calls = [line.strip() for line in backtrace.splitlines() if " - " in line]
     reason = next((line.strip() for line in reversed(causes.splitlines()) if line.strip()), _one_line(message))
-    return TrapReport(reason=_CAUSE_PREFIX.sub("", reason), backtrace=calls)
+    return TrapReport(reason=_CAUSE_PREFIX.sub("", reason), backtrace=calls, calls=calls_of(error))
 
 
 def _one_line(message: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bacnode.jobs.channel import pack, receive
 from bacnode.jobs.limits import ALL_FEATURES
-from bacnode.jobs.plan import FromChild, Prepare, Prepared, Ran, Ready, Run, Stop, Surveyed, ToChild
+from bacnode.jobs.plan import FromChild, Located, Prepare, Prepared, Ran, Ready, Run, Stop, Surveyed, ToChild
 
 #: Seconds that a process has to start.
 START_SECONDS = 60
@@ -21,7 +21,7 @@ END_SECONDS = 1
 #: Without it, the memory of a thread that has ended is kept for others that may never come.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 
-Answer = Prepared | Surveyed | Ran
+Answer = Prepared | Surveyed | Located | Ran
 
 
 class LostError(Exception):

@@ -94,6 +94,21 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     job: str
 
 
+class Locate(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """To the process that prepares: say in which modules, by CID, the calls to a trap are; see `bacnode.trace`."""
+
+    job: str
+    modules: list[tuple[str, str]]
+    trap: dict[str, Any]
+
+
+class Located(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to `Locate`: the trap, with the modules."""
+
+    job: str
+    trap: dict[str, Any]
+
+
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The answer to `Prepare`: a plan, or why there is none."""
 
@@ -134,5 +149,5 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """From a process that has just started."""
 
 
-ToChild = Prepare | Bid | Run | Stop
-FromChild = Prepared | Surveyed | Ran | Ready
+ToChild = Prepare | Bid | Locate | Run | Stop
+FromChild = Prepared | Surveyed | Located | Ran | Ready

@@ -20,10 +20,11 @@ from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, write_durably
 from bacnode.jobs.holding import JobWeb, LayeredStore
 from bacnode.jobs.limits import ALL_FEATURES
-from bacnode.jobs.plan import Bid, Plan, Prepare, Prepared, Ready, Surveyed
+from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Ready, Surveyed
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.problems import problem
 from bacnode.jobs.proprietary import Proprietary, PublicStore
+from bacnode.jobs.reports import places_in
 from bacnode.jobs.runners import find_runner, size_at_peers
 from bacnode.jobs.schema import Submission
 from bacnode.limits import LoadLimits
@@ -32,6 +33,7 @@ from bacnode.peers.swarm import Swarm
 from bacnode.programs import Program, open_program
 from bacnode.resolver import resolve
 from bacnode.sources import BlockSource, Sources
+from bacnode.trace import located
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef, parse_ref
 from bacpack.errors import BacpackError, CheckFailedError, InputError
@@ -70,6 +72,8 @@ class Preparer:
                     pool.submit(self._answer_prepare, message)
                 elif isinstance(message, Bid):
                     pool.submit(self._answer_bid, message)
+                elif isinstance(message, Locate):
+                    pool.submit(self._answer_locate, message)
             # The node is gone: nobody waits for what is under way.
             os._exit(0)
 
@@ -87,6 +91,10 @@ class Preparer:
                 job=message.job, missing=[], missing_bytes=None, unobtainable=[], uncompiled_bytes=0, error=error
             )
         )
+
+    def _answer_locate(self, message: Locate) -> None:
+        found, _ = _caught(lambda: located(message.trap, places_in(self._store, message.modules)))
+        self._parent.say(Located(job=message.job, trap=found or message.trap))
 
     def _prepare(self, message: Prepare) -> Plan | None:
         web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
 
 import msgspec
 
 from bacnode.jobs.plan import Plan, PlannedModule, Prepared, Ran
+from bacnode.trace import Place
+from bacpack.content.cid import Cid
+from bacpack.content.unixfs import read_bytes
+from bacpack.errors import BacpackError
+
+
+class HasBlocks(Protocol):
+    """What gives blocks by CID."""
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block; raises `BacpackError`."""
 
 
 def job_report(ref: str, attempts: int, prepared: Prepared, ran: Ran, node: str) -> dict[str, Any]:
@@ -23,6 +36,13 @@ def job_report(ref: str, attempts: int, prepared: Prepared, ran: Ran, node: str)
         "node": node,
         "attempts": attempts,
     }
+
+
+def places_in(store: HasBlocks, modules: Iterable[tuple[str, str]]) -> Iterator[Place]:
+    """Yield the modules of a plan, given by CID and name, that are in a store; the program, which is last, first."""
+    for cid, name in reversed(list(modules)):
+        with suppress(BacpackError):
+            yield Place(cid, name, read_bytes(store.get, Cid.parse(cid)))
 
 
 def later(plan: Plan, folder: str) -> Plan:

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from bacnode.jobs.children import Child, Keeper, LostError
 from bacnode.jobs.database import Ending, JobDatabase, Record
 from bacnode.jobs.estimate import Speeds
 from bacnode.jobs.folders import JobFolder
 from bacnode.jobs.limits import OVERHEAD_BYTES, Grants
-from bacnode.jobs.plan import Bid, Plan, Prepare, Prepared, Ran, Run, Surveyed
+from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.jobs.pool import Pool
 from bacnode.jobs.problems import problem
 from bacnode.jobs.reports import job_report, later
@@ -191,21 +193,35 @@ class Scheduler:
 
     async def survey(self, ref: str | None, modules: list[str]) -> Surveyed:
         """Say what is missing to run something; raises `RequestError` (`too-busy`)."""
-        job = f"bid-{secrets.token_hex(8)}"
         try:
-            async with self._preparing:
-                preparer = await self._preparer.get()
-                try:
-                    async with asyncio.timeout(60):
-                        answer = await preparer.ask(Bid(job=job, ref=ref, modules=modules), job)
-                finally:
-                    self._preparer.rest()
+            answer = await self._ask_preparer(Bid(job=f"bid-{secrets.token_hex(8)}", ref=ref, modules=modules))
         except (LostError, TimeoutError) as error:
             raise RequestError(
                 "preparing-failed", f"what it needs could not be told: {error}", hint="try again", status=503
             ) from error
         assert isinstance(answer, Surveyed)
         return answer
+
+    async def _ask_preparer(self, question: Bid | Locate) -> object:
+        async with self._preparing:
+            preparer = await self._preparer.get()
+            try:
+                async with asyncio.timeout(60):
+                    return await preparer.ask(question, question.job)
+            finally:
+                self._preparer.rest()
+
+    async def _located(self, plan: Plan, trap: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return a trap with the modules that its calls are in, as far as that can be told."""
+        if trap is None:
+            return None
+        modules = [(module.cid, module.name) for module in plan.modules]
+        try:
+            answer = await self._ask_preparer(Locate(job=f"trap-{secrets.token_hex(8)}", modules=modules, trap=trap))
+        except (LostError, TimeoutError):
+            return trap
+        assert isinstance(answer, Located)
+        return answer.trap
 
     async def close(self) -> None:
         """End every process. Jobs that have not ended go on when a node uses this folder again."""
@@ -387,6 +403,7 @@ class Scheduler:
         state: State = "done" if ran.error is None else "failed"
         if ran.error is not None and ran.error["code"] == "cancelled":
             state = "cancelled"
+        ran = msgspec.structs.replace(ran, trap=await self._located(plan, ran.trap))
         report = job_report(record.submission.ref, record.attempts, prepared, ran, self._name)
         ending = Ending(exit_code=ran.exit_code, error=ran.error, results=ran.results, report=report)
         used = [(module.cid, module.name, module.bytes) for module in plan.modules]

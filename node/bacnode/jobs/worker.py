@@ -94,6 +94,8 @@ class Worker:
             else:
                 outcome = self._run(running, parts)
             error = problem(outcome.error) if outcome.error else None
+            if error is not None and outcome.trap is not None:
+                error["hint"] = _HINTS.get(error["code"], _TRACE_HINT)
         except BacpackError as failure:
             outcome, error = Outcome(failure.exit_status), problem(failure)
         except Exception as failure:
@@ -216,6 +218,9 @@ def _entry(planned: PlannedEntry) -> Entry:
     return Entry(planned.name, FuncType(tuple(planned.params), tuple(planned.results)))
 
 
+#: What a person does about a trap; the hints of the engine are for `bacpack run`.
+_TRACE_HINT = "`trap` in the report of the job lists the calls that led there"
+_HINTS = {"memory-limit": "give it more memory with `limits`, or --max-memory of `submit`"}
 _MESSAGES: dict[str, Callable[[Run], str]] = {
     "time-limit": lambda run: f"the program was stopped: it ran longer than {run.limits.seconds:g} s",
     "output-limit": lambda run: f"the program was stopped: it printed more than {run.limits.output_bytes} bytes",

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
+
 from bacnode.compiled import CompileCache
 from bacnode.jobs.children import LostError
 from bacnode.jobs.folders import JobFolder
@@ -27,7 +29,7 @@ from bacnode.jobs.plan import Plan, Prepared, Ran, Run
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.pool import Pool
 from bacnode.jobs.problems import problem
-from bacnode.jobs.reports import job_report, later
+from bacnode.jobs.reports import job_report, later, places_in
 from bacnode.jobs.scheduler import GRACE_SECONDS, KILLED, MAX_ATTEMPTS
 from bacnode.jobs.schema import Limits
 from bacnode.limits import LoadLimits
@@ -38,6 +40,7 @@ from bacnode.schedulers.fetch_once import FetchOnce
 from bacnode.schedulers.spec import GivenFile, JobResult, JobSpec, KeptFile
 from bacnode.schedulers.turns import Turns
 from bacnode.sources import Source
+from bacnode.trace import located
 from bacnode.transport import Transport
 from bacnode.web import Web
 from bacpack.content.cid import Cid
@@ -268,6 +271,10 @@ class RunHere:
         out, err = folder.cut(spec.output_bytes)
         files = folder.collect(spec.outputs, MAX_FILES, MAX_FILE_BYTES)
         assert prepared.plan is not None
+        if ran.trap is not None:
+            store = self.here.store if self.here.private is None else LayeredStore(self.here.store, self.here.private)
+            modules = [(module.cid, module.name) for module in prepared.plan.modules]
+            ran = msgspec.structs.replace(ran, trap=located(ran.trap, places_in(store, modules)))
         return JobResult(
             number=spec.number,
             ref=spec.ref,
