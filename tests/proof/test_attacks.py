@@ -288,3 +288,23 @@ def test_many_imports_of_things_are_linked_once_each() -> None:
     started = time.monotonic()
     prove('(func (export "f"))', f'{imports} (func (export "f"))', {"shared": globals_})
     assert time.monotonic() - started < 10
+
+
+HANDS_OVER = """(import "h" "t" (table 1 funcref)) (memory 1) (elem (table 0) (i32.const 0) func $f)
+  (func $f (result i32) i32.const {value}) (data (i32.const 65535) "ab")"""
+
+
+def test_what_the_host_has_been_given_before_a_trap_is_compared() -> None:
+    seven, eight = HANDS_OVER.format(value=7), HANDS_OVER.format(value=8)
+    prove(seven, seven + "(func)")
+    assert "the constant 7 became 8" in refused(seven, eight)
+    kept = seven.replace('(import "h" "t" (table 1 funcref))', "(table 1 funcref)")
+    prove(kept, kept.replace("i32.const 7", "i32.const 8"))  # nobody can ever call it
+
+
+def test_a_blob_that_asks_for_too_much_is_not_provable() -> None:
+    double = "".join(f"(global i32 (i32.add (global.get {n}) (global.get {n})))" for n in range(64))
+    text = f'(import "h" "base" (global i32)) {double} (func (export "f"))'
+    with pytest.raises(CheckFailedError) as caught:
+        prove(text, text + "(func)")
+    assert caught.value.code == "not-provable"

@@ -18,7 +18,8 @@ from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.proof.alone import refuse_effects
 from bacpack.proof.code import Codes
-from bacpack.proof.failure import not_equivalent
+from bacpack.proof.effort import EffortError
+from bacpack.proof.failure import not_equivalent, not_provable
 from bacpack.proof.names import Linked
 from bacpack.proof.relation import Relation
 from bacpack.proof.start import run_start
@@ -119,27 +120,33 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
         before.instantiate(blob)
     except StartTrapError as error:
         trap = error
+    except EffortError as error:
+        raise not_provable("instantiating the blob does more than can be followed for its size") from error
     try:
         for instance in instances:
             after.instantiate(instance)
         own_start = run_start(world, after, remainder, calls_own=blob_start is not None)
     except StartTrapError as error:
         split_trap = error
-    if trap or split_trap:
-        _compare_traps(trap, split_trap, is_seen=any(world.host(copy.target) for copy in before.log + after.log))
-        return
+    except EffortError as error:
+        raise not_equivalent("the start function does more than can be followed for modules of this size") from error
     linked, split_linked = Linked(world, before, is_blob=True), Linked(world, after, is_blob=False)
     relation = Relation(world, blob, linked, split_linked)
+    if trap or split_trap:
+        _compare_traps(trap, split_trap)
+        if not any(world.host(copy.target) for copy in before.log + after.log):
+            return  # nobody ever sees anything of it
     relation.log()
-    if blob_start is not None and own_start is not None:
-        target = linked.target(blob.address(Kind.FUNCTION, blob_start))
-        relation.add([(target, split_linked.target(own_start))], "the start function")
-    _compare_names(blob.unit, remainder.unit)
-    for name, entry in remainder.unit.exports.items():
-        addresses = _exported(blob, name), _exported(remainder, name)
-        _compare_hosts(world, addresses, name)
-        pair = linked.named(entry.kind, addresses[0]), split_linked.named(entry.kind, addresses[1])
-        relation.add([pair], f"exported as `{name}`")
+    if not trap:
+        _compare_names(blob.unit, remainder.unit)
+        if blob_start is not None and own_start is not None:
+            target = linked.target(blob.address(Kind.FUNCTION, blob_start))
+            relation.add([(target, split_linked.target(own_start))], "the start function")
+        for name, entry in remainder.unit.exports.items():
+            addresses = _exported(blob, name), _exported(remainder, name)
+            _compare_hosts(world, addresses, name)
+            pair = linked.named(entry.kind, addresses[0]), split_linked.named(entry.kind, addresses[1])
+            relation.add([pair], f"exported as `{name}`")
     # Code names the tables it uses, but not the memory: nearly every access is to the first.
     if blob.spaces[Kind.MEMORY] and remainder.spaces[Kind.MEMORY]:
         memories = ("memory", blob.spaces[Kind.MEMORY][0]), ("memory", remainder.spaces[Kind.MEMORY][0])
@@ -147,13 +154,11 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
     relation.check()
 
 
-def _compare_traps(trap: StartTrapError | None, split_trap: StartTrapError | None, *, is_seen: bool) -> None:
+def _compare_traps(trap: StartTrapError | None, split_trap: StartTrapError | None) -> None:
     """A blob that traps when it is instantiated never runs, and the same must be true of its split."""
     if trap is None or split_trap is None:
         which = "the remainder, unlike the blob," if trap is None else "the blob, unlike the remainder,"
         raise not_equivalent(f"{which} traps when it is instantiated: {trap or split_trap}")
-    if is_seen:
-        raise not_equivalent(f"instantiation traps, after copies that only the host can see: {trap}")
 
 
 def _compare_names(blob: Unit, remainder: Unit) -> None:

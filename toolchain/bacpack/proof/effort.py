@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bacpack.proof.failure import not_equivalent
-
 #: For each byte of the modules: far more than any of them needs to be set up.
 _STEPS_A_BYTE = 4
 _LEAST_STEPS = 200_000
+
+
+class EffortError(Exception):
+    """Setting something up does more than can be followed."""
 
 
 class Effort:
@@ -19,4 +21,4 @@ class Effort:
         """Take some steps; raises when there are not so many left."""
         self._left -= steps
         if self._left < 0:
-            raise not_equivalent("setting it up does more than can be followed for modules of this size")
+            raise EffortError

@@ -32,10 +32,12 @@ def prove_split(
         try:
             prove_program(prover, app.blob, app.data)
         except CheckFailedError as error:
+            is_known = error.code == "not-equivalent"
+            verdict = "is not its blob" if is_known else "cannot be proved"
             raise CheckFailedError(
                 error.code,
-                f"the split of `{app.name}` is not its blob, so nothing was written: {error.message}",
-                hint=_hint(split, app, catalogs),
+                f"the split of `{app.name}` {verdict}, so nothing was written: {error.message}",
+                hint=_hint(split, app, catalogs) if is_known else error.hint,
                 details={"app": app.name, **error.details},
             ) from error
 
