@@ -100,7 +100,7 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
             raise MissingBlockError(cid, f"`{path}`")
         return block
 
-    if len(reader.roots) != 1:
+    if len(set(reader.roots)) != 1:
         raise InputError(
             "car-roots",
             f"`{path}` has {len(reader.roots)} roots, so it does not say what to run",

@@ -25,6 +25,8 @@ class Order:
 
     spec: JobSpec
     closure: Closure
+    #: The file that it is run over, as the pattern found it; the program sees its name alone.
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def orders_of(
                 submitted.template, number=len(orders), ref=closure.ref, target=closure.target, name=closure.name,
                 args=args, files=files,
             )  # fmt: skip
-            orders.append(Order(spec, closure))
+            orders.append(Order(spec, closure, None if one is None else str(one.path)))
     return orders
 
 

@@ -264,7 +264,7 @@ class _Shown:
             self.status = 1
         folder = self._keep(result)
         body: dict[str, Any] = {
-            "job": result.number, "ref": result.ref, "input": _input(order), "state": result.state,
+            "job": result.number, "ref": result.ref, "input": order.input, "state": result.state,
             "exit_code": result.exit_code, "error": result.error, "results": result.results, "node": result.node,
             "attempts": result.attempts, "lost": result.lost, "moved_bytes": result.moved_bytes,
             **_text("stdout", result.stdout), **_text("stderr", result.stderr),
@@ -319,7 +319,7 @@ def safe(path: str) -> tuple[str, ...]:
 
 
 def _line(result: JobResult, order: Order) -> str:
-    over = f" {_input(order)}" if _input(order) else ""
+    over = f" {order.input}" if order.input else ""
     again = f" after {result.attempts} attempts" if result.attempts > 1 else ""
     where = f" on {result.node}" if result.node else ""
     if result.error is not None:
@@ -331,10 +331,6 @@ def _line(result: JobResult, order: Order) -> str:
 
 def _verdict(one: Verdict) -> str:
     return f"{one.node}: {'chosen' if one.chosen else f'not chosen ({one.reason})'}; {one.message}"
-
-
-def _input(order: Order) -> str | None:
-    return order.spec.files[-1].path if order.spec.files else None
 
 
 def _text(name: str, data: bytes) -> dict[str, str]:

@@ -188,15 +188,25 @@ class Batch:
         from concurrent.futures import Future, ThreadPoolExecutor
 
         waiting: deque[tuple[Cid, bytes, Future[bool]]] = deque()
+        under_way: set[Cid] = set()
         size = 0
         with ThreadPoolExecutor(_WRITERS) as pool:
             try:
                 for cid, data in blocks:
-                    waiting.append((cid, data, pool.submit(self.put, cid, data, verified=True)))
+                    key = cid.to_v1()
+                    if key in under_way:
+                        # Two that look at once would both find that it is not there.
+                        again: Future[bool] = Future()
+                        again.set_result(False)
+                        waiting.append((cid, data, again))
+                    else:
+                        under_way.add(key)
+                        waiting.append((cid, data, pool.submit(self.put, cid, data, verified=True)))
                     size += len(data)
                     while size > _WAITING_BYTES or len(waiting) > _WAITING_BLOCKS:
                         done, block, result = waiting.popleft()
                         size -= len(block)
+                        under_way.discard(done.to_v1())
                         yield done, block, result.result()
                 for done, block, result in waiting:
                     yield done, block, result.result()

@@ -63,7 +63,9 @@ def inspect_car(
     missing: list[MissingBlockError] = []
     for _ in walk(reader.roots, below, missing.append):
         pass
-    return CarContents(reader.version, reader.roots, len(links), total, tuple(missing))
+    # A root that is named twice is one.
+    roots = tuple(dict.fromkeys(reader.roots))
+    return CarContents(reader.version, roots, len(links), total, tuple(missing))
 
 
 def file_size(path: Path) -> int | None:

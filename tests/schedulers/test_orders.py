@@ -1,0 +1,23 @@
+"""From patterns to jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bacnode.schedulers.orders import Submitted, expand_inputs, orders_of
+from node.harness import assemble
+from schedulers.harness import closure
+
+
+def test_a_job_says_which_of_several_files_of_one_name_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path("m", folder).mkdir(parents=True)
+        Path("m", folder, "x.txt").write_text(folder)
+    found = closure(tmp_path / "store", assemble('(module (func (export "_start")))'))
+    orders = orders_of([found], expand_inputs(["m/*/x.txt"]), Submitted(["{}"]), send_files=True)
+    assert [order.input for order in orders] == ["m/a/x.txt", "m/b/x.txt"]
+    assert [order.spec.args for order in orders] == [["x.txt"], ["x.txt"]]
+    assert [order.spec.files[-1].data for order in orders] == [b"a", b"b"]
