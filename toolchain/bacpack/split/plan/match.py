@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from bacpack.split.shapes.fingerprint import CONSTANTS, Blob
 from bacpack.wasm import Kind
@@ -77,13 +78,22 @@ def _merge(group: list[tuple[int, SharedFunction]]) -> list[tuple[int, SharedFun
     """Merge candidates of disjoint users, first fit, those of equal rank in their blobs first."""
     merged: list[tuple[int, SharedFunction]] = []
     group.sort(key=lambda entry: (entry[0], min(entry[1].members)))
+    # Positions in `merged` by users: of those that have the same, only the first can be the first that fits.
+    by_users: dict[int, list[int]] = {}
     for rank, candidate in group:
-        for _, into in merged:
-            if into.members.keys().isdisjoint(candidate.members):
-                into.members.update(candidate.members)
-                break
+        users = candidate.users
+        fitting = [(places[0], other) for other, places in by_users.items() if not other & users]
+        if fitting:
+            place, other = min(fitting)
+            heappop(by_users[other])
+            if not by_users[other]:
+                del by_users[other]
+            merged[place][1].members.update(candidate.members)
+            users |= other
         else:
+            place = len(merged)
             merged.append((rank, candidate))
+        heappush(by_users.setdefault(users, []), place)
     return merged
 
 
