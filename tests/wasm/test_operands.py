@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bacpack.wasm import Module
@@ -125,7 +127,7 @@ def test_an_unknown_instruction_ends_the_search() -> None:
     assert pairs("i32.const 0 i32.load offset=1 drop ref.null func drop") == []
 
 
-@pytest.mark.parametrize("code", ["br_if 9", "call 99", "call_indirect (type 9)", "block (type 9) end"])
+@pytest.mark.parametrize("code", ["call 99", "call_indirect (type 9)", "block (type 9) end"])
 def test_code_that_is_invalid_gives_nothing(code: str) -> None:
     assert pairs(f"i32.const 0 i32.load offset=7 {code}", valid=False) == []
 
@@ -147,3 +149,25 @@ def test_padded_code_is_walked_alike() -> None:
     body = module.bodies[0]
     found = constant_bases(module, module.data[body.start + 1 : body.end])
     assert found == {8: (6, 70000)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\x41\0", b"\x20\0\x36\2\7"),  # each store takes an address below all that stand in its way
+        (b"\x41\0\x02\x7f", b"\x20\0\x0b\x36\2\7"),
+        (b"\x02\x40", b"\x41\0\x20\0\x20\0\x0d\0\x36\2\7\x0b"),
+    ],
+    ids=["addresses", "blocks within values", "branches out of blocks"],
+)
+def test_code_made_to_be_slow_is_walked_in_linear_time(before: bytes, after: bytes) -> None:
+    module = Module.parse(assemble("(module (memory 1))"))
+
+    def seconds(count: int) -> float:
+        code = before * count + after * count + b"\x0b"
+        started = time.process_time()
+        constant_bases(module, code)
+        return time.process_time() - started
+
+    seconds(10)
+    assert seconds(16_000) < 60 * max(seconds(800), 0.001)  # twenty times as much: in quadratic time 400 times as long

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import soak
-from bacpack.wasm import Module, WasmError
+from bacpack.wasm import Module, WasmError, scanner
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start, scan
@@ -182,3 +182,34 @@ def test_code_that_is_malformed_is_refused(code: bytes) -> None:
     with pytest.raises(WasmError) as caught:
         scan(b"\x41\x00" + code, 0, 2 + len(code))
     assert caught.value.offset >= 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(local (ref null $box) (ref $box) i32) local.get 0 drop",
+        "ref.null $box drop",
+        "block (result (ref null $box)) ref.null $box end drop",
+        "i32.const 0 if (result (ref null $box)) ref.null $box else ref.null $box end drop",
+        "ref.null $box ref.null $box i32.const 1 select (result (ref null $box)) drop",
+        "block $l (result anyref) ref.null any br_on_cast $l anyref (ref $box) end drop",
+        "ref.null any ref.test (ref $box) drop",
+        "ref.null any ref.cast (ref null $box) drop",
+        "i32.const 0 i32.load $second drop",
+        "i32.const 0 i32.const 0 i32.store $second offset=70000",
+        "i32.const 0 v128.const i64x2 0 0 v128.load8_lane $second 3 drop",
+        "block $l try_table (catch $tag $l) (catch_all $l) end end",
+        "block $l (result exnref) try_table (catch_all_ref $l) end ref.null exn end drop",
+    ],
+)
+def test_an_expression_cuts_what_toolchains_write(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No instruction of these makes the whole function be decoded one by one, which takes ten times as long."""
+    data = assemble(f"""(module (type $box (struct (field i32))) (memory 1) (memory $second 1) (tag $tag)
+      (func {code}))""")
+    body = Module.parse(data).bodies[0]
+    monkeypatch.setattr("bacpack.wasm.scanner.Reader", None)
+    start = code_start(data, body.start, body.end)
+    runs, opened = scan(data, start, body.end)
+    cut = b"".join(part for pair in zip(runs, [*opened, b""], strict=True) for part in pair)
+    assert cut == data[start : body.end]
+    assert b"".join(scanner.instructions(cut)) == cut

@@ -1,17 +1,20 @@
-"""Which constant a load or store takes its address from: a walk over the operand stack, as validation does it.
+"""Which constant a load or store takes its address from: a walk back over what was put on the operand stack since.
 
-Source: WebAssembly Core Specification 3.0, appendix "Validation Algorithm".
+What instructions take and put there: WebAssembly Core Specification 3.0, appendix "Validation Algorithm".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from functools import lru_cache
+from itertools import accumulate
+from operator import itemgetter
 
 from bacpack.wasm.errors import WasmError
 from bacpack.wasm.limits import MAX_RESULTS
 from bacpack.wasm.module import Module
-from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
+from bacpack.wasm.scanner import instructions
 
 #: `i32.const 0`.
 ZERO = b"\x41\x00"
@@ -38,130 +41,130 @@ _ARITY: dict[int, tuple[int, int]] = {
     **dict.fromkeys(range(0xA7, 0xC5), (1, 1)),  # conversions
 }
 _ARITY_FC = {**dict.fromkeys(range(8), (1, 1)), 10: (3, 0), 11: (3, 0)}
-_UNREACHABLE, _BLOCK, _LOOP, _IF, _ELSE, _END = 0x00, 0x02, 0x03, 0x04, 0x05, 0x0B
-_BR, _BR_IF, _BR_TABLE, _RETURN, _CALL, _CALL_INDIRECT = 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11
-_RETURN_CALL, _RETURN_CALL_INDIRECT = 0x12, 0x13
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A block that is open: what it takes and gives, and the height of the stack below it."""
-
-    params: int
-    results: int
-    is_loop: bool
-    height: int
-
-    @property
-    def label_arity(self) -> int:
-        return self.params if self.is_loop else self.results
+_BLOCK, _LOOP, _IF, _ELSE, _END, _BR_IF, _CALL, _CALL_INDIRECT = 0x02, 0x03, 0x04, 0x05, 0x0B, 0x0D, 0x10, 0x11
+_OPENING = (_BLOCK, _LOOP, _IF)
+#: After these nothing is on the stack of the block that they stand in, or nothing that is known.
+_EMPTYING = frozenset((0x00, 0x0C, 0x0E, 0x0F, 0x12, 0x13, _ELSE, *_OPENING))
+_ACCESSES = re.compile(rb"[\x28-\x3e]")
+_STORES = range(0x36, 0x3F)
+#: So many instructions are walked over for each one of the code. Only code made to be slow to read has more.
+_MOST_STEPS = 16
 
 
 def constant_bases(module: Module, code: bytes) -> dict[int, tuple[int, int]]:
     """Find the loads and stores in `code` whose address is an `i32.const 0` that nothing else can see.
 
-    Returns, by position of the access, the position of the constant and the access's offset. An instruction whose
-    effect on the stack is not known ends the search: then nothing is returned, which is always right.
+    Returns, by position of the access, the position of the constant and the access's offset. If the effect of any
+    instruction on the stack is not known, nothing is returned, which is always right.
     """
-    walk = _Walk(module)
-    reader = Reader(code)
     try:
-        while reader.remaining:
-            at = reader.position
-            row, values = reader.instruction()
-            if not walk.step(at, row, values, code):
-                return {}
-    except (WasmError, IndexError):
+        return _Walk(module, instructions(code)).bases()
+    except (WasmError, LookupError):
         return {}  # malformed code is reported by those who must understand it
-    return walk.found
 
 
-class _Walk:
-    """The operand stack while code is walked: for each entry the position of the `i32.const 0` it is, or None."""
+class _Effects(dict[bytes, tuple[int, int]]):
+    """How many entries each instruction of one module takes and puts; a block as a whole, by the one that opens it."""
 
     def __init__(self, module: Module) -> None:
+        super().__init__()
         self._module = module
-        self._stack: list[int | None] = []
-        # Nothing follows the body's end; but a branch to it may carry all that there is on the stack.
-        self._frames = [_Frame(0, MAX_RESULTS, is_loop=False, height=0)]
-        self.found: dict[int, tuple[int, int]] = {}
 
-    def _pop(self) -> int | None:
-        """Take an entry; below the innermost block the stack is unreachable code's, of which nothing is known."""
-        return self._stack.pop() if len(self._stack) > self._frames[-1].height else None
+    def __missing__(self, instruction: bytes) -> tuple[int, int]:
+        effect = self[instruction] = self._effect(instruction)
+        return effect
 
-    def _apply(self, pops: int, pushes: int) -> bool:
-        for _ in range(pops):
-            self._pop()
-        self._stack += [None] * pushes
-        return True
-
-    def _forget(self, count: int) -> bool:
-        """Leave the topmost `count` entries where they are, but no longer take them for constants."""
-        known = len(self._stack) - self._frames[-1].height
-        count = min(count, known)
-        self._stack[len(self._stack) - count :] = [None] * count
-        return True
-
-    def _unreachable(self) -> bool:
-        del self._stack[self._frames[-1].height :]
-        return True
-
-    def step(self, at: int, row: Opcode, values: list[int], code: bytes) -> bool:
-        """Take the instruction at `at` into account; return whether its effect is known."""
+    def _effect(self, instruction: bytes) -> tuple[int, int]:
+        row, values = Reader(instruction).instruction()
         number = row.number
         if row.prefix is not None:
-            arity = _ARITY_FC.get(number) if row.prefix == 0xFC else None
-            return self._apply(*arity) if arity else False
-        if 0x28 <= number <= 0x3E:
-            return self._access(at, is_store=number >= 0x36, memory=values[1], offset=values[2])
-        if code.startswith(ZERO, at) and number == ZERO[0]:
-            self._stack.append(at)
-            return True
-        if number in _ARITY:
-            return self._apply(*_ARITY[number])
-        return self._control(number, values)
-
-    def _access(self, at: int, *, is_store: bool, memory: int, offset: int) -> bool:
-        if is_store:
-            self._pop()
-        base = self._pop()
-        if base is not None and memory == 0 and offset < 1 << 32:
-            self.found[at] = base, offset
-        if not is_store:
-            self._stack.append(None)
-        return True
-
-    def _control(self, number: int, values: list[int]) -> bool:
-        if number in (_BLOCK, _LOOP, _IF):
-            return self._open(number, values[0])
-        if number == _ELSE:
-            frame = self._frames[-1]
-            del self._stack[frame.height :]
-            return self._apply(0, frame.params)
-        if number == _END:
-            frame = self._frames[-1]
-            del self._stack[frame.height :]
-            self._frames.pop()
-            return self._apply(0, frame.results)
-        if number == _BR_IF:
-            self._pop()
-            return self._forget(self._frames[-1 - values[0]].label_arity)  # what it carries can be seen elsewhere
-        if number in (_UNREACHABLE, _BR, _BR_TABLE, _RETURN, _RETURN_CALL, _RETURN_CALL_INDIRECT):
-            return self._unreachable()
+            return _ARITY_FC[number] if row.prefix == 0xFC else _ARITY_FC[-1]
+        if number in _OPENING:
+            params, results = self.block(instruction)
+            return params + (number == _IF), results
         if number in (_CALL, _CALL_INDIRECT):
             index = values[0] if number == _CALL_INDIRECT else self._module.function_types[values[0]]
             type_ = self._module.function_type(index)
-            return self._apply(len(type_.params) + (number == _CALL_INDIRECT), len(type_.results))
-        return False
+            return len(type_.params) + (number == _CALL_INDIRECT), len(type_.results)
+        if number in _EMPTYING or number == _END:
+            return 0, 0
+        return (1, 0) if number == _BR_IF else _ARITY[number]
 
-    def _open(self, number: int, block_type: int) -> bool:
-        if number == _IF:
-            self._pop()
-        params, results = 0, 0 if block_type == -64 else 1
-        if block_type >= 0:
-            type_ = self._module.function_type(block_type)
-            params, results = len(type_.params), len(type_.results)
-        self._apply(params, 0)
-        self._frames.append(_Frame(params, results, is_loop=number == _LOOP, height=len(self._stack)))
-        return self._apply(0, params)
+    def block(self, opening: bytes) -> tuple[int, int]:
+        """How many entries a block is given and gives."""
+        _, (block_type,) = Reader(opening).instruction()
+        if block_type < 0:
+            return 0, 0 if block_type == -64 else 1
+        type_ = self._module.function_type(block_type)
+        return len(type_.params), len(type_.results)
+
+
+_effects = lru_cache(maxsize=64)(_Effects)
+
+
+class _Walk:
+    """The instructions of one function, walked back from each load and store."""
+
+    def __init__(self, module: Module, code: list[bytes]) -> None:
+        self._code = code
+        self._opcodes = bytes(map(itemgetter(0), code))
+        self._effects = _effects(module)
+        self._steps = _MOST_STEPS * len(code)
+
+    def bases(self) -> dict[int, tuple[int, int]]:
+        """What `constant_bases` returns."""
+        for instruction in set(self._code).difference(self._effects):
+            self._effects[instruction]  # which fails for one whose effect is not known
+        if self._opcodes.count(_END) != 1 + sum(map(self._opcodes.count, _OPENING)):
+            return {}
+        positions = [0, *accumulate(map(len, self._code))]
+        found: dict[int, tuple[int, int]] = {}
+        for access in _ACCESSES.finditer(self._opcodes):
+            at = access.start()
+            base = self._base(at)
+            if base is not None:
+                _, (_, memory, offset) = Reader(self._code[at]).instruction()
+                if memory == 0 and offset < 1 << 32:
+                    found[positions[at]] = positions[base], offset
+        return found
+
+    def _base(self, at: int) -> int | None:
+        """Which `i32.const 0` the access takes its address from, if it is one."""
+        above = 1 if self._opcodes[at] in _STORES else 0  # entries on the stack above the address
+        while at and self._steps > 0:
+            at -= 1
+            self._steps -= 1
+            opcode = self._opcodes[at]
+            if opcode in _EMPTYING:
+                return None
+            if opcode == _BR_IF and self._carried(at) > above:
+                return None  # what it carries can be seen elsewhere
+            if opcode == _END:
+                at = self._opening(at)
+            takes, puts = self._effects[self._code[at]]
+            if puts > above:
+                return at if self._code[at] == ZERO else None
+            above += takes - puts
+        return None
+
+    def _carried(self, at: int) -> int:
+        """How many entries a branch carries to its label."""
+        _, (label,) = Reader(self._code[at]).instruction()
+        opening = self._opening(at, label)
+        if opening < 0:
+            return MAX_RESULTS  # all that is on the stack, perhaps
+        params, results = self._effects.block(self._code[opening])
+        return params if self._opcodes[opening] == _LOOP else results
+
+    def _opening(self, at: int, outer: int = 0) -> int:
+        """The instruction that opens the block around `at`, or so many blocks further out; -1 for the body."""
+        while at:
+            at -= 1
+            self._steps -= 1
+            if self._opcodes[at] == _END:
+                outer += 1
+            elif self._opcodes[at] in _OPENING:
+                if not outer:
+                    return at
+                outer -= 1
+        return -1

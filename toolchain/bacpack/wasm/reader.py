@@ -5,16 +5,29 @@ Source: WebAssembly Core Specification 3.0, "Binary Format / Values" and "/ Inst
 
 from __future__ import annotations
 
+import re
+
 from bacpack.wasm import leb
 from bacpack.wasm.errors import WasmError
 from bacpack.wasm.limits import MAX_BRANCH_TARGETS, MAX_NAME_BYTES
 from bacpack.wasm.opcodes import BY_NUMBER, PREFIXES, Opcode
+from bacpack.wasm.patterns import repeated
 
 # Longest LEB128 forms of 32 and 64-bit numbers.
 _LEB_BYTES_32 = 5
 _LEB_BYTES_64 = 10
 
 _U32_MAX = (1 << 32) - 1
+_SHORT = rb"[\x80-\xff]{0,3}[\x00-\x7f]"
+#: Constant expressions of the usual instructions, with numbers of at most four bytes: those are within any range.
+_CONSTANT_EXPRESSION = re.compile(
+    repeated(
+        rb"[\x23\x41\x42\xd2]%b|\xd0[\x69-\x74]|\x43.{4}|\x44.{8}|[\x6a-\x6c\x7c-\x7e]"
+        rb"|\xfb(?:[\x00\x01\x06\x07]%b|\x08%b%b|\x1c)" % ((_SHORT,) * 4)
+    )
+    + rb"\x0b",
+    re.DOTALL,
+)
 _FIXED_BYTES = {"f32": 4, "f64": 8, "v128": 16, "lanes": 16, "lane": 1, "zero": 1, "cast": 1}
 
 
@@ -194,6 +207,9 @@ class Reader:
     def constant_expression(self) -> bytes:
         """Read a constant expression; return its bytes, the final `end` included."""
         start = self.position
+        if found := _CONSTANT_EXPRESSION.match(self.data, start, self.end):
+            self.position = found.end()
+            return found[0]
         while self.instruction()[0].name != "end":
             pass
         return self.data[start : self.position]

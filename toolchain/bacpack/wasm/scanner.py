@@ -47,7 +47,13 @@ _CLOSED = {
     + rb")",
 }
 
-# Immediates that depend on the module, and the forms of the above that do.
+#: Handlers of `try_table` of so many are part of the expression.
+_MOST_HANDLERS = 8
+_HANDLER = rb"(?:[\x00\x01]%b%b|[\x02\x03]%b)" % (LEB, LEB, LEB)
+#: A reference to a type of the module, nullable or not.
+_REFERENCE = rb"[\x63\x64]" + LEB
+
+# Immediates that depend on the module, and the forms of the above that do; and those that stand beside them.
 _OPEN = {
     **dict.fromkeys(("type", "func", "table", "global", "data", "elem", "tag"), LEB),
     "memory": LEB,
@@ -55,9 +61,17 @@ _OPEN = {
     "count": LEB,
     "i32": _LONG_LEB,
     "i64": _LONG_LEB,
-    "memarg": rb"[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]",
-    "load": rb"[\x00-\x3f][\x80-\xff]{1,4}+[\x00-\x7f]",
-    "block": rb"(?![\x63\x64])" + LEB,  # not a reference type, whose heap type follows
+    "memarg": rb"(?:[\x00-\x3f][\x80-\xff]{4}[\x00-\x0f]|[\x40-\x7f]%b%b)" % (LEB, LEB),
+    "load": rb"(?:[\x00-\x3f][\x80-\xff]{1,4}+[\x00-\x7f]|[\x40-\x7f]%b%b)" % (LEB, LEB),
+    "block": rb"(?:%b|(?![\x63\x64])%b)" % (_REFERENCE, LEB),
+    "heap": LEB,
+    "types": rb"\x01" + _REFERENCE,
+    "cast": rb".",
+    "label": LEB,
+    "lane": rb".",
+    "catches": rb"(?:"
+    + b"|".join(rb"%b%b{%d}" % (re.escape(bytes([n])), _HANDLER, n) for n in range(_MOST_HANDLERS + 1))
+    + rb")",
 }
 
 #: `memory.grow` is open because a memory may have a maximum.
@@ -69,8 +83,11 @@ _FREQUENT = (("local",), ("i32",), (), ("load",), ("memarg",), ("block",))
 _RARE = len(_FREQUENT)
 _LOADS = range(0x28, 0x36)
 
-#: Declarations of locals, by the number of their groups, where each group is of less than 128 and of a plain type.
-_LOCALS = [re.compile(rb".(?:[\x00-\x7f][\x69-\x74\x7b-\x7f]){%d}" % groups, re.DOTALL) for groups in range(9)]
+#: Instructions of one byte.
+_BARE = frozenset(row.number for row in OPCODES if row.prefix is None and not row.immediates)
+
+#: Declarations of locals in up to so many groups are found by an expression, if each is of less than 128.
+_MOST_GROUPS = 64
 
 BR_TABLE = 0x0E
 CALL, CALL_INDIRECT, RETURN_CALL, RETURN_CALL_INDIRECT = 0x10, 0x11, 0x12, 0x13
@@ -148,10 +165,35 @@ def _closed_instruction() -> re.Pattern[bytes]:
     return re.compile(_patterns()[0], re.DOTALL)
 
 
+@cache
+def _locals(groups: int) -> re.Pattern[bytes]:
+    return re.compile(rb".(?:[\x00-\x7f](?:[\x69-\x74\x7b-\x7f]|%b)){%d}" % (_REFERENCE, groups), re.DOTALL)
+
+
+@cache
+def _instruction() -> re.Pattern[bytes]:
+    closed, open_ = _patterns()
+    return re.compile(rb"%b|%b|." % (closed, open_), re.DOTALL)
+
+
+def instructions(code: bytes) -> list[bytes]:
+    """Cut code into instructions; raises `WasmError` when it is malformed."""
+    found = _instruction().findall(code)
+    if all(len(instruction) > 1 or instruction[0] in _BARE for instruction in set(found)):
+        return found
+    reader = Reader(code)  # for the few functions that the expression cannot follow
+    found = []
+    while reader.remaining:
+        at = reader.position
+        reader.instruction()
+        found.append(code[at : reader.position])
+    return found
+
+
 def code_start(data: bytes, start: int, end: int) -> int:
     """Return where the instructions of the body at `start` begin, after the declarations of locals."""
     groups = data[start]
-    if groups < len(_LOCALS) and (found := _LOCALS[groups].match(data, start, end - 1)):
+    if groups <= _MOST_GROUPS and (found := _locals(groups).match(data, start, end - 1)):
         return found.end()
     reader = Reader(data, start, end)
     locals_ = 0
