@@ -21,6 +21,7 @@ from bacpack.split.shapes.registers import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64
 from bacpack.wasm.writer import func_type
 
@@ -118,7 +119,7 @@ def fingerprint(module: Module) -> Blob:
 def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms: list[_Form], size: int) -> Function:
     kinds = "".join([form.kind for form in forms])
     operands = array("q", [form.value for form in forms if form.kind])
-    if signature is None or any(byte in b"\x63\x64" for byte in locals_):
+    if signature is None or _has_references(locals_):
         return Function(None, "its type belongs to its own module", kinds, operands, size)
     registers = 0
     for form in forms:
@@ -127,6 +128,18 @@ def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms:
         registers |= form.register
     shape = digest(signature, locals_, runs, [form.shape for form in forms])
     return Function(shape, None, kinds, operands, size, registers)
+
+
+def _has_references(locals_: bytes) -> bool:
+    """Whether any declared local is a reference to a type, which the module may number in its own way."""
+    if b"\x63" not in locals_ and b"\x64" not in locals_:
+        return False
+    reader = Reader(locals_)  # these bytes may be numbers of locals as well
+    for _ in range(reader.u32("the number of local declarations")):
+        reader.u32("a number of locals")
+        if len(reader.value_type()) > 1:
+            return True
+    return False
 
 
 def digest(signature: bytes, locals_: bytes, runs: Sequence[bytes], shapes: Sequence[bytes]) -> bytes:
