@@ -14,6 +14,7 @@ import pytest
 from bacpack.content.cid import Cid
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.wasm import FuncType, Module, SectionId, writer
+from bacpack.wasm.names import name_section
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs
 from node.harness import Command
 
@@ -118,6 +119,45 @@ def test_one_program_without_names_is_written_as_it_is_and_told_so(split: Comman
     assert (tmp_path / "out" / FIVE[0].name).read_bytes() == FIVE[0].read_bytes()
 
 
+def test_one_program_without_names_is_not_read_before_it_is_written(split: Command, tmp_path: Path) -> None:
+    """Nothing can be gained, so it takes no longer than to check that it is valid: here 7 MB."""
+    body = b"\0" + b"\x41\0\x28\2\xa0\x8d\6\x1a" * 90_000 + b"\x0b"
+    blob = tmp_path / "large.wasm"
+    blob.write_bytes(
+        writer.module(
+            [
+                writer.section(SectionId.TYPE, writer.vector([writer.func_type(FuncType((), ()))])),
+                writer.section(SectionId.FUNCTION, writer.vector([b"\0"] * 10)),
+                writer.section(SectionId.MEMORY, writer.vector([b"\0\1"])),
+                writer.section(SectionId.CODE, writer.vector([writer.sized(body)] * 10)),
+            ]
+        )
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    result = ok(split, blob, "-o", tmp_path / "out")
+    assert result["modules"] == []
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2.5  # to read it takes 5 seconds
+
+
+@pytest.mark.parametrize("name", ["core[9fdf64a6790eadef]::fmt::part", "fmt.part"])
+def test_names_of_no_known_library_are_not_called_missing(split: Command, tmp_path: Path, name: str) -> None:
+    code = b"\0" + b"\x41\x05\x1a" * 300 + b"\x0b"
+    blob = tmp_path / "named.wasm"
+    sections = [
+        writer.section(SectionId.TYPE, writer.vector([writer.func_type(FuncType((), ()))])),
+        writer.section(SectionId.FUNCTION, writer.vector([b"\0"] * 20)),
+        writer.section(SectionId.CODE, writer.vector([writer.sized(code)] * 20)),
+    ]
+    blob.write_bytes(writer.module(sections) + name_section(None, {number: f"{name}{number}" for number in range(20)}))
+    done = split("split", blob, "-o", tmp_path / "out")
+    assert b"its names tell of no large library that bacpack knows" in done.stderr
+    assert b"keep its name section" not in done.stderr
+    blob.write_bytes(writer.module(sections))
+    done = split("split", blob, "-o", tmp_path / "out")
+    assert b"no names of functions" in done.stderr
+    assert b"keep its name section" in done.stderr
+
+
 def test_programs_without_common_code_are_written_as_they_are(split: Command, tmp_path: Path) -> None:
     image = image_blobs()["bmp-read-image.wasi"]
     tiny = tmp_path / "tiny.wasm"
@@ -188,6 +228,38 @@ def _broken(folder: Path) -> dict[str, tuple[Path, str]]:
     paths["folder"] = folder / "folder.wasm", "is-a-directory"
     paths["nowhere"] = folder / "nowhere.wasm", "not-found"
     return paths
+
+
+def test_all_that_cannot_be_split_is_named_in_one_run(split: Command, tmp_path: Path) -> None:
+    broken = _broken(tmp_path)
+    names = ["cut", "imported-memory", "invalid", "memory64"]
+    blobs = [FIVE[0], *(broken[name][0] for name in names), FIVE[1]]
+    error = fails(split, *blobs, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert error["code"] == "cannot-split"
+    assert "4 of 6 programs" in error["message"]
+    assert "--skip-refused" in error["hint"]
+    refused = {entry["name"]: entry["code"] for entry in error["details"]["refused"]}
+    assert refused == {name: broken[name][1] for name in names}
+    for entry in error["details"]["refused"]:
+        assert entry["message"] in error["message"]
+        assert str(broken[entry["name"]][0]) in entry["message"]
+
+
+def test_the_rest_is_split_when_refused_programs_are_skipped(split: Command, tmp_path: Path) -> None:
+    broken = _broken(tmp_path)
+    names = ["invalid", "memory64"]
+    blobs = [FIVE[0], *(broken[name][0] for name in names), FIVE[1]]
+    done = split("split", *blobs, "--skip-refused", "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0
+    result = json.loads(done.stdout)
+    assert [app["name"] for app in result["apps"]] == [FIVE[0].stem, FIVE[1].stem]
+    assert [(entry["name"], entry["code"]) for entry in result["refused"]] == [(n, broken[n][1]) for n in names]
+    for entry in result["refused"]:
+        assert entry["message"].encode() in done.stderr
+    ok(split, FIVE[0], FIVE[1], "-o", tmp_path / "without")
+    assert contents(tmp_path / "out") == contents(tmp_path / "without")
+    assert fails(split, broken["invalid"][0], "--skip-refused", "-o", tmp_path / "none")["code"] == "invalid-blob"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ def without_names(blob: bytes) -> bytes:
 
 
 KEPT = ("producers", "target_features", "namespace", "names", "mine", ".debugger")
-DROPPED = (".debug_info", ".debug_line", "linking", "reloc.CODE", "sourceMappingURL", "external_debug_info")
+DROPPED = (
+    ".debug_info", ".debug_line", "linking", "reloc.CODE", "sourceMappingURL", "external_debug_info", "build_id",
+    "metadata.code.branch_hint", "llvm.func_attr.annotate.hot",
+)  # fmt: skip
 
 
 def test_custom_sections_are_kept_unless_they_say_where_code_is() -> None:
@@ -56,6 +59,20 @@ def test_custom_sections_are_kept_unless_they_say_where_code_is() -> None:
         found = custom(Module.parse(app.data))
         assert found.keys() - {"name"} == set(KEPT)
         assert found["mine"].endswith(b"content of mine")
+
+
+def test_what_shares_nothing_loses_debug_sections_as_what_shares_does() -> None:
+    sections = " ".join(f'(@custom "{name}" (after last) "content of {name}")' for name in (*KEPT, *DROPPED))
+    programs = [f'(module (memory 1) (func (export "run") {code}) {sections})' for code in ("", "nop")]
+    blobs = [assemble(text) for text in programs]
+    for blob, app in zip(blobs, split_all(blobs).apps, strict=True):
+        assert not app.imports
+        found = custom(Module.parse(app.data))
+        right = {"sourceMappingURL", "external_debug_info", "build_id", *DROPPED[-2:]}  # for its code is what it was
+        assert found.keys() == {*KEPT, *right}
+        assert app.data.startswith(blob[: Module.parse(blob).sections[3].end])
+    plain = assemble("(module (memory 1))")
+    assert split_all([plain, blobs[0]]).apps[0].data == plain
 
 
 def test_exports_keep_names_kinds_and_order() -> None:

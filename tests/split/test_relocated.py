@@ -18,9 +18,10 @@ import pytest
 
 from bacpack.proof import Prover
 from bacpack.split.catalog.catalog import Catalog
+from bacpack.split.custom import stripped_size
 from bacpack.split.data.image import Image, image
 from bacpack.split.data.objects import own_data
-from bacpack.split.pipeline import Input, Split, split, stripped_size
+from bacpack.split.pipeline import Input, Split, split
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
 from bacpack.split.shapes.known import NUMBER, PLACE, UNKNOWN, Knowledge, Known
 from bacpack.wasm import Module, writer

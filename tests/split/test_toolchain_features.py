@@ -12,6 +12,7 @@ import wasmtime
 
 from bacpack.errors import InputError
 from bacpack.split.pipeline import Input, split
+from bacpack.wasm import Module
 from node.harness import Command
 from split.harness import both, engine, holds, split_all, work
 from wasmtools import assemble
@@ -41,8 +42,16 @@ def run_split(folder: Path, text: str) -> tuple[int, dict[str, Any]]:
          "imports its memory (`primary` `memory`)", "defines its memory"),
         ('(import "env" "memory" (memory 1 9 shared)) (import "wasi" "thread-spawn" (func (param i32) (result i32)))',
          "shared between threads", "without threads"),
+        ('(import "webcil" "memory" (memory 1)) (global (export "webcilVersion") i32 (i32.const 0))'
+         ' (data $payload "assembly")', ".NET assembly", "dotnet.native.wasm"),
+        ('(import "env" "memory" (memory 0)) (@custom "component-type:wasi:cli@0.2.12:command:encoded world" "")',
+         "adapter", "leave it as it is"),
+        ('(import "a" "a" (memory 256))', "imports its memory (`a` `a`)", "-sIMPORTED_MEMORY"),
     ],
-    ids=["object file", "dynamic library", "secondary part of wasm-split", "threads of WASI"],
+    ids=[
+        "object file", "dynamic library", "secondary part of wasm-split", "threads of WASI", "Webcil", "adapter",
+        "Emscripten's imported memory",
+    ],
 )  # fmt: skip
 def test_what_is_no_whole_program_is_refused_by_what_it_is(text: str, reason: str, hint: str) -> None:
     blobs = [assemble(f"(module {text} {FILLER})"), assemble(f"(module {FILLER})")]
@@ -52,6 +61,17 @@ def test_what_is_no_whole_program_is_refused_by_what_it_is(text: str, reason: st
     assert reason in caught.value.message
     assert caught.value.hint is not None
     assert hint in caught.value.hint
+
+
+def test_a_main_module_of_emscripten_is_split_and_stays_one() -> None:
+    """It has the section of a dynamic library, but its own memory: other libraries are loaded into it."""
+    text = f"""(@custom "dylink.0" (before first) "\\01\\04\\00\\00\\00\\00") (memory (export "memory") 1)
+      (func (export "run") (param i32) (result i32) {work("run")} i32.const {{1000|2000}} local.get 0 i32.add)
+      {FILLER}"""
+    result = split_all([assemble(blob) for blob in both(text)])
+    for app in result.apps:
+        assert app.imports
+        assert Module.parse(app.data).sections[0].name == "dylink.0"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def told_apart(error: InputError, module: bytes | None) -> InputError:
 
     Only the reader of a new feature can tell, so `wasm-tools` is asked with all its features on.
     """
-    if error.code != "wasm-malformed" or module is None or why_invalid(module, "all"):
+    if error.code not in ("wasm-malformed", "invalid-blob") or module is None or why_invalid(module, "all"):
         return error
     return _unsupported(f"{error.message}: it uses a feature beyond WebAssembly 3.0", error.details)
 

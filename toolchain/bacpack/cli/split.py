@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances
     from bacpack.manifest import Manifest
     from bacpack.split.catalog.catalog import Catalog
-    from bacpack.split.pipeline import Input, Split
+    from bacpack.split.component import Program
+    from bacpack.split.pipeline import Split
 
 EPILOG = """\b
 Examples:
   bacpack split app.wasm
   bacpack split *.wasm -o out
+  bacpack split *.wasm --skip-refused -o out
   bacpack split app.wasm tool.wasm -o out --json
   bacpack split next.wasm --catalog out -o next
   bacpack split next.wasm --catalog bafybei… --peer http://node.example:4817 -o next
@@ -51,6 +53,7 @@ Exit status:
     "--catalog", "catalogs", metavar="REF", multiple=True,
     help="Use the modules of an earlier split where they fit: a folder, a CAR file or a CID. May be repeated.",
 )  # fmt: skip
+@click.option("--skip-refused", is_flag=True, help="Split the other programs when some cannot be split.")
 @click.option("--explain", is_flag=True, help="Say where the bytes went, and why code stayed in the programs.")
 @treemap_option
 @provenance_options
@@ -62,6 +65,7 @@ def command(
     blobs: tuple[Path, ...],
     folder: Path,
     catalogs: tuple[str, ...],
+    skip_refused: bool,
     explain: bool,
     treemap: Path | None,
     sources: SourceOptions,
@@ -79,21 +83,25 @@ def command(
     from bacpack.attest.attach import with_provenance
     from bacpack.cli.catalogs import open_catalogs
     from bacpack.files import read_file
+    from bacpack.split.admit import admit, refusal
     from bacpack.split.output import make_manifest, write_split
     from bacpack.split.pipeline import Input
     from bacpack.split.prove import prove_split
 
     # Millions of small objects are made and no cycles: looking for those takes a fifth of the time and frees nothing.
     gc.disable()
-    started = time.monotonic()
     inputs = [Input(app_name(path), read_file(path), str(path)) for path in blobs]
     _refuse_equal_names(blobs)
     _refuse_to_replace(blobs, folder)
     opened = open_catalogs(catalogs, sources)
     with output.progress("splitting") as show:
-        result = _split(inputs, opened, show)
+        programs, refused = admit(inputs, show)
+        if refused and not (skip_refused and programs):
+            raise refusal(refused, len(inputs))
+        started = time.monotonic()
+        result = _split(programs, opened, show)
         checking = time.monotonic()
-        _check_valid(inputs, result, show)
+        _check_valid(result, show)
         result = prove_split(result, show, catalogs)
         checked = time.monotonic()
         manifest = make_manifest(result, {app_name(path): path.name for path in blobs})
@@ -101,11 +109,14 @@ def command(
         manifest, provenance = with_provenance(manifest, result, digests, circumstances)
         write_split(folder, result, manifest, provenance)
     seconds = time.monotonic() - started - (checked - checking)
-    if not manifest.modules:
-        output.note(_nothing_shared(len(blobs)))
-    elif len(blobs) == 1 and not any(module.reused for module in manifest.modules):
-        output.note("one program alone gains nothing yet: its modules pay once another program uses them too")
+    for entry in refused:
+        output.note(f"left out: {entry.error.message}")
+    if note := _gain(result, manifest):
+        output.note(note)
     data, text = _as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder)
+    data["refused"] = [
+        {"name": entry.name, "code": entry.error.code, "message": entry.error.message} for entry in refused
+    ]
     if explain or treemap:
         from bacpack.split.explain.explain import explain_split
 
@@ -118,42 +129,31 @@ def command(
     output.result(data, text)
 
 
-def _split(inputs: Sequence[Input], catalogs: Sequence[Catalog], show: Callable[[str], None]) -> Split:
+def _split(programs: Sequence[Program], catalogs: Sequence[Catalog], show: Callable[[str], None]) -> Split:
     """Split what no release of a catalog has already; components by their core modules."""
     from bacpack.split.catalog.earlier import find_earlier, with_earlier
-    from bacpack.split.component import pack_again, take_apart
+    from bacpack.split.component import pack_again
     from bacpack.split.pipeline import split
+    from bacpack.verdict import told_apart
 
-    earlier = find_earlier(catalogs, inputs)
-    programs = [take_apart(entry) for entry in inputs if entry.name not in earlier.apps]
-    parts = [part for program in programs for part in program.parts.values()]
+    earlier = find_earlier(catalogs, [program.entry for program in programs])
+    new = [program for program in programs if program.entry.name not in earlier.apps]
+    parts = [part for program in new for part in program.parts.values()]
     try:
         split_parts = split(parts, show, catalogs)
     except InputError as error:
-        raise _about_blob(error, parts) from error
-    return with_earlier(pack_again(split_parts, programs), earlier, [entry.name for entry in inputs])
+        blob = next((part.data for part in parts if part.path == error.details.get("blob")), b"")
+        raise told_apart(error, blob) from error
+    return with_earlier(pack_again(split_parts, new), earlier, [program.entry.name for program in programs])
 
 
-def _about_blob(error: InputError, parts: Sequence[Input]) -> InputError:
-    """Return `error` with the blob that it is about, if it does not say so, and as every command would put it."""
-    from bacpack.verdict import told_apart, why_invalid
-
-    path = error.details.get("blob")
-    if path is None and error.code == "wasm-malformed":
-        path = next((part.path for part in parts if why_invalid(part.data, "wasm3")), None)
-        if path is not None:
-            details = {**error.details, "blob": path}
-            error = InputError(error.code, f"`{path}`: {error.message}", hint=error.hint, details=details)
-    return told_apart(error, next((part.data for part in parts if part.path == path), None))
-
-
-def _check_valid(inputs: Sequence[Input], result: Split, show: Callable[[str], None]) -> None:
+def _check_valid(result: Split, show: Callable[[str], None]) -> None:
     from bacpack.split.validate import check_valid
 
-    outputs = {app.name: app.data for app in result.apps}
+    outputs = {app.name: app.data for app in result.apps if app.data is not app.blob}
     outputs |= {cid: module.data for cid, module in result.modules.items() if not module.reused}
     reused = {cid: module.data for cid, module in result.modules.items() if module.reused}
-    check_valid({entry.path: entry.data for entry in inputs}, outputs, show, reused)
+    check_valid({}, outputs, show, reused)
 
 
 def app_name(path: Path) -> str:
@@ -187,14 +187,40 @@ def _refuse_to_replace(blobs: tuple[Path, ...], folder: Path) -> None:
             )
 
 
-def _nothing_shared(count: int) -> str:
-    if count > 1:
-        return "nothing to gain: these programs have too little code in common; each was written as it is"
-    return (
-        "nothing to gain: one program has nothing to be compared with, and no names of large libraries in it; "
-        "it was written as it is\n"
-        "hint: split it together with other programs, or keep its name section when you build it"
-    )
+def _gain(result: Split, manifest: Manifest) -> str | None:
+    """What to say of a split that gains nothing."""
+    alone = len({app.blob for app in result.apps}) == 1
+    if not manifest.modules:
+        whole = "as it is" if all(app.data is app.blob for app in result.apps) else "as it is, without debug sections"
+        if not alone:
+            return f"nothing to gain: these programs have too little code in common; each was written {whole}"
+        if _has_names(result):
+            why, more = "its names tell of no large library that bacpack knows and can move", ""
+        else:
+            why = "no names of functions tell of large libraries in it"
+            more = ", or keep its name section when you build it"
+        return (
+            f"nothing to gain: one program has nothing to be compared with, and {why}; it was written {whole}\n"
+            f"hint: split it together with other programs{more}"
+        )
+    if any(module.reused for module in manifest.modules):
+        return None
+    if alone:
+        return "one program alone gains nothing yet: its modules pay once another program uses them too"
+    if manifest.totals.split_bytes >= manifest.totals.blob_bytes:
+        return (
+            "little is gained: with the names of functions that remainders keep, everything weighs no less than the "
+            "programs without names\nhint: take the names out of the programs first, with `wasm-tools strip`"
+        )
+    return None
+
+
+def _has_names(result: Split) -> bool:
+    from bacpack.wasm import Module
+    from bacpack.wasm.names import read_names
+
+    parts = [entry.blob for app in result.apps for entry in app.remains or ()]
+    return any(read_names(Module.parse(part))[1] for part in parts)
 
 
 def _as_json(manifest: Manifest, blobs: tuple[Path, ...], folder: Path, seconds: float) -> dict[str, Any]:

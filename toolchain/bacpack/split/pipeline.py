@@ -14,6 +14,7 @@ from bacpack.manifest import ModuleKind
 from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
 from bacpack.split.catalog.reuse import Fit
 from bacpack.split.catalog.shelf import Shelf, take
+from bacpack.split.custom import stripped_size, without_debug
 from bacpack.split.data.image import Image, image
 from bacpack.split.data.objects import own_data
 from bacpack.split.data.pieces import DataPlan, share_data
@@ -22,8 +23,8 @@ from bacpack.split.emit.data_module import write_data_module
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.emit.remainder import SharedData, write_remainder
 from bacpack.split.emit.shared import Shared, unlike, write_shared
-from bacpack.split.explain.stayed import Remains, Stayed, all_stay, stayed
-from bacpack.split.plan.by_name import group_by_name
+from bacpack.split.explain.stayed import Remains, Stayed, all_stay, stayed, unread
+from bacpack.split.plan.by_name import group_by_name, may_be_grouped
 from bacpack.split.plan.demand import called_directly, demand
 from bacpack.split.plan.match import SharedFunction, match
 from bacpack.split.plan.partition import Group, chunks, own_groups, partition
@@ -35,21 +36,31 @@ from bacpack.split.shapes.fold import fold
 from bacpack.split.shapes.unreached import drop_unreached
 from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
-from bacpack.wasm.names import NAME_SECTION, read_names
-from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
+from bacpack.wasm.names import read_names
+from bacpack.wasm.relocations import has_relocations
 
 #: Below this many bytes, starting another process takes longer than it saves.
 _WORTH_A_PROCESS = 4_000_000
 _NO_MODULE = Module(b"", [])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Input:
     """A blob to split: the name of its app, its bytes, and how messages call it."""
 
     name: str
     data: bytes
     path: str
+
+    @cached_property
+    def module(self) -> Module:
+        """The sections of the blob; raises `InputError` when it is malformed or cannot be split soundly."""
+        try:
+            module = Module.parse(self.data)
+            refuse_unsound(self.path, module)
+        except WasmError as error:
+            raise in_blob(self, error) from error
+        return module
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class OutputModule:
 
 @dataclass(frozen=True, slots=True)
 class OutputApp:
-    """A program after the split: `data` is its remainder, or the blob itself when it shares nothing."""
+    """A program after the split: `data` is its remainder, or the blob without debug sections when it shares nothing."""
 
     name: str
     blob: bytes
@@ -127,7 +138,43 @@ def split(
     # Equal blobs are one; the order of the rest is that of their hashes, and so nobody's choice.
     digests = [sha256(entry.data).digest() for entry in inputs]
     distinct = sorted(dict(reversed([*zip(digests, inputs, strict=True)])).items())
-    blobs = _fingerprint_all([entry for _, entry in distinct], show)
+    programs = [entry for _, entry in distinct]
+    if len(programs) == 1 and not catalogs and not _may_gain_alone(programs[0].module):
+        made = _Made([without_debug(programs[0].module)], [unread(programs[0].module)], [], {})
+    else:
+        made = _make(programs, show, catalogs, least_own_data)
+    outputs = {module.cid: module for module in made.modules}
+    split_blobs = {}
+    for (digest, entry), data, why in zip(distinct, made.programs, made.stayed, strict=True):
+        imports = tuple(cid for cid in namespaces(data) if cid in outputs)
+        remains = Remains(entry.data, data, why)
+        split_blobs[digest] = OutputApp("", entry.data, stripped_size(entry.module), data, imports, (remains,))
+    apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
+    every = Split(apps, outputs)
+    needed = set().union(*(every.closure(app) for app in apps))
+    return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed}, made.features)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What becomes of each program, the functions that it keeps, with the reason, and all modules."""
+
+    programs: list[bytes]
+    stayed: list[list[Stayed]]
+    modules: list[OutputModule]
+    features: dict[str, list[bytes]]
+
+
+def _may_gain_alone(module: Module) -> bool:
+    """Whether one program alone may have modules: only relocations or names tell what others may share with it."""
+    return has_relocations(module) or may_be_grouped(module, read_names(module)[1])
+
+
+def _make(
+    programs: Sequence[Input], show: Callable[[str], None], catalogs: Sequence[Catalog], least_own_data: int
+) -> _Made:
+    """Compare programs that are all different, and write what they share."""
+    blobs = _fingerprint_all(programs, show)
     show("comparing programs")
     images = [image(blob) for blob in blobs]
     shelf = take(catalogs, blobs, images)
@@ -137,9 +184,9 @@ def split(
     data_plans += [plan for plan in own if sum(len(piece.content) for piece in plan.pieces) >= least_own_data]
     show("writing modules")
     linked = link(blobs, groups, images, data_plans, shelf)
-    if len(distinct) > 1 and linked.new_bytes >= sum(len(entry.data) for _, entry in distinct):
-        linked = Linked([], [], [], [False] * len(blobs), {}, all_stay(blobs))
-    outputs = {}
+    unshared = [without_debug(blob.module) for blob in blobs]
+    if len(blobs) > 1 and linked.weight >= sum(stripped_size(blob.module) for blob in blobs):
+        return _Made(unshared, all_stay(blobs), [], {})
     kinds: list[tuple[ModuleKind, list[bytes], bool]] = [
         ("environment", [environment()], False),
         ("shared", linked.modules, False),
@@ -147,20 +194,14 @@ def split(
         ("shared", [shelf.contents[cid] for cid in shelf.code], True),
         ("data", [shelf.contents[cid] for cid in shelf.data], True),
     ]
-    for kind, modules, reused in kinds:
-        for data in modules:
-            cid = str(cid_of_bytes(data))
-            outputs[cid] = OutputModule(cid, data, kind, namespaces(data), reused)
-    split_blobs = {}
-    for position, ((digest, entry), blob) in enumerate(zip(distinct, blobs, strict=True)):
-        data = linked.remainders[position] if linked.shares[position] else entry.data
-        imports = tuple(cid for cid in namespaces(data) if cid in outputs)
-        remains = Remains(entry.data, data, linked.stayed[position])
-        split_blobs[digest] = OutputApp("", entry.data, stripped_size(blob.module), data, imports, (remains,))
-    apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
-    every = Split(apps, outputs)
-    needed = set().union(*(every.closure(app) for app in apps))
-    return Split(apps, {cid: module for cid, module in outputs.items() if cid in needed}, linked.features)
+    modules = [
+        OutputModule(str(cid_of_bytes(data)), data, kind, namespaces(data), reused)
+        for kind, contents, reused in kinds
+        for data in contents
+    ]
+    choices = zip(linked.remainders, unshared, linked.shares, strict=True)
+    chosen = [remainder if shares else whole for remainder, whole, shares in choices]
+    return _Made(chosen, linked.stayed, modules, linked.features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +218,10 @@ class Linked:
     stayed: list[list[Stayed]]
 
     @property
-    def new_bytes(self) -> int:
-        """The size of everything together."""
-        return sum(map(len, chain(self.modules, self.data, self.remainders)))
+    def weight(self) -> int:
+        """The size of everything together, names left out as in the size of a stripped blob."""
+        remainders = (stripped_size(Module.parse(data)) for data in self.remainders)
+        return sum(map(len, chain(self.modules, self.data))) + sum(remainders)
 
 
 def link(
@@ -260,13 +302,13 @@ def _names(blob: Blob) -> Mapping[int, str]:
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
-    modules = [_read(entry) for entry in inputs]
+    modules = [entry.module for entry in inputs]
 
     def fingerprint_one(position: int) -> Blob:
         try:
             blob = fingerprint(modules[position])
         except WasmError as error:
-            raise _in_blob(inputs[position], error) from error
+            raise in_blob(inputs[position], error) from error
         drop_unreached(blob)
         blob.same = fold(blob)
         blob.module = _NO_MODULE  # it is here already
@@ -282,29 +324,11 @@ def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> li
     return blobs
 
 
-def _read(entry: Input) -> Module:
-    try:
-        module = Module.parse(entry.data)
-        refuse_unsound(entry.path, module)
-    except WasmError as error:
-        raise _in_blob(entry, error) from error
-    return module
-
-
-def _in_blob(entry: Input, error: WasmError) -> InputError:
+def in_blob(entry: Input, error: WasmError) -> InputError:
+    """What to raise where a blob is malformed."""
     return InputError(
         error.code, f"`{entry.path}`: {error.message}", hint=error.hint, details={"blob": entry.path, **error.details}
     )
-
-
-def stripped_size(module: Module) -> int:
-    """Size of a module without debug information, names, and what a linker left: what a stripped one weighs."""
-    dropped = [section for section in module.sections if section.name is not None and _is_stripped(section.name)]
-    return len(module.data) - sum(section.end - section.start for section in dropped)
-
-
-def _is_stripped(name: str) -> bool:
-    return name in (NAME_SECTION, LINKING_SECTION) or name.startswith((".debug_", RELOCATION_PREFIX))
 
 
 def namespaces(data: bytes) -> tuple[str, ...]:

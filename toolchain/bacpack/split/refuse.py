@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 from bacpack.content.cid import is_cid
 from bacpack.errors import InputError
-from bacpack.wasm import Kind, Limits, Module, SectionId, WasmError
-from bacpack.wasm.reader import Reader
+from bacpack.wasm import Import, Kind, Limits, Module, SectionId, WasmError
+from bacpack.wasm.leb import decode_unsigned
+from bacpack.wasm.scanner import GLOBAL_GET, REF_FUNC, instructions
 
 #: By this name object files import the memory that a linker gives them.
 _OBJECT_MEMORY = "__linear_memory"
+#: Of dynamic libraries, and of programs that load them (Emscripten's main modules), which have a memory of their own.
+_DYNAMIC = ("dylink.0", "dylink")
+#: From this namespace .NET assemblies import the memory into which they copy themselves.
+_WEBCIL = "webcil"
+#: What a module is to be in a component. A program that has it defines its memory.
+_COMPONENT_TYPE = "component-type:"
 #: Code beyond this would take minutes to compare.
 MOST_CODE_BYTES = 64_000_000
 
@@ -25,25 +33,40 @@ def refuse_unsound(name: str, module: Module) -> None:
     imported = module.imported(Kind.MEMORY)
     if any(is_cid(entry.module) for entry in module.imports):
         raise _refusal(name, "it was split before: it imports modules by CID", "split the blob that it came from")
-    # Both of these import their memory as well.
-    if module.custom_sections("dylink.0") or module.custom_sections("dylink"):
-        raise _refusal(
-            name, "it is a dynamic library, whose addresses its loader decides", "link it as a program, without -shared"
-        )
-    if any(entry.name == _OBJECT_MEMORY for entry in imported):
-        raise _refusal(name, "it is an object file, not linked yet", "link it with wasm-ld, and split the program")
     if imported:
-        entry = imported[0]
-        if isinstance(entry.type, Limits) and entry.type.shared:
-            _refuse_memory(name, entry.type)
-        raise _refusal(
-            name,
-            f"it imports its memory (`{entry.module}` `{entry.name}`), which a shared module could not reach",
-            "link it so that it defines its memory: without --import-memory",
-        )
+        _refuse_imported_memory(name, module, imported[0])
+    if any(module.custom_sections(section) for section in _DYNAMIC) and not module.memories:
+        raise _dynamic_library(name)
     for memory in module.memories[:1]:
         _refuse_memory(name, memory)
     _refuse_dangling(module)
+
+
+def _refuse_imported_memory(name: str, module: Module, memory: Import) -> NoReturn:
+    """Say what a module is that works on the memory of another."""
+    if memory.module == _WEBCIL:
+        hint = "leave it as it is: what can be split is the program that loads it, `dotnet.native.wasm`"
+        raise _refusal(name, "it is a .NET assembly in a wrapper (Webcil), and so data, no program", hint)
+    if any(module.custom_sections(section) for section in _DYNAMIC):
+        raise _dynamic_library(name)
+    if memory.name == _OBJECT_MEMORY:
+        raise _refusal(name, "it is an object file, not linked yet", "link it with wasm-ld, and split the program")
+    if any(section.name and section.name.startswith(_COMPONENT_TYPE) for section in module.sections):
+        hint = "leave it as it is; a component that was made with it can be split"
+        raise _refusal(name, "it is an adapter, of which components are made with programs", hint)
+    if isinstance(memory.type, Limits) and memory.type.shared:
+        _refuse_memory(name, memory.type)
+    raise _refusal(
+        name,
+        f"it imports its memory (`{memory.module}` `{memory.name}`), which a shared module could not reach",
+        "link it so that it defines its memory: without --import-memory, in Emscripten without -sIMPORTED_MEMORY; "
+        "if it is a part or plug-in of another program, leave it as it is",
+    )
+
+
+def _dynamic_library(name: str) -> InputError:
+    hint = "link it as a program, without -shared; if a program loads it when it runs, leave it as it is"
+    return _refusal(name, "it is a dynamic library, whose addresses its loader decides", hint)
 
 
 def _refuse_memory(name: str, memory: Limits) -> None:
@@ -62,13 +85,11 @@ def _refuse_dangling(module: Module) -> None:
         functions.append((SectionId.START, module.start))
     globals_ = [(SectionId.EXPORT, entry.index) for entry in module.exports if entry.kind == Kind.GLOBAL]
     for section_id, expression in _constant_expressions(module):
-        reader = Reader(expression)
-        while reader.remaining:
-            row, values = reader.instruction()
-            if row.name == "ref.func":
-                functions.append((section_id, values[0]))
-            elif row.name == "global.get":
-                globals_.append((section_id, values[0]))
+        for instruction in instructions(expression):
+            if instruction[0] == REF_FUNC:
+                functions.append((section_id, decode_unsigned(instruction, 1)[0]))
+            elif instruction[0] == GLOBAL_GET:
+                globals_.append((section_id, decode_unsigned(instruction, 1)[0]))
     _refuse_beyond(module, "function", len(module.function_types), functions)
     _refuse_beyond(module, "global", len(module.imported(Kind.GLOBAL)) + len(module.globals), globals_)
 

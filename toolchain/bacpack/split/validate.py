@@ -23,26 +23,31 @@ def check_valid(
     A blob: `InputError` (`invalid-blob`); a module of a catalog: `InputError` (`no-catalog`); an output, which is our
     own fault: `BacpackError` (`invalid-output`).
     """
-    named: list[tuple[str, bytes, Callable[[str, str], BacpackError]]]
-    named = [(name, data, _of_blob) for name, data in blobs.items()]
-    named += [(name, data, _of_catalog) for name, data in (reused or {}).items()]
-    named += [(name, data, _of_output) for name, data in outputs.items()]
-    wasm_tools()  # found once, before threads ask for it
-    with ThreadPoolExecutor(processors()) as pool:
-        verdicts = []
-        for done, verdict in enumerate(pool.map(why_invalid, [data for _, data, _ in named]), 1):
-            verdicts.append(verdict)
-            show(f"{done} of {len(named)} modules validated")
-    for (name, _, error), reason in zip(named, verdicts, strict=True):
-        if reason:
+    for named, error in ((blobs, invalid_blob), (reused or {}, _of_catalog), (outputs, _of_output)):
+        for name, reason in invalid(named, show).items():
             raise error(name, reason)
 
 
-def _of_blob(name: str, reason: str) -> BacpackError:
+def invalid(modules: Mapping[str, bytes], show: Callable[[str], None]) -> dict[str, str]:
+    """Return why modules are invalid, by name; valid ones are not in it."""
+    reasons = {}
+    wasm_tools()  # found once, before threads ask for it
+    with ThreadPoolExecutor(processors()) as pool:
+        verdicts = zip(modules, pool.map(why_invalid, modules.values()), strict=True)
+        for done, (name, reason) in enumerate(verdicts, 1):
+            show(f"{done} of {len(modules)} modules validated")
+            if reason:
+                reasons[name] = reason
+    return reasons
+
+
+def invalid_blob(name: str, reason: str) -> InputError:
+    """What to raise for a blob that is not valid."""
     return InputError(
         "invalid-blob",
         f"`{name}` is not valid WebAssembly: {reason}",
         hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
+        details={"blob": name},
     )
 
 

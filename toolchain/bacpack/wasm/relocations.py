@@ -172,6 +172,11 @@ class Relocation:
     addend: int = 0
 
 
+def has_relocations(module: Module) -> bool:
+    """Whether a linker left relocations in a module."""
+    return any(section.name is not None and section.name.startswith(RELOCATION_PREFIX) for section in module.sections)
+
+
 def read_linking(module: Module) -> Linking | None:
     """Return the `linking` section, None when there is none."""
     sections = module.custom_sections(LINKING_SECTION)

@@ -14,7 +14,8 @@ from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import BacpackError
 from bacpack.manifest import App, ModuleKind
 from bacpack.split.catalog.catalog import Catalog
-from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, namespaces, stripped_size
+from bacpack.split.custom import stripped_size
+from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, namespaces
 from bacpack.wasm import Module, WasmError
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from bacpack import __version__
+from bacpack.split.custom import is_dropped
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import DataPlan
 from bacpack.split.emit import start
@@ -30,18 +31,14 @@ from bacpack.split.shapes.elements import is_table_plain, referenced_function, s
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm.leb import encode_unsigned
-from bacpack.wasm.names import NAME_SECTION, name_section, read_names
+from bacpack.wasm.names import name_section, read_names
 from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode, Section
+from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode
 
 _NOTHING = FuncType((), ())
 _PASSIVE = Data(Mode.PASSIVE, 0, None, 0, 0)
 _ONE_PAGE = Limits(1)
-
-#: Sections that name code by offsets or numbers, which splitting changes: whole names, and how others begin.
-_DROPPED = frozenset((NAME_SECTION, "linking", "sourceMappingURL", "external_debug_info"))
-_DROPPED_KINDS = (".debug_", "reloc.", "metadata.code.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,11 +360,6 @@ class _RemainderWriter:
         return name_section(
             module_name, {self._numbers.function(index): name for index, name in functions.items() if index in own}
         )
-
-
-def is_dropped(section: Section) -> bool:
-    """Whether a section of the blob describes code in a way that splitting makes wrong."""
-    return section.name is not None and (section.name in _DROPPED or section.name.startswith(_DROPPED_KINDS))
 
 
 def _word(slot: Slot, blob: int) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.wasm import Kind, Module
 
 UNLIKE = "no other program has one like it"
 NO_LIBRARY = "no other program to compare with, and its name tells of no large library"
@@ -43,6 +44,12 @@ def all_stay(blobs: Sequence[Blob]) -> list[list[Stayed]]:
     """The functions of blobs that are written as they are."""
     kept = [range(blob.imported_functions, blob.imported_functions + len(blob.functions)) for blob in blobs]
     return stayed(blobs, [()] * len(blobs), kept)
+
+
+def unread(module: Module) -> list[Stayed]:
+    """The functions of a program alone of which it is known, before they are read, that no library has them."""
+    first = len(module.imported(Kind.FUNCTION))
+    return [Stayed(index, NO_LIBRARY) for index in range(first, first + len(module.functions))]
 
 
 def stayed(blobs: Sequence[Blob], homes: Sequence[Container[int]], kept: Iterable[Iterable[int]]) -> list[list[Stayed]]:

@@ -7,6 +7,7 @@ belongs to the program's own crate, or to none, stays in the remainder.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Mapping
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from bacpack.split.plan.match import SharedFunction
 from bacpack.split.plan.partition import LEAST_OWN_BYTES, Group
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.wasm import Module
 
 LIBC, RUST_STD, CXX_STD = "libc", "std", "c++"
 _RUST_STD_CRATES = frozenset(
@@ -44,17 +46,35 @@ def group_by_name(
 
     Functions that are `placed` already, by index, are left out.
     """
-    own = {library(name) for name in names.values() if _MAIN.match(name)} - {None, *_LAYERS}
+    libraries = _libraries(names)
     groups: dict[str, Group[SharedFunction]] = {}
     for position, function in enumerate(blob.functions):
         index = blob.imported_functions + position
-        origin = None if index in placed else library(names.get(index, ""))
-        if function.shape is not None and origin is not None and origin not in own:
+        origin = None if index in placed else libraries.get(index)
+        if function.shape is not None and origin is not None:
             group = groups.setdefault(origin, Group(users=1))
             group.items.append(SharedFunction({0: position}))
             group.size += function.size
     large = [(origin, group) for origin, group in groups.items() if group.size >= LEAST_OWN_BYTES]
     return sorted(large, key=lambda entry: (_layer(entry[0]), entry[0]))
+
+
+def may_be_grouped(module: Module, names: Mapping[int, str]) -> bool:
+    """Whether names tell of a library that is large enough to be a module, if all of its functions can be moved."""
+    sizes: Counter[str] = Counter()
+    first = len(module.function_types) - len(module.functions)
+    for index, origin in _libraries(names).items():
+        if first <= index < first + len(module.bodies):
+            body = module.bodies[index - first]
+            sizes[origin] += body.end - body.start
+    return any(size >= LEAST_OWN_BYTES for size in sizes.values())
+
+
+def _libraries(names: Mapping[int, str]) -> dict[int, str]:
+    """The library of each function that is in one, by index. The crate of a program's `main` is none."""
+    own = {library(name) for name in names.values() if _MAIN.match(name)} - {*_LAYERS}
+    libraries = ((index, library(name)) for index, name in names.items())
+    return {index: origin for index, origin in libraries if origin is not None and origin not in own}
 
 
 def _layer(origin: str) -> int:
