@@ -11,7 +11,7 @@ import pytest
 from bacpack.installed import shipped
 from bacpack.project.config import load_project
 from bacpack.project.new import Template, Wanted, render
-from node.harness import Command
+from node.harness import Command, assemble
 
 
 @pytest.mark.parametrize("template", ["job", "module", "workspace"])
@@ -53,9 +53,39 @@ def test_an_older_target_stands_wherever_the_newer_would(command: Command, tmp_p
     assert [str(path) for path, data in files.items() if b"wasip1" in data and path.parent.name != "ci"] == []
     assert load_project(tmp_path / "hello").tables.build.target == "wasm32-wasi"
     config = tomllib.loads((tmp_path / "hello" / ".cargo" / "config.toml").read_text())
-    # The linkers of that time crash on --emit-relocs for a program.
-    assert "rustflags" not in config["target"]["wasm32-wasi"]
-    assert "link-arg=--emit-relocs" in config["target"]["wasm32-unknown-unknown"]["rustflags"]
+    assert config["build"]["target"] == "wasm32-wasi"
+    # Later compilers do not know it.
+    assert tomllib.loads((tmp_path / "hello" / "rust-toolchain.toml").read_text())["toolchain"]["channel"] == "1.77.2"
+
+
+def test_nothing_is_pinned_that_an_installed_compiler_serves_for(command: Command, tmp_path: Path) -> None:
+    assert command("new", "hello", "-q", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "hello" / "rust-toolchain.toml").exists()
+    # Flags that stand here would keep cargo from those of whoever builds.
+    assert "rustflags" not in (tmp_path / "hello" / ".cargo" / "config.toml").read_text()
+    assert "pin the compiler" in (tmp_path / "hello" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ['we"ird\\dir', "two words", "tab\there", "große", "line\nbreak", "del\x7f", "$HOME`x`"]
+)
+def test_a_path_is_written_as_toml_writes_it(command: Command, tmp_path: Path, name: str) -> None:
+    module = tmp_path / name / "g.wasm"
+    module.parent.mkdir()
+    module.write_bytes(assemble("(module)"))
+    done = command(
+        "new", "job", "--template", "job", "--module", f"greet={module}", "--path", "sp ace/x y", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_project(tmp_path / "sp ace" / "x y").tables.modules == {"greet": str(module)}
+    assert b"next: cd 'sp ace/x y' && bacpack build" in done.stderr
+
+
+@pytest.mark.parametrize(("ref", "code"), [("./no such.wasm", "not-found"), ("text.wasm", "not-wasm")])
+def test_a_module_that_is_none_is_refused(command: Command, tmp_path: Path, ref: str, code: str) -> None:
+    (tmp_path / "text.wasm").write_text("text")
+    command.fails(2, code, "new", "job", "--template", "job", "--module", f"greet={ref}", cwd=tmp_path)
+    assert not (tmp_path / "job").exists()
 
 
 def test_without_std_the_module_brings_a_panic_handler() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -72,7 +73,7 @@ def command(
     paths = [str(path.relative_to(folder)) for path in files]
     result = {"name": name, "template": template, "path": str(folder), "files": paths}
     output.result(result, "\n".join([f"{folder}/", *(f"  {path}" for path in paths)]))
-    output.note(f"next: cd {folder} && bacpack build")
+    output.note(f"next: cd {quote(str(folder))} && bacpack build")
 
 
 def _ask(output: Output) -> Template:

@@ -7,6 +7,8 @@ is given on the command line goes before what is configured.
 from __future__ import annotations
 
 import difflib
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +62,8 @@ class BuildTable(_Table, frozen=True):
     output: str = "target/bacpack"
     #: Names of programs, in the order in which they may use each other's code; all others follow.
     jobs: list[str] = []
+    #: Names of programs of the workspace that are left out, also where cargo would build them.
+    exclude: list[str] = []
     #: Programs that something else than cargo built.
     blobs: list[str] = []
     #: Releases whose modules are used where they fit.
@@ -112,12 +116,25 @@ class Project:
 
     @property
     def output(self) -> Path:
-        """The folder that `bacpack build` writes to."""
-        return self.resolve(self.tables.build.output)
+        """The folder that `bacpack build` writes to; raises `InputError` (`bad-config`) if more than that is in it."""
+        path = Path(os.path.normpath(self.resolve(self.tables.build.output)))
+        if self.folder.resolve().is_relative_to(path.resolve()):
+            reason = f"`build.output` is `{self.tables.build.output}`, the folder of the project or one above it"
+            raise _bad_config(self.path or Path(CONFIG_NAME), reason, "name a folder of its own, as target/bacpack")
+        return path
 
     def resolve(self, path: str) -> Path:
         """Return a path that the configuration names, which is relative to the folder of the file."""
         return self.folder / path
+
+
+def toml_string(text: str) -> str:
+    """Return `text` as TOML writes it, quoted; raises `InputError` (`not-utf8`) for a path that is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("not-utf8", f"{text!r} is not UTF-8, which TOML is", hint="rename the file") from error
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def find_config(start: Path | None = None) -> Path | None:

@@ -12,6 +12,8 @@ from bacpack.content.ref import PathRef, parse_ref
 from bacpack.errors import InputError
 from bacpack.files import write_file
 from bacpack.installed import shipped
+from bacpack.link import namespace_of
+from bacpack.project.config import toml_string
 from bacpack.project.pipeline import pipeline_files
 
 Template: TypeAlias = Literal["job", "module", "workspace"]
@@ -48,7 +50,7 @@ class Wanted:
 def make_project(folder: Path, wanted: Wanted) -> list[Path]:
     """Write the files of a new project to `folder`, which must be empty or not exist; return their paths.
 
-    Raises `InputError` (`bad-name`, `folder-in-use`).
+    Raises `InputError` (`bad-crate-name`, `folder-in-use`, and where the file of a module cannot be used).
     """
     _refuse_names(wanted)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -72,6 +74,7 @@ def render(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=False
     )
+    environment.filters["toml"] = toml_string
     parts = {"project": ""}
     if wanted.template != "module":
         parts["job"] = f"{wanted.name}/"
@@ -84,7 +87,9 @@ def render(wanted: Wanted) -> Iterator[tuple[str, bytes]]:
         for path in sorted((root / part).rglob("*")):
             if path.is_file():
                 text = environment.from_string(path.read_text(encoding="utf-8")).render(values)
-                yield prefix + _target(path.relative_to(root / part)), text.encode()
+                # What is empty this project has no need of.
+                if text:
+                    yield prefix + _target(path.relative_to(root / part)), text.encode()
     if values["prebuilt"]:
         yield _PREBUILT, (root / "prebuilt" / f"{DEFAULT_MODULE}.wasm").read_bytes()
     yield from pipeline_files()
@@ -100,8 +105,10 @@ def _values(wanted: Wanted) -> dict[str, Any]:
     api = f"{module}-api" if template == "job" else f"{module}/api"
     jobs = [] if template == "module" else [name]
     source = wanted.source or (_PREBUILT if template == "job" else module)
-    if template == "job" and wanted.source and isinstance(parse_ref(wanted.source), PathRef):
-        source = str(Path(wanted.source).resolve())
+    if template == "job" and wanted.source and isinstance(ref := parse_ref(wanted.source), PathRef):
+        if not ref.path.is_dir():
+            namespace_of(ref)
+        source = str(ref.path.resolve())
     packages: dict[str, list[str]] = {f"{module}-api": []}
     if template != "job":
         packages[module] = [f"{module}-api"]
