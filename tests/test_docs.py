@@ -34,6 +34,7 @@ NOT_CODES |= {"bacpack-ensure", "bacpack-lack", "bacpack-withdraw", "bacpack-mem
     "bacpack-present-1", "dask-worker", "max-missing-bytes",
 }  # fmt: skip
 # Of cargo, of bacpack.toml and of pipelines.
+NOT_CODES |= {"bacpack-base", "build-script-executed", "default-members", "linker-flavor", "required-features"}
 NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "compiler-artifact",
     "json-render-diagnostics", "max-new-bytes", "max-closure-bytes", "require-locked",
     "root-cid", "car-path", "report-json", "new-bytes",

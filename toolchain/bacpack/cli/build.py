@@ -21,8 +21,9 @@ Examples:
   bacpack build && bacpack publish .
 
 \b
-Programs are all those of the cargo workspace, built for wasm32-wasip1, and those of `[build] blobs`. Modules are what
-`[modules]` in bacpack.toml names, built for wasm32-unknown-unknown. `CARGO` names another cargo.
+Programs are those that `cargo build` builds here, for wasm32-wasip1, less those of `[build] exclude`, and those of
+`[build] blobs`. Modules are what `[modules]` in bacpack.toml names, built for wasm32-unknown-unknown. Flags for the
+compiler are taken from wherever cargo takes them. `CARGO` names another cargo.
 
 \b
 Exit status:
@@ -42,7 +43,7 @@ def command(output: Output, *, locked: bool, sources: SourceOptions, circumstanc
     """Build the project of this folder: cargo, then linking and splitting.
 
     The release is written to `[build] output`, target/bacpack unless configured: `bacpack publish .` finds it there. A
-    second build with nothing changed asks neither cargo nor the network.
+    second build with nothing changed asks cargo, and not the network.
     """
     from bacpack.project.config import load_project
 

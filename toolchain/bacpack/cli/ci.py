@@ -111,7 +111,7 @@ def _run(run: _Run, base: str | None) -> dict[str, Any]:
     project, kind = run.project, run.kind
     built = run.build(project)
     release = Path(built.folder)
-    car = release.with_suffix(".car")
+    car = release.with_name(f"{release.name}.car")
     computed = _published(release, car, run.targets, dry_run=True)
     before, base_name = _base(run, base)
     new_bytes = _new_bytes(release, before) if before else computed["new_bytes"]
@@ -130,7 +130,7 @@ def _run(run: _Run, base: str | None) -> dict[str, Any]:
         "exceeded": [{"key": entry.key, "found": entry.found, "allowed": entry.allowed} for entry in over],
         "seconds": built.seconds,
     }
-    path = release.with_suffix(".report.json")
+    path = release.with_name(f"{release.name}.report.json")
     write_file(path, json.dumps({"schema": 1, **report}, indent=2).encode() + b"\n")
     hand_over(
         kind,

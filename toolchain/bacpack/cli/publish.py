@@ -40,7 +40,7 @@ Tokens come from BACPACK_KUBO_TOKEN, BACPACK_PINNING_TOKEN and BACPACK_NODE_TOKE
 \b
 Exit status:
   0  done
-  1  a file is not what the manifest says, or a module is missing
+  1  a file is not what the manifest says, a module is missing, or the sources were changed since the build
   2  wrong usage or input, a program that nothing provides an import of, or the store cannot be written
   3  a service could not be published to, or one of several targets
 """
@@ -115,7 +115,8 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         output.note(f"publishing to {', '.join(targets)}, as `{project.path}` says")
     named = [parse_target(target) for target in targets or ("store",)]
     opened = open_targets(_with_car(paths, named, car), setting)
-    paths, name = built_release(paths)
+    with output.progress("asking cargo"):
+        paths, name = built_release(paths, output.note)
     with output.progress("hashing") as show:
         release = plan_release(paths, BlockStore(data_folder()), show.add)
     if name:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bacpack.errors import BacpackError, InputError
+from bacpack.project.cargo import Cargo
 from bacpack.project.config import CONFIG_NAME, Project, load_project
 
 
@@ -29,16 +30,16 @@ def built_base(project: Project, revision: str, build: Callable[[Project], objec
     assert project.path is not None
     inside = Path(_git(project.folder, revision, "rev-parse", "--show-prefix").strip())
     commit = _git(project.folder, revision, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    with tempfile.TemporaryDirectory(prefix="bacpack-base-") as scratch:
-        folder = Path(scratch) / "base"
+    with _beside(Path(_git(project.folder, revision, "rev-parse", "--show-toplevel").strip())) as scratch:
+        folder = scratch / "base"
         _git(project.folder, revision, "worktree", "add", "--detach", "--quiet", str(folder), commit)
         try:
             base = folder / inside
             if not (base / CONFIG_NAME).is_file():
                 raise no_base(revision, f"it has no {CONFIG_NAME}")
-            # What cargo compiled for one it need not compile again for the other.
-            shared = {"CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR") or str(project.folder / "target")}
-            with _variables(shared):
+            # To cargo the two are one workspace, by their paths in it: in one target folder, what was built of this
+            # revision would pass for what is built of the other. In one of its own it stays for the next time.
+            with _variables({"CARGO_TARGET_DIR": str(_target_folder(project) / "bacpack-base")}):
                 try:
                     build(load_project(base))
                 except BacpackError as error:
@@ -46,6 +47,23 @@ def built_base(project: Project, revision: str, build: Callable[[Project], objec
             yield load_project(base).output
         finally:
             _git(project.folder, revision, "worktree", "remove", "--force", str(folder))
+
+
+@contextmanager
+def _beside(repository: Path) -> Iterator[Path]:
+    """A new folder, below the same configuration of cargo as the repository where one can be made there."""
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".bacpack-base-", dir=repository.parent)
+    except OSError:
+        scratch = tempfile.TemporaryDirectory(prefix="bacpack-base-")
+    with scratch as folder:
+        yield Path(folder)
+
+
+def _target_folder(project: Project) -> Path:
+    if not (project.folder / "Cargo.toml").is_file():
+        return project.folder / "target"
+    return Cargo.find(project.folder).target_folder.absolute()
 
 
 def no_base(revision: str, why: str) -> InputError:

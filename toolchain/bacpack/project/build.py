@@ -14,11 +14,10 @@ from bacpack.attest.attach import Circumstances, with_provenance
 from bacpack.content.cid import is_cid
 from bacpack.content.ref import PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
-from bacpack.files import read_file
-from bacpack.manifest import MANIFEST_NAME, Manifest
-from bacpack.project.cargo import MODULE_TARGET, Cargo, Package
+from bacpack.manifest import Manifest
+from bacpack.project.compile import compile_project
 from bacpack.project.config import CONFIG_NAME, Project
-from bacpack.project.fresh import last_report, note_build
+from bacpack.project.fresh import last_report, note_build, sources_of
 from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
 from bacpack.project.modules import FetchClosure, Modules, load_modules, refuse_unlinked
 from bacpack.project.programs import add_modules, split_programs
@@ -26,7 +25,7 @@ from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.output import make_manifest, write_split
 from bacpack.split.pipeline import Input, Split
 from bacpack.split.validate import check_valid
-from bacpack.wasm import Module, WasmError
+from bacpack.wasm import Module
 
 _SUFFIX = ".wasm"
 
@@ -44,6 +43,11 @@ class Setting:
     offline: bool = False
     #: Refuse to change `bacpack.lock`.
     locked: bool = False
+
+    @property
+    def cargo_options(self) -> list[str]:
+        """What of this cargo is told as well."""
+        return [option for option in ("--offline", "--locked") if getattr(self, option.removeprefix("--"))]
 
 
 class Built(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,38 +75,22 @@ def build_project(project: Project, setting: Setting) -> Built:
             hint="begin with `bacpack new NAME`, or write the file",
         )
     output, lock = project.output, UrlLock(project.folder / LOCK_NAME)
-    earlier = last_report(output)
+    clock = _Clock(setting.show)
+    compiled = compile_project(project, setting.cargo_options, setting.say, clock)
+    sources = sources_of(project, compiled)
+    earlier = last_report(project, sources, setting.circumstances)
     if earlier is not None:
         built = msgspec.convert(earlier, Built)
         _hold(lock, project, built.modules, None, setting.locked)
         return msgspec.structs.replace(built, unchanged=True, seconds={})
-    clock = _Clock()
-    cargo = Cargo.find(project.folder) if (project.folder / "Cargo.toml").is_file() else None
-    packages = cargo.packages() if cargo else []
-    options = [option for option in ("--offline", "--locked") if getattr(setting, option.removeprefix("--"))]
-    crates = _module_crates(project, packages)
-    libraries: dict[str, Path] = {}
-    programs: dict[str, Path] = {}
-    if cargo and crates:
-        with clock("cargo, modules"):
-            setting.show("cargo, modules")
-            wanted = [*crates.values()]
-            files = cargo.build(wanted, "--lib", MODULE_TARGET, options=options, say=setting.say)
-            libraries = {name: _file_of(files, crate) for name, crate in crates.items()}
-    with_programs = [package for package in packages if package.bins]
-    if cargo and with_programs:
-        with clock("cargo, programs"):
-            setting.show("cargo, programs")
-            target = project.tables.build.target
-            programs = cargo.build(with_programs, "--bins", target, options=options, say=setting.say)
-    inputs = [_input(name, path) for name, path in _in_order(project, with_programs, programs).items()]
+    inputs = compiled.programs
     with clock("link"):
         named = dict(project.tables.modules) | {cid: cid for entry in inputs for cid in _linked_already(entry)}
-        modules = load_modules(named, project.folder, libraries, setting.fetch)
+        modules = load_modules(named, project.folder, compiled.libraries, setting.fetch)
         for entry in inputs:
             refuse_unlinked(entry.name, entry.data, modules)
     with clock("split and prove"):
-        catalogs = setting.open_catalogs(project.tables.build.catalogs)
+        catalogs = setting.open_catalogs([_from(project, catalog) for catalog in project.tables.build.catalogs])
         result = add_modules(split_programs(inputs, modules, catalogs, setting.show), modules)
     with clock("validate"):
         outputs = {app.name: app.data for app in result.apps}
@@ -113,11 +101,7 @@ def build_project(project: Project, setting: Setting) -> Built:
     with clock("write"):
         manifest = _write(output, result, [entry.digest for entry in catalogs], setting.circumstances)
     built = Built(folder=str(output), manifest=manifest, modules=cids, seconds=clock.seconds)
-    if not any(package.has_build_script for package in packages):
-        # What a build script reads is known to cargo alone.
-        artefacts = [*libraries.values(), *programs.values()]
-        others = _inputs_beside_sources(project, packages, [Path(entry.path) for entry in inputs])
-        note_build(output, artefacts, others, msgspec.to_builtins(built))
+    note_build(project, sources, setting.circumstances, msgspec.to_builtins(built))
     return built
 
 
@@ -134,58 +118,22 @@ def _write(output: Path, result: Split, catalogs: Sequence[str], circumstances: 
 class _Clock:
     """How long each step takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        self._show(step)
         started = time.monotonic()
         yield
         self.seconds[step] = round(time.monotonic() - started, 3)
 
 
-def _module_crates(project: Project, packages: Sequence[Package]) -> dict[str, Package]:
-    """The crates that names in `[modules]` stand for."""
-    by_folder = {package.folder.resolve(): package for package in packages if package.library}
-    crates = {}
-    for name, source in project.tables.modules.items():
-        ref = parse_ref(source)
-        if isinstance(ref, PathRef):
-            package = by_folder.get(project.resolve(str(ref.path)).resolve())
-            if package is not None:
-                crates[name] = package
-    return crates
-
-
-def _file_of(files: Mapping[str, Path], crate: Package) -> Path:
-    library = crate.library or ""
-    return files.get(library) or files[library.replace("-", "_")]
-
-
-def _in_order(project: Project, packages: Sequence[Package], built: Mapping[str, Path]) -> dict[str, Path]:
-    """All programs by name, in the order that the project gives them."""
-    found = {name: built[name] for package in packages for name in package.bins if name in built}
-    for path in project.tables.build.blobs:
-        found[Path(path).name.removesuffix(_SUFFIX)] = project.resolve(path)
-    wanted = project.tables.build.jobs
-    for name in wanted:
-        if name not in found:
-            raise InputError(
-                "no-such-program",
-                f"`{CONFIG_NAME}` names the job `{name}`, which nothing builds",
-                hint=f"there are: {', '.join(found) or 'none'}",
-                details={"job": name},
-            )
-    return {name: found[name] for name in wanted} | found
-
-
-def _input(name: str, path: Path) -> Input:
-    data = read_file(path)
-    try:
-        Module.parse(data)
-    except WasmError as error:
-        raise InputError(error.code, f"`{path}`: {error.message}", hint=error.hint) from error
-    return Input(name, data, str(path))
+def _from(project: Project, catalog: str) -> str:
+    """A catalog as it is named from the current folder."""
+    ref = parse_ref(catalog)
+    return str(project.resolve(str(ref.path))) if isinstance(ref, PathRef) else catalog
 
 
 def _linked_already(program: Input) -> list[str]:
@@ -233,18 +181,3 @@ def _stale(lock: UrlLock, name: str, how: str) -> CheckFailedError:
         hint=f"run `bacpack build`, and commit `{lock.path.name}`",
         details={"module": name},
     )
-
-
-def _inputs_beside_sources(project: Project, packages: Sequence[Package], programs: Sequence[Path]) -> list[Path]:
-    """What else a build depends on."""
-    assert project.path is not None
-    names = ("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "rust-toolchain", ".cargo/config.toml", LOCK_NAME)
-    paths = [project.path, *(project.folder / name for name in names), *programs]
-    paths += [package.folder / "Cargo.toml" for package in packages]
-    for source in project.tables.modules.values():
-        ref = parse_ref(source)
-        if isinstance(ref, PathRef):
-            path = project.resolve(str(ref.path))
-            paths += [path] if path.suffix == _SUFFIX else []
-    paths += [project.resolve(catalog) / MANIFEST_NAME for catalog in project.tables.build.catalogs]
-    return paths

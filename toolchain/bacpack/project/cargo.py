@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import glob
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bacpack.decode import decode_json, decode_toml
+from bacpack.decode import DecodeError, decode_json, decode_toml
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import read_file
+from bacpack.project.flags import VARIABLE, InForce, joined, read_answer, write_question
 
 #: What shared modules are built for: they call no host.
 MODULE_TARGET = "wasm32-unknown-unknown"
@@ -39,9 +39,13 @@ class Package:
     folder: Path
     #: Names of the programs in it.
     bins: tuple[str, ...]
+    #: Of those, the ones that need a feature which is not on by default.
+    optional: frozenset[str]
     #: The name of the library that is linked as a file of its own, if there is one.
     library: str | None
     has_build_script: bool
+    #: Whether cargo builds it when it is not told what to build.
+    is_default: bool
 
 
 @dataclass(frozen=True)
@@ -74,36 +78,66 @@ class Cargo:
             raise _why(done.stderr, "", arguments[0])
         return done.stdout
 
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        described: dict[str, Any] = decode_json(self.ask("metadata", "--no-deps", "--format-version", "1"))
+        return described
+
+    @property
+    def target_folder(self) -> Path:
+        """Where cargo writes to."""
+        return Path(self._described.get("target_directory") or self.folder / "target")
+
+    @cached_property
     def packages(self) -> list[Package]:
         """The crates of the workspace, in the order of its `members`."""
-        described = decode_json(self.ask("metadata", "--no-deps", "--format-version", "1"))
-        packages = [_package(entry) for entry in described["packages"]]
-        order = {folder: number for number, folder in enumerate(_members(self.folder))}
+        root = Path(self._described.get("workspace_root") or self.folder)
+        try:
+            workspace = decode_toml(read_file(root / "Cargo.toml")).get("workspace", {})
+        except DecodeError as error:
+            raise InputError("bad-config", f"`{root / 'Cargo.toml'}`: {error}", hint="mend the file") from error
+        order = {folder: number for number, folder in enumerate(_folders(root, workspace.get("members", [])))}
+        chosen = set(_folders(root, workspace.get("default-members", [])))
+        packages = [_package(entry, chosen) for entry in self._described["packages"]]
         return sorted(packages, key=lambda entry: (order.get(entry.folder, len(order)), entry.name))
 
     def build(
         self,
         packages: Sequence[Package],
-        what: str,
+        what: Sequence[str],
         target: str,
         *,
         options: Sequence[str],
         say: Callable[[str], object],
     ) -> dict[str, Path]:
-        """Build crates, their programs (`what` is `--bins`) or libraries (`--lib`); return the files by name.
+        """Build crates, their programs (`what` is `--bins`, or some by name) or libraries (`--lib`); return the files.
 
-        `say` gets what cargo says, line by line. Raises `InputError` (`no-rust-target`), `CheckFailedError`
-        (`cargo-failed`).
+        They are returned by name. `say` gets what cargo says, line by line. Raises `InputError` (`no-rust-target`),
+        `CheckFailedError` (`cargo-failed`).
         """
-        command = [self.command, "build", "--release", "--target", target, what, "--message-format"]
-        command += ["json-render-diagnostics", *(f"--package={package.name}" for package in packages)]
-        command += self._remapping(target, has_build_script=any(package.has_build_script for package in packages))
-        command += options
+        modules = "--lib" in what
+        arguments = ["build", "--release", "--target", target, *what, "--message-format", "json-render-diagnostics"]
+        arguments += [*(f"--package={package.name}" for package in packages), *options]
+        theirs = self._in_force(target, [option for option in options if option == "--offline"])
+        flags = joined(theirs, target, self._folders_to_hide(theirs, packages), modules=modules)
+        return dict(_built(self._messages(arguments, target, {VARIABLE: flags}, say), "cdylib" if modules else "bin"))
+
+    def _in_force(self, target: str, options: Sequence[str]) -> InForce:
+        """What cargo says is set for a target."""
+        folder = self.target_folder / ".bacpack"
+        question = ["build", "--manifest-path", str(write_question(folder / "asks")), "--target", target]
+        question += ["--target-dir", str(folder / "target"), "--message-format", "json-render-diagnostics", *options]
+        return read_answer(self._messages(question, target, {}, lambda line: None))
+
+    def _messages(
+        self, arguments: Sequence[str], target: str, variables: Mapping[str, str], say: Callable[[str], object]
+    ) -> list[str]:
         said: list[str] = []
         with tempfile.TemporaryFile("w+") as answers:
             with subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=answers, stderr=subprocess.PIPE, text=True
-            ) as process:
+                [self.command, *arguments], cwd=self.folder, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
+                stdout=answers, stderr=subprocess.PIPE, text=True,
+            ) as process:  # fmt: skip
                 assert process.stderr is not None
                 for line in process.stderr:
                     said.append(line)
@@ -111,83 +145,56 @@ class Cargo:
             if process.returncode != 0:
                 raise _why("".join(said), target)
             answers.seek(0)
-            return dict(_built(answers))
+            return answers.readlines()
 
-    def _remapping(self, target: str, *, has_build_script: bool) -> list[str]:
-        """Options that leave no folder of this machine in what is built.
-
-        As configuration, they add to what the workspace configures; as a variable they would replace it.
-        """
-        if os.environ.get("CARGO_ENCODED_RUSTFLAGS") or os.environ.get("RUSTFLAGS"):
-            # Cargo then ignores what is configured: whoever sets these decides.
-            return []
-        home = os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo")
-        folders = {home: "/cargo", **dict.fromkeys(self.sysroots, "/rust")}
-        if has_build_script:
+    def _folders_to_hide(self, theirs: InForce, packages: Sequence[Package]) -> list[tuple[str, str]]:
+        """Folders of this machine, each with what is to stand in what is built in its place."""
+        home = self.folder.absolute() / (os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+        folders = [(str(home), "/cargo"), (theirs.sysroot, "/rust")]
+        if any(package.has_build_script for package in packages):
             # The crates themselves are compiled by relative paths, but what a script generates is not.
-            folders[str(self.folder.resolve())] = "."
-        flags = [f"--remap-path-prefix={folder}={name}" for folder, name in folders.items()]
-        return ["--config", f"target.{target}.rustflags={json.dumps(flags)}"]
-
-    @cached_property
-    def sysroots(self) -> list[str]:
-        """Where the compiler and the sources of its library are; their paths stand in what is built."""
-        questions = [
-            [os.environ.get("RUSTC") or "rustc", "--print", "sysroot"],
-            # Of a cargo that builds the standard library itself; others do not understand the question.
-            [self.command, "rustc", "--offline", "-Zunstable-options", "--print", "sysroot"],
-        ]
-        found = []
-        with _with_crate(self.folder) as folder:
-            for question in questions:
-                try:
-                    done = subprocess.run(question, cwd=folder, capture_output=True, text=True, check=False)
-                except OSError:
-                    continue
-                found += [done.stdout.strip()] if done.returncode == 0 and done.stdout.strip() else []
-        return list(dict.fromkeys(found))
+            folders += [(str(self.folder.resolve()), "."), (str(self.target_folder.resolve()), "/target")]
+        return folders
 
 
-@contextmanager
-def _with_crate(folder: Path) -> Iterator[Path]:
-    """A folder in which cargo answers: this one, or one with an empty crate."""
-    packages = folder / "Cargo.toml"
-    if packages.is_file() and "[package]" in packages.read_text(encoding="utf-8"):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="bacpack-") as scratch:
-        empty = Path(scratch)
-        (empty / "Cargo.toml").write_text('[package]\nname = "empty"\nversion = "0.1.0"\nedition = "2021"\n')
-        (empty / "src").mkdir()
-        (empty / "src" / "lib.rs").touch()
-        for name in ("rust-toolchain.toml", "rust-toolchain"):
-            if (folder / name).is_file():
-                (empty / name).write_bytes((folder / name).read_bytes())
-        yield empty
-
-
-def _package(entry: Mapping[str, Any]) -> Package:
-    kinds = [(target["kind"], target["name"]) for target in entry["targets"]]
+def _package(entry: Mapping[str, Any], chosen: set[Path]) -> Package:
+    folder = Path(entry["manifest_path"]).parent.resolve()
+    targets = [(target["kind"], target) for target in entry["targets"]]
+    bins = [target for kind, target in targets if "bin" in kind]
+    on = _features(entry)
     return Package(
         entry["name"],
-        Path(entry["manifest_path"]).parent,
-        tuple(name for kind, name in kinds if "bin" in kind),
-        next((name for kind, name in kinds if "cdylib" in kind), None),
-        any("custom-build" in kind for kind, _ in kinds),
+        folder,
+        tuple(target["name"] for target in bins),
+        frozenset(target["name"] for target in bins if not on.issuperset(target.get("required-features", []))),
+        next((target["name"] for kind, target in targets if "cdylib" in kind), None),
+        any("custom-build" in kind for kind, _ in targets),
+        not chosen or folder in chosen,
     )
 
 
-def _members(folder: Path) -> Iterator[Path]:
-    """Folders of the crates as the workspace lists them."""
-    manifest = decode_toml(read_file(folder / "Cargo.toml"))
-    for member in manifest.get("workspace", {}).get("members", []):
-        yield from sorted(path.resolve() for path in folder.glob(member))
+def _features(entry: Mapping[str, Any]) -> set[str]:
+    """The features of a crate that are on by default."""
+    on: set[str] = set()
+    waiting = ["default"]
+    while waiting:
+        if (name := waiting.pop()) not in on:
+            on.add(name)
+            waiting += entry.get("features", {}).get(name, [])
+    return on
 
 
-def _built(answers: Any) -> Iterator[tuple[str, Path]]:
-    for line in answers:
+def _folders(root: Path, members: Sequence[str]) -> Iterator[Path]:
+    """Folders of crates, as a workspace lists them."""
+    for member in members:
+        # `.` is one as well, which the method of a path refuses.
+        yield from (Path(root, path).resolve() for path in sorted(glob.glob(member, root_dir=root)))  # noqa: PTH207
+
+
+def _built(messages: Iterable[str], kind: str) -> Iterator[tuple[str, Path]]:
+    for line in messages:
         entry = decode_json(line)
-        if entry.get("reason") == "compiler-artifact":
+        if entry.get("reason") == "compiler-artifact" and kind in entry["target"]["kind"]:
             for file in entry["filenames"]:
                 if file.endswith(".wasm"):
                     yield entry["target"]["name"], Path(file)
@@ -232,9 +239,9 @@ def _failed(what: str, said: str) -> CheckFailedError:
     elif "--emit-relocs" in said and "SIGSEGV" in said:
         # LLVM before 17.
         reason = "the linker of this Rust crashes on --emit-relocs"
-        hint = (
-            "rustup update; or take it out for programs in .cargo/config.toml: they are then split without relocations"
-        )
+        hint = "rustup update: later ones do not; for wasm32-wasi, leave it out of .cargo/config.toml"
+    elif "linker `cc` not found" in said:
+        hint = "install a C compiler, by which cargo links what it runs itself: apt-get install gcc"
     return CheckFailedError(
         "cargo-failed", f"cargo {what} failed: {reason}", hint=hint, details={"stderr": said[-4000:]}
     )

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -121,10 +123,11 @@ def _rust(project: Project, otherwise: Status) -> Iterator[Check]:
     except BacpackError as error:
         yield Check("cargo", otherwise, error.message, error.hint)
         return
+    roots = _sysroots(cargo)
     for target in (project.tables.build.target, MODULE_TARGET):
-        if _has_target(cargo, target):
+        if _has_target(roots, target):
             yield Check(target, "ok", "installed")
-        elif (older := OLDER_NAMES.get(target)) and _has_target(cargo, older):
+        elif (older := OLDER_NAMES.get(target)) and _has_target(roots, older):
             mend = f"write {older} for it in bacpack.toml and .cargo/config.toml" if project.path else None
             yield Check(
                 target, otherwise, f"an older Rust: it has {older}", mend or f"bacpack new NAME --target {older}"
@@ -135,9 +138,45 @@ def _rust(project: Project, otherwise: Status) -> Iterator[Check]:
             yield Check(target, otherwise, "no standard library for it", mend, by_itself=with_rustup)
 
 
-def _has_target(cargo: Cargo, target: str) -> bool:
+def _has_target(roots: Sequence[str], target: str) -> bool:
     """Whether there is a standard library for a target, built or to be built."""
-    if any(any(Path(root, "lib", "rustlib", target, "lib").glob("libstd-*")) for root in cargo.sysroots):
+    if any(any(Path(root, "lib", "rustlib", target, "lib").glob("libstd-*")) for root in roots):
         return True
     # Only a cargo that builds the library itself answers from a compiler of its own.
-    return any(Path(root, "lib/rustlib/src/rust/library/std").is_dir() for root in cargo.sysroots[1:])
+    return any(Path(root, "lib/rustlib/src/rust/library/std").is_dir() for root in roots[1:])
+
+
+def _sysroots(cargo: Cargo) -> list[str]:
+    """Where compilers and the sources of their libraries are."""
+    questions = [
+        [os.environ.get("RUSTC") or "rustc", "--print", "sysroot"],
+        # Of a cargo that builds the standard library itself; others do not understand the question.
+        [cargo.command, "rustc", "--offline", "-Zunstable-options", "--print", "sysroot"],
+    ]
+    found = []
+    with _with_crate(cargo.folder) as folder:
+        for question in questions:
+            try:
+                done = subprocess.run(question, cwd=folder, capture_output=True, text=True, check=False)
+            except OSError:
+                continue
+            found += [done.stdout.strip()] if done.returncode == 0 and done.stdout.strip() else []
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def _with_crate(folder: Path) -> Iterator[Path]:
+    """A folder in which cargo answers: this one, or one with an empty crate."""
+    packages = folder / "Cargo.toml"
+    if packages.is_file() and "[package]" in packages.read_text(encoding="utf-8"):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="bacpack-") as scratch:
+        empty = Path(scratch)
+        (empty / "Cargo.toml").write_text('[package]\nname = "empty"\nversion = "0.1.0"\nedition = "2021"\n')
+        (empty / "src").mkdir()
+        (empty / "src" / "lib.rs").touch()
+        for name in ("rust-toolchain.toml", "rust-toolchain"):
+            if (folder / name).is_file():
+                (empty / name).write_bytes((folder / name).read_bytes())
+        yield empty

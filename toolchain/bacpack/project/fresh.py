@@ -1,102 +1,122 @@
-"""Whether a build would give what the last one gave: known from its inputs, without asking cargo.
+"""Whether a release is what would be built now: of what it was made is noted beside it, by the bytes.
 
-What cargo read it notes beside what it wrote, in `.d` files: sources, and variables of the environment. With these, the
-manifests and the configuration unchanged, and the outputs as they were left, there is nothing to do.
+What cargo builds is not looked into: cargo is asked, and what it gives is compared.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from bacpack import __version__
+from bacpack.attest.attach import Circumstances
+from bacpack.content.ref import PathRef, parse_ref
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.files import read_file, write_file
+from bacpack.manifest import MANIFEST_NAME
+from bacpack.project.compile import Compiled
+from bacpack.project.config import Project
 
-#: Variables that change what is built or what is said of it.
-_VARIABLES = re.compile(r"(CARGO|RUST|CI$|CI_|GITHUB_|GITLAB_|SOURCE_DATE_EPOCH|PATH$)")
-#: Of those, what differs between two runs and changes nothing.
-_IGNORED = re.compile(r"CARGO_TERM|RUST_(LOG|BACKTRACE)|GITHUB_(OUTPUT|ENV|PATH|STATE|STEP_SUMMARY|ACTION)")
-#: Between two paths; in a path a space has a backslash before it.
-_BETWEEN = re.compile(r"(?<!\\) ")
-_VARIABLE_READ = re.compile(r"^# env-dep:(\w+)", re.MULTILINE)
+#: What stands for this version among what decides: the next may build the same sources to something else.
+BACPACK = "bacpack"
 
 
-class State(msgspec.Struct, kw_only=True):
-    """What a build read and wrote: for each file its time and size, for each variable its value."""
+class Note(msgspec.Struct, kw_only=True):
+    """What a build was made of, and what it wrote."""
 
-    version: str = __version__
-    #: The folder written to: a copy of the project has the note of another.
+    #: Where it was written to: a copy of the project has the note of another.
     output: str
-    files: dict[str, tuple[int, int] | None]
-    variables: dict[str, str | None]
+    #: Digest of each thing that decides what is built, by what it is.
+    sources: dict[str, str]
+    #: What a statement of provenance says besides.
+    circumstances: str
+    #: Digest of each file that was written, by its path in the folder.
+    files: dict[str, str]
     #: What the build reported.
     report: dict[str, object]
 
 
-def note_build(output: Path, artefacts: Iterable[Path], others: Iterable[Path], report: Mapping[str, object]) -> None:
-    """Note what a build read, and what it wrote to `output`.
+def sources_of(project: Project, compiled: Compiled) -> dict[str, str]:
+    """Digests of all that decides what the programs and modules of a project become."""
+    tables = project.tables
+    found = {BACPACK: __version__, "the order of programs": "\n".join(entry.name for entry in compiled.programs)}
+    found |= {f"the program `{program.name}`": _digest(program.data) for program in compiled.programs}
+    for name, source in tables.modules.items():
+        path = _path(project, source)
+        data = compiled.libraries.get(name) or (read_file(path) if path and path.is_file() else b"")
+        found[f"the module `{name}`"] = f"{source} {_digest(data)}"
+    for number, source in enumerate(tables.build.catalogs):
+        # What is named by CID stays what it is.
+        path = _path(project, source)
+        data = read_file(path / MANIFEST_NAME if path.is_dir() else path) if path else b""
+        found[f"catalog {number}"] = f"{source} {_digest(data)}"
+    return found
 
-    `artefacts` are the files that cargo wrote, `others` are manifests and configuration, whether they are there or not.
-    """
-    files = {*others, *artefacts, *(path for path in output.rglob("*") if path.is_file())}
-    variables: set[str] = set()
-    for artefact in artefacts:
-        files |= set(_sources(artefact))
-        for notes in (artefact.parent / "deps").glob("*.d"):
-            variables |= set(_VARIABLE_READ.findall(notes.read_text(errors="replace")))
-    state = State(
-        output=str(output.absolute()),
-        files={str(path): _stamp(path) for path in sorted(files)},
-        variables={name: os.environ.get(name) for name in sorted(variables)} | _settings(),
+
+def note_build(
+    project: Project, sources: Mapping[str, str], circumstances: Circumstances, report: Mapping[str, object]
+) -> None:
+    """Note of what the release that was written last was made, and what is in it."""
+    note = Note(
+        output=str(project.output.absolute()),
+        sources=dict(sources),
+        circumstances=_said(circumstances),
+        files=dict(_files(project.output)),
         report=dict(report),
     )
-    write_file(_state_path(output), msgspec.json.encode(state))
+    write_file(_note_path(project.output), msgspec.json.encode(note))
 
 
-def last_report(output: Path) -> dict[str, object] | None:
+def last_report(project: Project, sources: Mapping[str, str], circumstances: Circumstances) -> dict[str, object] | None:
     """What the last build reported, if a build would give the same now."""
+    note = _last_note(project)
+    now = (str(project.output.absolute()), sources, _said(circumstances))
+    if note is None or (note.output, note.sources, note.circumstances) != now:
+        return None
+    return note.report if note.files == dict(_files(project.output)) else None
+
+
+def changed_since(project: Project, sources: Mapping[str, str]) -> list[str] | None:
+    """What has changed since the release was built; None if that was not noted."""
+    note = _last_note(project)
+    if note is None:
+        return None
+    names = [name for name in {**sources, **note.sources} if name != BACPACK]
+    return [name for name in names if sources.get(name) != note.sources.get(name)]
+
+
+def _last_note(project: Project) -> Note | None:
     try:
-        state = decode_json(read_file(_state_path(output)), State)
+        return decode_json(read_file(_note_path(project.output)), Note)
     except (InputError, DecodeError):
         return None
-    if (state.version, state.output) != (__version__, str(output.absolute())):
-        return None
-    if not _settings().keys() <= state.variables.keys():
-        return None
-    if any(os.environ.get(name) != value for name, value in state.variables.items()):
-        return None
-    return state.report if all(_stamp(Path(path)) == stamp for path, stamp in state.files.items()) else None
 
 
-def _state_path(output: Path) -> Path:
+def _note_path(output: Path) -> Path:
     """Where the note is: beside the folder, which is the release and nothing else."""
     return output.with_name(f".{output.name}.json")
 
 
-def _settings() -> dict[str, str | None]:
-    return {name: value for name, value in os.environ.items() if _VARIABLES.match(name) and not _IGNORED.match(name)}
+def _path(project: Project, source: str) -> Path | None:
+    ref = parse_ref(source)
+    return project.resolve(str(ref.path)) if isinstance(ref, PathRef) else None
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
+def _said(circumstances: Circumstances) -> str:
+    key = circumstances.key.public_key().public_bytes_raw().hex() if circumstances.key else None
+    return f"{replace(circumstances, key=None)} {key}"
 
 
-def _sources(artefact: Path) -> Iterator[Path]:
-    """What cargo says that a file was made of."""
-    notes = artefact.with_suffix(".d")
-    if not notes.is_file():
-        return
-    yield notes
-    for line in notes.read_text(errors="replace").splitlines():
-        _, _, sources = line.partition(": ")
-        yield from (Path(path.replace("\\ ", " ")) for path in _BETWEEN.split(sources) if path)
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(folder)), _digest(read_file(path))
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()

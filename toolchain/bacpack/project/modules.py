@@ -61,7 +61,7 @@ class Modules:
 
 
 def load_modules(
-    configured: Mapping[str, str], folder: Path, built: Mapping[str, Path], fetch: FetchClosure
+    configured: Mapping[str, str], folder: Path, built: Mapping[str, bytes], fetch: FetchClosure
 ) -> Modules:
     """Return what the names stand for, each linked with those that it imports.
 
@@ -74,15 +74,15 @@ def load_modules(
         with _naming(name):
             ref = parse_ref(source)
             if isinstance(ref, PathRef):
-                path = built.get(name) or folder / ref.path
-                if path.is_dir():
+                path = folder / ref.path
+                if name not in built and path.is_dir():
                     raise InputError(
                         "bad-module",
                         f"`{path}` holds no library that cargo links as a file",
                         hint='add the crate to the workspace, with `crate-type = ["cdylib", "rlib"]` below [lib]',
                         details={"path": str(path)},
                     )
-                libraries[name] = place(str(path), read_file(path)).data
+                libraries[name] = place(str(path), built.get(name) or read_file(path)).data
             else:
                 loaded.by_name[name] = _fetched(name, source, fetch(source))
     for name in _providers_first(libraries):
