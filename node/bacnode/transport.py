@@ -114,6 +114,11 @@ class Clock(threading.local):
     #: What ends that earlier.
     cancel: Cancel | None = None
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until then."""
+        return None if self.until is None else self.until - time.monotonic()
+
 
 class Transport:
     """Requests of one job. `offline` refuses all; no request outlasts `deadline`, a time of `time.monotonic`."""
@@ -309,12 +314,14 @@ class Answer:
         """Raise `RequestError` unless the status is 200, saying whether and when to ask again."""
         if self.status == 200:
             return
+        from bacpack.wire import retry_after
+
         redirect = " and leads to another address, where it is not followed" if 300 <= self.status < 400 else ""
         raise RequestError(
             self.url,
             f"the server answers {self.status}{redirect}",
             again=self.status == 429 or self.status >= 500,
-            seconds=_retry_after(self.header("Retry-After")) if self.status in (429, 503) else None,
+            seconds=retry_after(self.header("Retry-After")) if self.status in (429, 503) else None,
         )
 
     def chunks(self) -> Iterator[bytes]:
@@ -372,18 +379,6 @@ def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
         hint="split the program, so that no module is so large",
         details={"bytes": size, "max_bytes": max_bytes},
     )
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds that a `Retry-After` header asks to wait: a number of them, or a date."""
-    if text.strip().isdecimal():
-        return float(text)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _out_of_time(url: str) -> RequestError:

@@ -1,12 +1,7 @@
-"""Connections to addresses that were checked, which keep to a time.
-
-`httpcore2` limits each silence, and this how long a thread may go on at all: a server that sends its headers one byte
-at a time is never silent, and would hold a request for as long as it likes.
-"""
+"""Connections to addresses that were checked, which keep to the time of a thread, and the requests that go there."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +9,9 @@ import httpcore2
 import httpx2
 
 from bacpack import __version__
+from bacpack.wire import TimedStream
 
 if TYPE_CHECKING:
-    import ssl
-
     from bacnode.transport import Addresses, Clock
 
 
@@ -49,44 +43,19 @@ class Backend(httpcore2.NetworkBackend):
         raise failure
 
 
-class _Stream(httpcore2.NetworkStream):
-    def __init__(self, stream: httpcore2.NetworkStream, clock: Clock) -> None:
-        self._stream = stream
-        self._clock = clock
+class _Stream(TimedStream):
+    _clock: Clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return some bytes, none at the end."""
-        if self._clock.until is not None:
-            left = self._clock.until - time.monotonic()
-            if left <= 0:
-                raise httpcore2.ReadTimeout("the time is over")
-            timeout = left if timeout is None else min(left, timeout)
+        """Return some bytes, none at the end; another thread may end this."""
         cancel = self._clock.cancel
         if cancel is None:
-            return self._stream.read(max_bytes, timeout)
+            return super().read(max_bytes, timeout)
         try:
-            with cancel.reading(self._stream.get_extra_info("socket")):
-                return self._stream.read(max_bytes, timeout)
+            with cancel.reading(self.get_extra_info("socket")):
+                return super().read(max_bytes, timeout)
         except ConnectionAbortedError as error:
             raise httpcore2.ReadError(str(error)) from error
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes."""
-        self._stream.write(buffer, timeout)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        """Go on encrypted."""
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._clock)
-
-    def get_extra_info(self, info: str) -> Any:
-        """Return a fact about the connection."""
-        return self._stream.get_extra_info(info)
 
 
 def request_for(

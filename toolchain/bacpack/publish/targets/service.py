@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -18,6 +17,7 @@ from bacpack.decode import decode_json
 from bacpack.publish.targets.base import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.publish.targets.wire import Clock, Wire, trailer
+from bacpack.wire import retry_after
 
 #: How often a request is sent in all, and the first wait between, which doubles.
 _ATTEMPTS = 4
@@ -97,7 +97,7 @@ class Service:
                     raise self._denied(answer)
                 if answer.status not in _LATER:
                     return answer
-                asked = _retry_after(response)
+                asked = retry_after(response.headers.get("Retry-After", "")) or 0.0
                 if last or max(wait, asked) > self.clock.left:
                     soon = f", and asks to wait for {asked:.0f} s" if asked else ""
                     raise self.failed(answer, f"it answers {answer.status}{soon}", "try again later")
@@ -201,17 +201,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    """Seconds that the server asks to wait; 0 if it says nothing that can be read."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def _reason(body: bytes) -> str:

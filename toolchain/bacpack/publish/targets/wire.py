@@ -1,24 +1,21 @@
-"""Connections that keep a time limit, whatever the other side does, and remember how an answer ended.
+"""Connections that keep the time limit of a target, and remember how an answer ended.
 
-The limits of an HTTP client are for one read or write each, so a server that sends a byte now and then holds it for
-ever. Here every read and write ends when the time of the whole is over. What comes after the last chunk of an answer,
-its trailers, is where Kubo says that it failed midway; HTTP clients drop it.
+What comes after the last chunk of an answer, its trailers, is where Kubo says that it failed midway; HTTP clients drop
+it.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import httpcore2
 import httpx2
 
+from bacpack.wire import TimedStream, bounded
+
 #: Trailers are short and come last.
 _TAIL_BYTES = 16 << 10
-#: So much is written before the time is looked at again.
-_WRITE_BYTES = 64 << 10
 
 
 class Clock:
@@ -42,41 +39,14 @@ class Clock:
         """Seconds that are left."""
         return self._end - time.monotonic()
 
-    def bounded(self, timeout: float | None) -> float:
-        """Return `timeout`, or what is left if that is less, and never 0, which means something else."""
-        return max(0.001, self.left if timeout is None else min(timeout, self.left))
 
-
-class _Stream(httpcore2.NetworkStream):
-    def __init__(self, inner: httpcore2.NetworkStream, clock: Clock) -> None:
-        self._inner = inner
-        self._clock = clock
-        self.tail = b""
+class _Stream(TimedStream):
+    tail = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._clock.left <= 0:
-            raise httpcore2.ReadTimeout
-        data = self._inner.read(max_bytes, self._clock.bounded(timeout))
+        data = super().read(max_bytes, timeout)
         self.tail = (self.tail + data)[-_TAIL_BYTES:]
         return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        view = memoryview(buffer)
-        for start in range(0, len(view), _WRITE_BYTES):
-            if self._clock.left <= 0:
-                raise httpcore2.WriteTimeout
-            self._inner.write(bytes(view[start : start + _WRITE_BYTES]), self._clock.bounded(timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, self._clock.bounded(timeout)), self._clock)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
 
 
 class _Backend(httpcore2.SyncBackend):
@@ -91,8 +61,8 @@ class _Backend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        bounded = self._clock.bounded(timeout)
-        return _Stream(super().connect_tcp(host, port, bounded, local_address, socket_options), self._clock)
+        timed = bounded(self._clock, timeout, httpcore2.ConnectTimeout)
+        return _Stream(super().connect_tcp(host, port, timed, local_address, socket_options), self._clock)
 
 
 class Wire(httpx2.HTTPTransport):
