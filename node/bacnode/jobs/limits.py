@@ -16,6 +16,12 @@ ALL_FEATURES = "--all-features"
 LARGEST_FILE = 4 << 30
 #: Entries of all tables of a program together, of 8 bytes each.
 MAX_TABLE_ELEMENTS = 32 << 20
+#: Attempts at a job under which a process of the node ended, before it is given up.
+MAX_ATTEMPTS = 3
+#: Seconds after its limit, or after it was told to end, at which a job's worker is killed.
+GRACE_SECONDS = 5.0
+#: The exit code of what was ended from outside, as after SIGKILL.
+KILLED = 137
 #: What a job takes beside its memory.
 OVERHEAD_BYTES = 32 * MIB
 

@@ -23,7 +23,7 @@ from bacnode.jobs.children import Child, Keeper, LostError
 from bacnode.jobs.database import Ending, JobDatabase, Record
 from bacnode.jobs.estimate import Speeds
 from bacnode.jobs.folders import JobFolder
-from bacnode.jobs.limits import OVERHEAD_BYTES, Grants
+from bacnode.jobs.limits import GRACE_SECONDS, KILLED, MAX_ATTEMPTS, OVERHEAD_BYTES, Grants
 from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.jobs.pool import Pool
 from bacnode.jobs.problems import problem
@@ -34,18 +34,14 @@ from bacpack.errors import BacpackError
 
 log = logging.getLogger("bacnode.jobs")
 
-#: Attempts at a job under which a process of the node ended, before it is given up.
-MAX_ATTEMPTS, MAX_ATTEMPTS_OF_INNOCENTS = 3, 10
-#: The exit code of what was ended from outside, as after SIGKILL.
-KILLED = 137
+#: Attempts at a job where another one in its worker was at fault, before it is given up.
+MAX_ATTEMPTS_OF_INNOCENTS = 10
 #: Jobs that wait or run; further ones are refused.
 MAX_WAITING = 10_000
 #: Jobs that are kept once they have ended.
 MAX_KEPT = 5_000
 #: What is prepared at once.
 PREPARING = 8
-#: Seconds after its limit, or after it was told to end, at which a job's worker is killed.
-GRACE_SECONDS = 5.0
 #: Seconds that preparing a job may take: fetching has its own limit, and compiling none.
 PREPARE_SECONDS = 900
 #: Plans that are remembered.

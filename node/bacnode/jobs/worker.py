@@ -24,7 +24,7 @@ from bacnode.engine import at_epochs
 from bacnode.jobs.channel import Parent
 from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, usage
-from bacnode.jobs.limits import ALL_FEATURES, LARGEST_FILE, MAX_TABLE_ELEMENTS
+from bacnode.jobs.limits import ALL_FEATURES, KILLED, LARGEST_FILE, MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Ran, Ready, Run, Stop
 from bacnode.jobs.problems import problem
 from bacnode.limits import RunLimits
@@ -39,8 +39,6 @@ TICKS_TO_LOOK = 5
 WATCH_SECONDS = 0.1
 #: Modules that stay loaded: each takes some memory.
 MAX_LOADED = 512
-#: The exit code of what was ended from outside, as after SIGKILL.
-_KILLED = 137
 
 _FUEL = re.compile("all fuel consumed")
 
@@ -109,7 +107,7 @@ class Worker:
                     self._busy.clear()
         exit_code = outcome.exit_code
         if running.reason is not None:
-            error, exit_code = _ended(running.reason, run), 124 if running.reason == "time-limit" else _KILLED
+            error, exit_code = _ended(running.reason, run), 124 if running.reason == "time-limit" else KILLED
         self._parent.say(
             Ran(
                 job=run.job,

@@ -24,13 +24,12 @@ from bacnode.compiled import CompileCache
 from bacnode.jobs.children import LostError
 from bacnode.jobs.folders import JobFolder
 from bacnode.jobs.holding import LayeredStore
-from bacnode.jobs.limits import OVERHEAD_BYTES, Grants
+from bacnode.jobs.limits import GRACE_SECONDS, KILLED, MAX_ATTEMPTS, OVERHEAD_BYTES, Grants
 from bacnode.jobs.plan import Plan, Prepared, Ran, Run
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.pool import Pool
 from bacnode.jobs.problems import problem
 from bacnode.jobs.reports import job_report, later, places_in
-from bacnode.jobs.scheduler import GRACE_SECONDS, KILLED, MAX_ATTEMPTS
 from bacnode.jobs.schema import Limits
 from bacnode.limits import LoadLimits
 from bacnode.programs import open_program
