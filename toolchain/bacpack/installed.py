@@ -23,7 +23,7 @@ DISTRIBUTION = "bacpack-wasm"
 
 #: Packages without which an extra is not there.
 EXTRAS = {
-    "node": ("uvicorn", "starlette", "cryptography", "prometheus_client"),
+    "node": ("uvicorn", "starlette", "cachetools", "cryptography", "prometheus_client", "psutil"),
     "dask": ("distributed",),
     "sign": ("cryptography",),
 }

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import psutil
+
 from bacnode.jobs.channel import pack, receive
 from bacnode.jobs.limits import ALL_FEATURES
 from bacnode.jobs.plan import FromChild, Located, Prepare, Prepared, Ran, Ready, Run, Stop, Surveyed, ToChild
@@ -117,12 +119,10 @@ class Child:
     def private_bytes(self) -> int:
         """Memory that is the process's own, without files that it has mapped."""
         try:
-            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith(("RssAnon:", "RssShmem:")):
-                    return int(line.split()[1]) << 10
-        except (OSError, ValueError, IndexError):
-            pass
-        return 0
+            memory = psutil.Process(self.pid).memory_info()
+        except psutil.Error:
+            return 0
+        return int(memory.rss - memory.shared)
 
     async def _read(self) -> None:
         assert self._process.stdout and self._process.stdin

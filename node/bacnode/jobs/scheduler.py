@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from cachetools import LRUCache
 
 from bacnode.jobs.children import Child, Keeper, LostError
 from bacnode.jobs.database import Ending, JobDatabase, Record
@@ -81,7 +81,7 @@ class Scheduler:
         self._writer = ThreadPoolExecutor(1, "jobs")
         self._files = ThreadPoolExecutor(2, "files")
         self._live: dict[str, Live] = {}
-        self._plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
+        self._plans: LRUCache[tuple[str, str | None, bool], Plan] = LRUCache(_PLANS)
         self._preparing = asyncio.Semaphore(PREPARING)
         self._preparer = Keeper(
             lambda: Child.start("bacnode.jobs.preparing", folder, cache, all_features=grants.all_features), 30
@@ -310,10 +310,8 @@ class Scheduler:
         has_files = any(file.cid is not None for file in submission.files) or (
             submission.stdin is not None and submission.stdin.cid is not None
         )
-        if plan is not None:
-            self._plans.move_to_end(key)
-            if not has_files:
-                return Prepared(job=record.id, plan=later(plan, str(self._store_folder)), error=None, load_ms=0.0)
+        if plan is not None and not has_files:
+            return Prepared(job=record.id, plan=later(plan, str(self._store_folder)), error=None, load_ms=0.0)
         question = Prepare(
             job=record.id,
             submission=submission,
@@ -350,8 +348,6 @@ class Scheduler:
                 self.speeds.learn(answer.plan)
                 if answer.plan.lasting:
                     self._plans[key] = answer.plan
-                    if len(self._plans) > _PLANS:
-                        self._plans.popitem(last=False)
             return answer
         error = {
             "code": "preparing-failed",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,15 +29,12 @@ class Sessions:
     def __init__(self, peer_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         #: Of its own for each node, as several nodes of one machine share a host.
         self.cookie = f"bacpack_{peer_id[-12:]}"
-        self._clock = clock
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._open: TTLCache[str, bool] = TTLCache(MAX_SESSIONS, SESSION_SECONDS, clock)
 
     def open(self, request: Request, response: Response) -> None:
         """Begin a session, and have the browser keep it."""
         session = secrets.token_urlsafe(32)
-        self._until[session] = self._clock() + SESSION_SECONDS
-        if len(self._until) > MAX_SESSIONS:
-            self._until.popitem(last=False)
+        self._open[session] = True
         response.set_cookie(
             self.cookie,
             session,
@@ -51,18 +48,11 @@ class Sessions:
 
     def has(self, request: Request) -> bool:
         """Whether a request comes with a session that is open."""
-        session = request.cookies.get(self.cookie, "")
-        until = self._until.get(session)
-        if until is None:
-            return False
-        if until < self._clock():
-            del self._until[session]
-            return False
-        return True
+        return request.cookies.get(self.cookie, "") in self._open
 
     def close(self, request: Request, response: Response) -> None:
         """End the session of a request."""
-        self._until.pop(request.cookies.get(self.cookie, ""), None)
+        self._open.pop(request.cookies.get(self.cookie, ""), None)
         response.delete_cookie(self.cookie, path="/", httponly=True, samesite="strict")
 
 

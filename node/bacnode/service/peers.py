@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from cachetools import TTLCache
 
 from bacnode.peers.book import KnownPeer, PeerBook
 from bacnode.service.identity import peer_id_of_url
@@ -58,7 +58,7 @@ class Peers:
         self._mdns = mdns
         self._network: LocalNetwork | None = None
         self._client: httpx2.AsyncClient | None = None
-        self._answers: OrderedDict[Cid, tuple[float, asyncio.Task[list[PeerRecord]]]] = OrderedDict()
+        self._answers: TTLCache[Cid, asyncio.Task[list[PeerRecord]]] = TTLCache(_REMEMBERED, REMEMBERED_SECONDS)
         self._turn = asyncio.Semaphore(_QUESTIONS)
         self._present: tuple[float, dict[str, KnownPeer]] = 0.0, {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,15 +77,11 @@ class Peers:
         """Return the peers that say within two seconds that they hold the block."""
         if not self._peers():
             return []
-        key, now = cid.to_v1(), time.monotonic()
-        until, answer = self._answers.get(key, (0.0, None))
-        if answer is None or until < now:
+        key = cid.to_v1()
+        answer: asyncio.Task[list[PeerRecord]] | None = self._answers.get(key)
+        if answer is None:
             # One question for all who ask for the same block meanwhile.
-            answer = asyncio.create_task(self._ask_all(key))
-            self._answers[key] = (now + REMEMBERED_SECONDS, answer)
-            self._answers.move_to_end(key)
-            if len(self._answers) > _REMEMBERED:
-                self._answers.popitem(last=False)
+            answer = self._answers[key] = asyncio.create_task(self._ask_all(key))
         # One who asks and goes away must not end it for the others.
         return await asyncio.shield(answer)
 
@@ -113,7 +109,7 @@ class Peers:
         """Leave the network and close connections."""
         if self._network is not None:
             await self._network.close()
-        for task in [*self._tasks, *(answer for _, answer in self._answers.values())]:
+        for task in [*self._tasks, *self._answers.values()]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
