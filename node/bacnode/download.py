@@ -131,7 +131,7 @@ class Download:
         roots: Sequence[Cid] = ()
         try:
             with car.open() as stream:
-                roots = stream.roots
+                roots = tuple(dict.fromkeys(stream.roots))
                 if not roots:
                     raise _without_roots(car.label, car.origin)
                 if self._missing(roots):

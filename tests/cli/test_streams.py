@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import soak
 from bacpack.content.car.writer import car_chunks
 from bacpack.content.cid import Cid
 from bacpack.content.unixfs_build import build_directory, build_file
@@ -123,3 +124,30 @@ def test_nor_do_they_on_a_real_terminal(command: Command, folder: Path) -> None:
     os.close(ours)
     assert done.returncode == 0 and "a\N{REPLACEMENT CHARACTER}[31m" in shown
     assert all(character == "\n" or character.isprintable() for character in shown), shown
+
+
+LINES = (
+    """
+    pin ls; publish out; inspect nothing; --help; --version; gc; pack out -o out.car; inspect out; verify out
+    fetch out.car; doctor; new fresh; split app.wasm -o next; link app.wasm --map x=y; jobspec out/app.wasm; run nothing
+    build; ci; submit app.wasm --engine dask --scheduler x
+""".replace("\n", ";")
+    .strip(" ;")
+    .split(";")
+)
+#: What takes the place of stdout and stderr, and what the status may then be besides what it would have been.
+REDIRECTIONS = {
+    "> /dev/full": {2}, ">&-": set(), "2>&-": set(), "2> /dev/full": set(), ">&- 2>&-": set(), "| true": {1},
+    "> /dev/full 2> /dev/full": {2}, "1< /dev/null": {2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("redirection", REDIRECTIONS if soak.TIMES > 1 else ["> /dev/full"])
+def test_no_command_minds_its_streams(command: Command, folder: Path, redirection: str) -> None:
+    write(folder / "app.wasm", PRINTS)
+    assert shell(command, "", "split", "app.wasm", "-o", "out", cwd=folder).returncode == 0
+    for line in LINES if soak.TIMES > 1 else LINES[:3]:
+        for options in ((), ("--json",)):
+            plain = shell(command, "", *line.split(), *options, cwd=folder).returncode
+            status = shell(command, redirection, *line.split(), *options, cwd=folder).returncode
+            assert status in {plain, *REDIRECTIONS[redirection]}, (line, options, plain, status)

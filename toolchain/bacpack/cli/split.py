@@ -161,9 +161,23 @@ def app_name(path: Path) -> str:
     return path.name.removesuffix(".wasm")
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8: the system's other bytes come as surrogates, which have none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _refuse_equal_names(blobs: tuple[Path, ...]) -> None:
     seen: dict[str, Path] = {}
     for path in blobs:
+        if not _is_text(path.name):
+            raise InputError(
+                "bad-name", f"`{path}` has a name that is not UTF-8, which no release can hold", hint="rename the file",
+                details={"path": str(path)},
+            )  # fmt: skip
         other = seen.setdefault(app_name(path), path)
         if other is not path:
             raise InputError(
