@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.proof.cut import Depth, cut, instructions_start
+from bacpack.proof.cut import Depth, _cut_slowly, cut, instructions_start
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.reader import Reader
@@ -25,6 +26,9 @@ def check(code: bytes, depth: Depth) -> None:
     """The pieces are the code, they end where instructions do, and runs hold what reads the same in any module."""
     runs, tokens = cut(code, 0, len(code), depth)
     assert b"".join(chain.from_iterable(zip(runs, [*tokens, b""], strict=True))) == code
+    slow_runs, slow_tokens = [b""], list[bytes]()
+    _cut_slowly(code, 0, len(code), depth, slow_runs, slow_tokens)
+    assert (slow_runs, slow_tokens) == (runs, tokens)
     for run in runs:
         reader = Reader(run)
         while reader.remaining:
@@ -79,6 +83,15 @@ def test_tables_of_many_targets_belong_to_runs(targets: int, depth: Depth) -> No
     table = b"\x0e" + encode_unsigned(targets) + b"\x00" * (targets + 1)
     code = b"\x20\x00" + table + b"\x10\x05" + table + table + b"\x0b"
     assert cut(code, 0, len(code), depth) == ([b"\x20\x00" + table, table * 2 + b"\x0b"], [b"\x10\x05"])
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_very_many_rare_instructions_are_cut_in_time(depth: Depth) -> None:
+    code = b"\x1f\x40\x00\x0b" * 100_000 + b"\x0b"
+    started = time.monotonic()
+    runs, tokens = cut(code, 0, len(code), depth)
+    assert (runs[-1], tokens) == (b"\x0b\x0b", [b"\x1f\x40\x00"] * 100_000)
+    assert time.monotonic() - started < 4
 
 
 def test_a_constant_that_selects_an_entry_goes_with_the_call() -> None:

@@ -153,12 +153,14 @@ class Codes:
 
 def _locals_key(groups: list[tuple[int, bytes]]) -> bytes:
     """Bytes that are equal for equal locals, however they are declared."""
-    key, last, count = b"", b"", 0
+    parts: list[bytes] = []
+    last, count = b"", 0
     for number, type_ in groups:
         if type_ != last and number:
-            key, last, count = key + b"%d %s " % (count, last), type_, 0
+            parts.append(b"%d %s " % (count, last))
+            last, count = type_, 0
         count += number
-    return key + b"%d %s" % (count, last)
+    return b"".join(parts) + b"%d %s" % (count, last)
 
 
 def _are_added(first: Form, second: Form, after: bytes) -> bool:

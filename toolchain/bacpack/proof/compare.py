@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bacpack.proof.bases import accesses
 from bacpack.proof.code import Code
 from bacpack.proof.form import Number, SlotValue
-from bacpack.proof.unit import Unit, decode
+from bacpack.proof.unit import Unit, decoded
 from bacpack.wasm.reader import Reader
 
 
@@ -71,7 +71,7 @@ def _instructions(blob: Side, split: Side) -> Difference | None:
 def _common(run: bytes, other: bytes) -> int:
     """How many bytes the instructions take with which both begin."""
     same = 0
-    for (_, _, content), (_, _, content_other) in zip(decode(run), decode(other), strict=False):
+    for (_, _, content), (_, _, content_other) in zip(decoded(run), decoded(other), strict=False):
         if content != content_other:
             break
         same += len(content)

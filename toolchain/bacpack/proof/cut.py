@@ -72,6 +72,10 @@ _JOINED_COARSE = (
 )
 #: How a memory grows depends on what the module declares of it.
 _NEVER_SAME = "memory.grow"
+#: So many instructions of a function are decoded one by one; with more of them, all that follow are cut so.
+_MOST_DECODED = 32
+#: The group of the expression for one instruction that matches those of runs.
+_IS_SAME = 1
 #: The expression tries its alternatives in order: immediates of the most frequent instructions come first.
 _FREQUENT: list[tuple[str, ...]] = [("local",), (), ("memarg",), ("i32",), ("label",), ("block",)]
 
@@ -90,19 +94,47 @@ def instructions_start(data: bytes, body: Body) -> int:
 def cut(data: bytes, start: int, end: int, depth: Depth) -> Cut:
     """Cut the instructions of `data` from `start` to `end`; raises `WasmError` when they are malformed."""
     runs, tokens, rest = _cut_ahead(data, start, end, depth)
+    decoded = 0
     while rest:
         # What the expression cannot match is decoded: tables of very many targets, and rare instructions.
-        reader = Reader(data, end - len(rest), end)
-        row, _ = reader.instruction()
-        instruction = rest[: len(rest) - reader.remaining]
-        following, more, rest = _cut_ahead(data, reader.position, end, depth)
-        if row.name == "br_table":
+        position = end - len(rest)
+        if decoded == _MOST_DECODED:  # each time, all that is left is copied
+            _cut_slowly(data, position, end, depth, runs, tokens)
+            break
+        decoded += 1
+        name, position = _decode(data, position, end)
+        instruction = rest[: len(rest) - (end - position)]
+        following, more, rest = _cut_ahead(data, position, end, depth)
+        if name == "br_table":
             runs[-1] += instruction + following.pop(0)
         else:
             tokens.append(instruction)
         runs += following
         tokens += more
     return runs, tokens
+
+
+def _decode(data: bytes, position: int, end: int) -> tuple[str, int]:
+    """The name of the instruction at a position, and where it ends."""
+    reader = Reader(data, position, end)
+    row, _ = reader.instruction()
+    return row.name, reader.position
+
+
+def _cut_slowly(data: bytes, position: int, end: int, depth: Depth, runs: list[bytes], tokens: list[bytes]) -> None:
+    """Cut what is left instruction by instruction, and add it."""
+    match = _instruction(depth).match
+    start = position  # of a run
+    while position < end:
+        found = match(data, position, end)
+        name, after = ("", found.end()) if found else _decode(data, position, end)
+        if name != "br_table" and not (found and found.lastindex == _IS_SAME):
+            runs[-1] += data[start:position]
+            tokens.append(data[position:after])
+            runs.append(b"")
+            start = after
+        position = after
+    runs[-1] += data[start:position]
 
 
 def _cut_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[bytes], list[bytes], bytes]:
@@ -117,11 +149,19 @@ def _cut_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[by
 
 
 @cache
+def _instruction(depth: Depth) -> re.Pattern[bytes]:
+    """One instruction of a run, or a token."""
+    return re.compile(rb"(%b)|%b" % (_same(depth), _tokens(depth)), re.DOTALL)
+
+
+@cache
 def _expression(depth: Depth) -> re.Pattern[bytes]:
-    joined = _JOINED_COARSE if depth == Depth.COARSE else ()
-    tokens = b"|".join([*joined, _alternatives(_ANY)])
     # The last alternative takes all that is left: nothing at the end of code that was understood.
-    return re.compile(rb"(%b)(%b|.*+)" % (repeated(_same(depth)), tokens), re.DOTALL)
+    return re.compile(rb"(%b)(%b|.*+)" % (repeated(_same(depth)), _tokens(depth)), re.DOTALL)
+
+
+def _tokens(depth: Depth) -> bytes:
+    return b"|".join([*(_JOINED_COARSE if depth == Depth.COARSE else ()), _alternatives(_ANY)])
 
 
 def _same(depth: Depth) -> bytes:

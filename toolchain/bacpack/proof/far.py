@@ -11,11 +11,12 @@ and nothing else may use them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from bacpack.proof.form import NONE, Form, Number
-from bacpack.proof.unit import decode
+from bacpack.proof.unit import decoded
 from bacpack.wasm.leb import encode_unsigned
 
 _LOADS = range(0x28, 0x36)
@@ -84,11 +85,11 @@ def _local(what: str, index: int) -> bytes:
 
 def _ends_with(run: bytes, instruction: bytes) -> bool:
     """Whether an instruction is the last of a run."""
-    return run.endswith(instruction) and decode(run)[-1][2] == instruction
+    return run.endswith(instruction) and deque(decoded(run), maxlen=1).pop()[2] == instruction
 
 
 def _uses_locals(run: bytes, first: int) -> bool:
-    return any(row.name in _LOCALS and values[0] >= first for row, values, _ in decode(run))
+    return any(row.name in _LOCALS and values[0] >= first for row, values, _ in decoded(run))
 
 
 def without_last(locals_: Sequence[tuple[int, bytes]], type_: bytes, count: int) -> list[tuple[int, bytes]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -295,13 +295,17 @@ def type_bytes(type_: FuncType) -> bytes:
 
 def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruction]:
     """All instructions from `start` to `end`."""
+    return list(decoded(data, start, end))
+
+
+def decoded(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Instruction]:
+    """The same one after the other."""
     reader = Reader(data, start, end)
-    out: list[Instruction] = []
     while reader.remaining:
         position = reader.position
         if bare := _BARE.get(data[position]):
             reader.position += 1
-            out.append(bare)
+            yield bare
             continue
         if simple := _SIMPLE.get(data[position]):
             row, read = simple
@@ -312,10 +316,9 @@ def decode(data: bytes, start: int = 0, end: int | None = None) -> list[Instruct
             row, values = BY_NUMBER[None, _I32_LOAD], [data[position + 1], 0, offset]
         else:
             row, values = reader.instruction()
-        out.append((row, values, data[position : reader.position]))
+        yield row, values, data[position : reader.position]
     if reader.remaining < 0:
         raise reader.fail("an instruction goes beyond the end of its function", "wasm-cut-short")
-    return out
 
 
 def _type_bytes(module: Module) -> bytes:
