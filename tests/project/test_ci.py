@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bacpack.cli.pipelines import markdown_text
 from node.harness import Command, assemble
 from project.conftest import CONFIG, change_module
 
@@ -188,6 +189,20 @@ def test_what_a_message_says_stays_on_its_line(c_project: Path) -> None:
 
     assert _data("a%\nb") == "a%25%0Ab"
     assert _property("a:b,c") == "a%3Ab%2Cc"
+
+
+def test_a_name_is_no_markup(runner: Command, c_project: Path, tmp_path: Path) -> None:
+    name = "a|b`c<i>_d_ [e](f)"
+    (c_project / "job.wasm").rename(c_project / f"{name}.wasm")
+    (c_project / "bacpack.toml").write_text(CONFIG.replace("job.wasm", f"{name}.wasm"))
+    assert runner("ci", cwd=c_project).returncode == 0
+    row = "| a&#124;b&#96;c&#60;i&#62;&#95;d&#95; &#91;e&#93;(f) | `baf"
+    assert row in (tmp_path / "summary").read_text()
+
+
+def test_a_plain_name_stays_as_it_is() -> None:
+    assert markdown_text("my_program-1.2 größer") == "my_program-1.2 größer"
+    assert markdown_text("a\nb") == "a\N{REPLACEMENT CHARACTER}b"
 
 
 def test_json(runner: Command, c_project: Path) -> None:

@@ -22,7 +22,9 @@ from bacpack.cli.pipelines import (
     detected,
     hand_over,
     is_change,
+    markdown_code,
     markdown_table,
+    markdown_text,
     summarise,
 )
 from bacpack.cli.provenance import provenance_options
@@ -101,7 +103,9 @@ def command(
         raise caught.__cause__ from None
     except BacpackError as error:
         annotate(kind, [run.annotation(error)])
-        run.say(f"### bacpack\n\n**{error.code}**: {error.message}")
+        run.say(
+            f"### bacpack\n\n**{error.code}**: {markdown_text(error.message) if kind == 'github' else error.message}"
+        )
         raise
 
 
@@ -279,14 +283,16 @@ def _summary(manifest: Manifest, before: Base | None, report: dict[str, Any]) ->
         old = earlier.get(app.name)
         change = "" if before is None else "new" if old is None else human_bytes(old.closure_bytes)
         change = "unchanged" if old and old.cid == app.cid else change
-        rows.append([app.name, f"`{app.cid}`", human_bytes(app.bytes), human_bytes(app.closure_bytes), change])
+        rows.append(
+            [markdown_text(app.name), f"`{app.cid}`", human_bytes(app.bytes), human_bytes(app.closure_bytes), change]
+        )
     if before is None:
         rows = [row[:-1] for row in rows]
-    against = f"beyond `{report['base']}`" if before else "to where it is published"
+    against = f"beyond {markdown_code(report['base'])}" if before else "to where it is published"
     lines = ["### bacpack", "", markdown_table(rows), ""]
     lines.append(f"Root `{report['root']}`, {human_bytes(report['new_bytes'])} new {against}.")
     if report["published"]:
-        lines.append("Published to " + ", ".join(f"`{pin['target']}`" for pin in report["published"]) + ".")
+        lines.append("Published to " + ", ".join(markdown_code(pin["target"]) for pin in report["published"]) + ".")
     lines += [f"**`{entry['key']}` exceeded**: {entry['found']} bytes, {entry['allowed']} allowed." for entry in
               report["exceeded"]]  # fmt: skip
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,9 +13,11 @@ from typing import Literal, TypeAlias
 
 import click
 
-from bacpack.cli.streams import say
+from bacpack.cli.streams import printable, say
 
 Format: TypeAlias = Literal["github", "gitlab", "text"]
+#: What Markdown takes for more than text; an underscore inside a word is none of it.
+_MARKUP = re.compile(r"[&<>|`*~\[\]\\]|(?<![^\W_])_|_(?![^\W_])")
 #: What later jobs of GitLab read variables from, and what it shows beside the lines of a change.
 GITLAB_OUTPUTS, GITLAB_QUALITY = "bacpack.env", "gl-code-quality-report.json"
 
@@ -81,6 +84,16 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """A table, the first row as its heading."""
     lines = [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
     return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
+
+
+def markdown_text(text: str) -> str:
+    """`text` on one line, as Markdown shows it: nothing in it is markup."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
+def markdown_code(text: str) -> str:
+    """`text` on one line, as Markdown shows what is to be copied."""
+    return f"`{printable(text).replace('`', chr(39))}`"
 
 
 def _one_line(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any, NoReturn
 
 import click
@@ -108,7 +109,7 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
             raise InputError(
                 "nothing-to-verify",
                 f"there is no CID to verify `{path}` against",
-                hint=f"bacpack verify {path} CID",
+                hint=f"bacpack verify {quote(str(path))} CID",
                 details={"path": str(path)},
             ) from None
     built = FileDag().add_file(path)
@@ -134,7 +135,7 @@ def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path
         raise InputError(
             "nothing-to-verify",
             f"`{folder}` has no {MANIFEST_NAME}, and no CID is given",
-            hint=f"bacpack verify {folder} CID",
+            hint=f"bacpack verify {quote(str(folder))} CID",
             details={"path": str(folder)},
         )
     public = load_public_key(key) if key else None
