@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # An environment of its own, for the oldest packages.
 FLOORS := $(VENV)/floors
-# Processes of tests: one more than a small machine has cores, for a third of the time they wait.
-WORKERS ?= 3
+# Processes of tests: two more than there are processors, since tests wait for a third of their time.
+WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
 
 UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock'
