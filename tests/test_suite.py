@@ -151,3 +151,18 @@ def test_a_python_that_is_too_old_is_named(install: Install) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "bacpack needs Python 3.11 or later; name one: make PYTHON=python3.12" in done.stderr
     assert not (install.folder / ".venv").exists()
+
+
+def test_the_pipeline_runs_with_the_variables_of_a_login_shell_and_those_of_the_index(tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "make $*"; env\n')
+    make.chmod(0o755)
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "PIP_INDEX_URL": "http://index", "LANG": "C"}
+    more = {"PYTHONUNBUFFERED": "1", "BACPACK_HOME": "/elsewhere"}
+    done = subprocess.run(
+        [REPOSITORY / ".ci" / "run"], env=own | more, capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    said = done.stdout.splitlines()
+    assert [line for line in said if line.startswith("make ")] == ["make lint", "make test"]
+    assert {f"{name}={value}" for name, value in own.items()} <= set(said)
+    assert not [line for line in said if line.partition("=")[0] in more]
