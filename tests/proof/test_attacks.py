@@ -308,3 +308,21 @@ def test_a_blob_that_asks_for_too_much_is_not_provable() -> None:
     with pytest.raises(CheckFailedError) as caught:
         prove(text, text + "(func)")
     assert caught.value.code == "not-provable"
+
+
+def test_accesses_to_two_memories_are_not_exchanged() -> None:
+    def reads(first: str, second: str) -> str:
+        return f"""(memory $a 1) (memory $b 1) (data (memory $b) (i32.const 0) "x") (func (export "f") (result i32)
+          i32.const 0 i32.load {first} i32.const 1 i32.shl i32.const 0 i32.load {second} i32.add)"""
+
+    blob = reads("$a", "$b")
+    prove(blob, blob + "(func)")
+    for other in (reads("$b", "$a"), reads("$a", "$a"), reads("$b", "$b")):
+        assert "`i32.load` has other operands" in refused(blob, other)
+
+
+def test_a_value_that_ends_early_is_another() -> None:
+    types = "(type $p (struct (field (mut (ref null $p)))))"
+    get = '(func (export "f") (result i32) global.get 0 ref.is_null)'
+    null = f"{types} (global (ref null $p) (ref.null $p)) {get}"
+    assert "became" in refused(null, f"{types} (global (ref null $p) (struct.new $p (ref.null $p))) {get}")

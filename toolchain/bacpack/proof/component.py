@@ -27,8 +27,8 @@ def prove_program(prover: Prover, blob: bytes, split: bytes) -> None:
         prover.prove(blob, split)
     elif blob != split:
         before, after = _read(blob), _read(split)
-        if before.families or before.imported:
-            raise not_equivalent("the component imports core modules, before it was split")
+        if before.families or before.imported or before.has_types:
+            raise not_equivalent("the component imports core modules or has types of them, before it was split")
         if len(before.modules) != len(after.modules):
             raise not_equivalent(f"it holds {len(before.modules)} core modules, its split {len(after.modules)}")
         if before.rest != after.rest:
@@ -57,6 +57,8 @@ class _Reading:
     #: For each core instance its number without those added, or what it was added as.
     instances: list[int | _Added] = field(default_factory=list)
 
+    #: Whether it defines types of core modules.
+    has_types: bool = False
     #: How many of the instances were there before.
     originals: int = 0
 
@@ -94,6 +96,8 @@ def _read(data: bytes) -> _Reading:
     for section_id, content in Component.parse(data).sections:
         reader = Reader(content)
         if section_id == _CORE_MODULE:
+            if reading.imported:  # what else is done with core modules, by their numbers, is not looked at
+                raise not_equivalent("a core module comes after imported ones, and so has another number")
             reading.held[len(reading.held) + len(reading.imported)] = len(reading.modules)
             reading.modules.append(content)
         elif section_id == _CORE_INSTANCE:
@@ -105,7 +109,9 @@ def _read(data: bytes) -> _Reading:
                 reading.imported[len(reading.held) + len(reading.imported)] = name
         elif section_id == _CUSTOM and reader.name("a custom section's name") == "component-name":
             continue
-        elif section_id != _CORE_TYPE:  # they only say what the imported modules are, which their CIDs do as well
+        elif section_id == _CORE_TYPE:
+            reading.has_types = True  # they only say what the imported modules are, which their CIDs do as well
+        else:
             reading.rest.append((section_id, content))
     for instance in reading.instances:
         if isinstance(instance, _Added) and instance.family is None:

@@ -35,6 +35,8 @@ _NOTHING_ALIKE = b"\xff"
 _DIRECT = {"call_indirect": b"\x10", "return_call_indirect": b"\x12"}
 _ENTITIES = frozenset(("table", "global", "memory", "data", "elem", "tag"))
 _VOID = -64
+#: Says in a shape that an access is not to the first memory, which has no operand.
+_OTHER_MEMORY = 0x40
 _CALL, _I32_CONST = 0x10, 0x41
 #: The shapes of constants, by their types.
 _CONSTANTS = {I32: b"\x41", I64: b"\x42"}
@@ -130,7 +132,8 @@ class Reading(dict[bytes, Form]):
             alignment, memory, offset = values[:3]
             lane = token[-1:] if len(row.immediates) > 1 else b""
             operands = (("memory", memory),) if memory else ()
-            return Form(row.encoding + encode_unsigned(alignment) + lane, Number.OFFSET, offset, NONE, operands)
+            what = alignment | _OTHER_MEMORY if memory else alignment
+            return Form(row.encoding + encode_unsigned(what) + lane, Number.OFFSET, offset, NONE, operands)
         if name == "try_table":
             return self._try_table(row, token)
         if row.immediates == ("block",):

@@ -26,6 +26,8 @@ from bacpack.wasm import Kind, Limits
 
 #: Where a pair comes from: a function of the blob, or words that say it.
 Origin = Address | str
+#: What a value has where another one goes on.
+_NOTHING: Atom = ("nothing", 0)
 
 
 class Relation:
@@ -181,7 +183,7 @@ class Relation:
         """Two values that must be equal; functions referred to must be equivalent."""
         if value == other == NULL:
             return
-        for atom, other_atom in zip_longest(value, other, fillvalue=NULL[0]):
+        for atom, other_atom in zip_longest(value, other, fillvalue=_NOTHING):
             if atom[0] == other_atom[0] == ALLOCATION:
                 if not self._allocations.pair(atom[1], other_atom[1]):
                     raise not_equivalent(f"{where} is one object with another value in one and not in the other")
