@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import soak
 from leftovers import Place
+from packages import BUILD
 from wanting import not_run
 
 # A normal run tries the same examples every time; a busy machine makes any of them slow.
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):
-        config.stash[_PLACE] = Place(Path(__file__).parents[1] / "build")
+        config.stash[_PLACE] = Place(BUILD)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

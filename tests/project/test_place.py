@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from bacpack.errors import InputError
 from bacpack.project.place import PLACE, ROOM, place, room_of
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.wasm import Module
+from golang import build_go
 from node.harness import Command, assemble
-from packages import program
 from project.conftest import SOURCES
 
 ARGUMENTS = ["hello world", "x", "one two three", "a b c d"]
@@ -86,9 +84,7 @@ def test_wasmtime_alone_runs_what_was_built(command: Command, c_project: Path, t
 
 
 def test_a_program_in_go_lends_the_module_its_memory(command: Command, c_project: Path) -> None:
-    environment_ = {**os.environ, "GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-mod=mod"}
-    build = [program("go"), "build", "-ldflags=-s -w", "-o", c_project / "gojob.wasm", SOURCES / "job.go"]
-    subprocess.run(build, env=environment_, check=True)
+    build_go(SOURCES / "job.go", c_project / "gojob.wasm", "-ldflags=-s -w", "-mod=mod")
     config = (c_project / "bacpack.toml").read_text().replace('"job.wasm"', '"gojob.wasm"')
     (c_project / "bacpack.toml").write_text(config)
     built = command("build", cwd=c_project)
