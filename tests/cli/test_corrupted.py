@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,34 @@ def changed(data: bytes, chance: random.Random) -> bytes:
             )
         case _:
             return data[:at] + chance.randbytes(end - at) + data[end:]
+
+
+#: What stands in the place of a value in JSON.
+_VALUES: list[Any] = [
+    *("", "\0", "a\0b", "..", "../x", "/etc/passwd", "x" * 5000, "\ud800", "bafkqaaa", "first", "x.wasm", "modules"),
+    *(None, True, 0, -1, 1, 2**31, 2**63 - 1, 2**64, 1e308, [], {}, [[]], {"": ""}, ["\0"]),
+]
+
+
+def tampered(data: bytes, chance: random.Random) -> bytes:
+    """Put another value somewhere into JSON, take one out, or have one twice."""
+    root = {"": json.loads(data)}
+    above, key = _somewhere(root, "", chance)
+    match chance.randrange(4):
+        case 0 if above is not root:
+            del above[key]
+        case 1 if isinstance(above, list):
+            above.append(above[key])
+        case _:
+            above[key] = chance.choice(_VALUES)
+    return json.dumps(root[""]).encode()
+
+
+def _somewhere(above: Any, key: Any, chance: random.Random) -> tuple[Any, Any]:
+    value = above[key]
+    if isinstance(value, dict | list) and value and chance.random() < 0.85:
+        return _somewhere(value, chance.choice(list(value) if isinstance(value, dict) else range(len(value))), chance)
+    return above, key
 
 
 def check(done: Done, line: Sequence[object], *, as_json: bool) -> None:
@@ -192,13 +221,18 @@ KINDS: dict[str, tuple[Callable[[Release], bytes], Callable[[Release, bytes], It
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_was_changed_is_an_error_of_ours(release: Release, kind: str) -> None:
+JSON = ("manifest", "catalog", "statement", "envelope")
+
+
+@pytest.mark.parametrize(("kind", "how"), [*((kind, changed) for kind in KINDS), *((kind, tampered) for kind in JSON)])
+def test_a_file_that_was_changed_is_an_error_of_ours(
+    release: Release, kind: str, how: Callable[[bytes, random.Random], bytes]
+) -> None:
     read, lines = KINDS[kind]
     whole = read(release)
     chance = random.Random(f"{kind} {soak.TIMES}")
     for _ in range(SAMPLES * soak.TIMES):
-        data = changed(whole, chance)
+        data = how(whole, chance)
         for number, line in enumerate(lines(release, data)):
             as_json = line[0] != "run" and bool(number % 2)
             check(call(release.home, *line, *(["--json"] if as_json else [])), line, as_json=as_json)
