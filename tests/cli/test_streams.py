@@ -129,7 +129,7 @@ def test_nor_do_they_on_a_real_terminal(command: Command, folder: Path) -> None:
 LINES = (
     """
     pin ls; publish out; inspect nothing; --help; --version; gc; pack out -o out.car; inspect out; verify out
-    fetch out.car; doctor; new fresh; split app.wasm -o next; link app.wasm --map x=y; jobspec out/app.wasm; run nothing
+    fetch out.car; doctor; split app.wasm -o next; link app.wasm --map x=y; jobspec out/app.wasm; run nothing
     build; ci; submit app.wasm --engine dask --scheduler x
 """.replace("\n", ";")
     .strip(" ;")
