@@ -26,8 +26,12 @@ CUT = assemble('(module (func (export "_start")))')[:-3]
 def codes(tmp_path: Path, module: bytes, *commands: str) -> set[str]:
     path = write(tmp_path / "module.wasm", module)
     found = set()
+    options = {
+        "split": ["-o", tmp_path / "out"],
+        "link": ["--map", "env=/ipfs/bafkqaaa", "-o", tmp_path / "linked.wasm"],
+    }
     for command in commands:
-        done = call(tmp_path / "home", command, path, *(["-o", tmp_path / "out"] if command == "split" else []))
+        done = call(tmp_path / "home", command, path, *options.get(command, []))
         assert done.status == 2 and "module.wasm`" in done.stderr.splitlines()[0], done.stderr
         found.add(done.stderr.partition("]")[0].removeprefix("error["))
     return found
@@ -38,7 +42,9 @@ def codes(tmp_path: Path, module: bytes, *commands: str) -> set[str]:
 )
 def test_what_cannot_be_read_is_told_the_same_by_every_command(tmp_path: Path, module: bytes, code: str) -> None:
     assert bool(why_invalid(module, "all")) == (code != "wasm-unsupported")
-    assert codes(tmp_path, module, "split", "inspect", "run") == {code}
+    assert codes(tmp_path, module, "split", "inspect", "run", "jobspec") == {code}
+    if module is COMPACT:
+        assert codes(tmp_path, module, "link") == {code}
 
 
 def test_what_the_engine_lacks_is_not_called_invalid(tmp_path: Path) -> None:

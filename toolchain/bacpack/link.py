@@ -10,6 +10,7 @@ from bacpack.content.filedag import FileDag
 from bacpack.content.ref import PathRef, Ref
 from bacpack.errors import InputError
 from bacpack.files import read_file
+from bacpack.verdict import told_apart
 from bacpack.wasm import Module, SectionId, WasmError
 from bacpack.wasm.writer import import_, rewrite, vector
 
@@ -29,7 +30,7 @@ def link_imports(what: str, data: bytes, providers: Mapping[str, str]) -> Linked
     `what` is how messages call the module. Raises `InputError` when `data` is none, and for a name that it does not
     import (`no-such-namespace`).
     """
-    with _naming(what):
+    with _naming(what, data):
         module = Module.parse(data)
         present = list(dict.fromkeys(entry.module for entry in module.imports))
     for name in providers:
@@ -55,16 +56,18 @@ def namespace_of(ref: Ref) -> str:
     """
     if not isinstance(ref, PathRef):
         return str(ref)
-    with _naming(str(ref)):
-        Module.parse(read_file(ref.path))
+    data = read_file(ref.path)
+    with _naming(str(ref), data):
+        Module.parse(data)
     return str(FileDag().add_file(ref.path).cid)
 
 
 @contextmanager
-def _naming(what: str) -> Iterator[None]:
+def _naming(what: str, data: bytes) -> Iterator[None]:
     """Add to an error about a module's bytes which module it is."""
     try:
         yield
     except WasmError as error:
         details = {"path": what, **error.details}
-        raise InputError(error.code, f"`{what}`: {error.message}", hint=error.hint, details=details) from error
+        named = InputError(error.code, f"`{what}`: {error.message}", hint=error.hint, details=details)
+        raise told_apart(named, data) from error
