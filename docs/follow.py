@@ -5,8 +5,9 @@
     python docs/follow.py --rust     the same for those that build Rust, also with --write
     python docs/follow.py --programs DIR    with the `bacpack` of that folder
 
-Figures, times and CIDs change with the programs and with bacpack, so only `--write` cares for them. In a guide `…` on
-its own line stands for lines left out, at the end of a line for the rest of it, and inside a CID for its middle.
+Sizes and counts must be those that come, and so must the picture of a split. Times, ports and CIDs differ from one
+machine or key to the next, so only `--write` cares for them; for Rust also sizes. In a guide `…` on its own line stands
+for lines left out, at the end of a line for the rest of it, and inside a CID for its middle.
 
 A guide names at its head, after **Needs**, the programs and extras that not every machine has. One whose needs are not
 met is not run, and named at the end. No command may take longer than `--limit` seconds.
@@ -53,6 +54,8 @@ GUIDES = (
 )
 #: Guides that need a Rust for WASI, by the shell that they are followed in.
 RUST_GUIDES = (("docs/guides/rust-projects.md", "docs/guides/ci.md"), ("examples/rust/README.md",))
+#: A picture of the folder `out`, and the guide that makes this.
+PICTURE, DRAWN_AFTER = REPOSITORY / "docs" / "_static" / "treemap.svg", "docs/guides/getting-started.md"
 #: Commands that set a machine up; whoever runs this has done so.
 SET_UP = ("apt-get ", "make ", "rustup ", ". .venv/")
 #: Seconds for one command; the first one that builds Rust may compile its standard library.
@@ -164,6 +167,14 @@ def shortened(line: str) -> str:
     return re.sub(r" {50,}", lambda spaces: spaces[0][_SHORTER:], short).rstrip()
 
 
+def renewed(printed: str, came: str) -> str:
+    """What a guide's line becomes: the line that came, cut off where the guide's is."""
+    if not printed.endswith("…"):
+        return shortened(came)
+    kept = re.match(rf"\s*(\S+\s+){{{len(printed[:-1].split())}}}", shortened(came))
+    return f"{kept[0]}…" if kept and is_stale(printed, came) else printed
+
+
 def masked(line: str) -> str:
     """What of a line must stay the same: no figure, no CID, no width."""
     return " ".join(_FIGURE.sub("0", _CID.sub("CID", line)).split())
@@ -174,6 +185,11 @@ def alike(printed: str, came: str) -> bool:
     if printed.endswith("…"):
         return masked(came).startswith(masked(printed[:-1]))
     return masked(printed) == masked(came)
+
+
+def sizes(line: str) -> list[str]:
+    """What of a line is the same on every machine: how much, and how many."""
+    return re.findall(r"\d(?:[\d.,]*\d)?(?: ?(?:[KM]?B\b|%)| (?!m?s\b)[a-z]+)", line)
 
 
 def aligned(printed: list[str], came: list[str]) -> list[tuple[str, str]] | None:
@@ -205,8 +221,8 @@ def commands(block: str) -> Iterator[tuple[str, list[str]]]:
         yield command, printed
 
 
-def follow(guide: Path, shell: Shell, *, write: bool) -> list[str]:
-    """Run the commands of one guide; return what is wrong with it."""
+def follow(guide: Path, shell: Shell, *, write: bool, strict: bool = True) -> list[str]:
+    """Run the commands of one guide; return what is wrong with it, if `strict` also where a size has changed."""
     wrong: list[str] = []
     #: CIDs as the guide prints them -> as they came.
     known: dict[str, str] = {}
@@ -219,14 +235,16 @@ def follow(guide: Path, shell: Shell, *, write: bool) -> list[str]:
                 continue
             came = shell.run(_CID.sub(lambda cid: known.get(cid[0], cid[0]), command))
             pairs = aligned(printed, came)
-            if pairs is None:
+            stale = strict and not write and any(is_stale(*pair) for pair in pairs or [])
+            if pairs is None or stale:
                 wrong.append("\n".join([f"{guide.name}: $ {command}", *(f"  {shortened(line)}" for line in came)]))
+            if pairs is None:
                 pairs = [(line, line) for line in printed]
             for line, real in pairs:
                 for cid, real_cid in zip(_CID.finditer(line), _CID.finditer(real), strict=False):
                     known[cid[0]] = real_cid[0]
             now = _CID.sub(lambda cid: shortened(known.get(cid[0], cid[0])), command)
-            out += [f"$ {now}", *(line if line.endswith("…") else shortened(real) for line, real in pairs)]
+            out += [f"$ {now}", *(renewed(line, real) for line, real in pairs)]
         return "\n".join([*out, ""])
 
     text = guide.read_text()
@@ -234,6 +252,22 @@ def follow(guide: Path, shell: Shell, *, write: bool) -> list[str]:
     if write:
         guide.write_text(new)
     return wrong
+
+
+def is_stale(printed: str, came: str) -> bool:
+    """Whether a guide's line shows other sizes than those that came."""
+    if printed.endswith("…"):
+        return sizes(came)[: len(sizes(printed[:-1]))] != sizes(printed[:-1])
+    return sizes(printed) != sizes(came)
+
+
+def draw(shell: Shell, *, write: bool) -> list[str]:
+    """Draw the split that the guides made as their picture; return what is wrong with it."""
+    shell.run("bacpack inspect out --treemap treemap.svg")
+    drawn = "\n".join([*shell.run("cat treemap.svg"), ""])
+    if write:
+        PICTURE.write_text(drawn)
+    return [] if PICTURE.read_text() == drawn else [f"{PICTURE.name}: bacpack inspect out --treemap draws another"]
 
 
 def main() -> None:
@@ -254,7 +288,9 @@ def main() -> None:
                     sys.stderr.write(f"not run: {name}, for want of {', '.join(lacking)}\n")
                     continue
                 try:
-                    wrong += follow(REPOSITORY / name, shell, write=options.write)
+                    wrong += follow(REPOSITORY / name, shell, write=options.write, strict=not options.rust)
+                    if name == DRAWN_AFTER:
+                        wrong += draw(shell, write=options.write)
                 except TookTooLongError as error:
                     wrong.append(f"{Path(name).name}: {error}; what comes after it was not run")
                     break

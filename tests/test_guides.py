@@ -135,3 +135,14 @@ def test_two_can_follow_at_once(follow: ModuleType, tmp_path: Path) -> None:
     with follow.Shell(tmp_path, Path(sys.executable).parent, 60) as shell:
         assert shell.run("port=8311; echo $port $((port + 0)) | tee port") == ["8311 8311"]
         assert "8311" not in (tmp_path / "port").read_text()
+
+
+def test_a_size_that_has_changed_is_seen(follow: ModuleType) -> None:
+    """Times and ports may differ from machine to machine, sizes and counts not."""
+    assert follow.is_stale("9 modules, 163.4 KB (34 %)", "9 modules, 163.5 KB (34 %)")
+    assert follow.is_stale("9 modules, 163.4 KB (34 %)", "8 modules, 163.4 KB (34 %)")
+    assert not follow.is_stale("wordcount  113.8 KB   12.1 KB", "wordcount   113.8 KB    12.1 KB")
+    assert not follow.is_stale('"fetch_ms": 0.138, at tcp://127.0.0.1:44119', '"fetch_ms": 12.5, at tcp://127.0.0.1:2')
+    assert follow.is_stale("ok: 196.4 KB, 17 blocks, signed by …", "ok: 196.1 KB, 17 blocks, signed by 23ab")
+    assert not follow.is_stale("ok: 196.1 KB, 17 blocks, signed by …", "ok: 196.1 KB, 17 blocks, signed by 23ab 5 B")
+    assert follow.renewed("ok: 196.4 KB, by …", "ok: 196.1 KB, by 23ab") == "ok: 196.1 KB, by …"
