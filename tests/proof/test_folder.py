@@ -134,6 +134,32 @@ def test_names_that_a_release_brings_itself_stand_for_nothing(bacpack: Command, 
         assert ("linked" in result) == is_linked
 
 
+def renamed(folder: Path, into: Path, *names: str, path: str = "") -> Path:
+    """A copy in which the manifest has the first program under other names; for a path, in a file of that name."""
+    shutil.copytree(folder, into)
+    manifest = decode_manifest((folder / MANIFEST_NAME).read_bytes(), "manifest")
+    first, *others = manifest.apps
+    apps = [msgspec.structs.replace(first, name=name, path=path or f"{name}.wasm") for name in names]
+    for app in apps:
+        shutil.copy(folder / first.path, into / app.path)
+    manifest = msgspec.structs.replace(manifest, apps=[*apps, *others], provenance=[])
+    (into / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    (into / "provenance.json").unlink()
+    return into
+
+
+def test_the_manifest_names_the_file_that_people_take_for_a_program(
+    bacpack: Command, folder: Path, tmp_path: Path
+) -> None:
+    for number, (wrong, message) in enumerate((
+        (renamed(folder, tmp_path / "a", "checksum", path="hidden.wasm"), "is `hidden.wasm`, not `checksum.wasm`"),
+        (renamed(folder, tmp_path / "b", "checksum", "CheckSum"), "has two programs of one name"),
+    )):  # fmt: skip
+        status, result = verify(bacpack, wrong, "--against", BLOBS[0])
+        assert status == 1, number
+        assert message in result["error"]["message"]
+
+
 def test_progress_is_told(folder: Path) -> None:
     told: list[str] = []
     prove_folder(folder, BLOBS, told.append)

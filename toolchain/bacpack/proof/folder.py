@@ -8,7 +8,7 @@ from pathlib import Path
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.files import read_file
-from bacpack.manifest import load_manifest
+from bacpack.manifest import App, Manifest, load_manifest
 from bacpack.proof.check import Prover
 from bacpack.proof.component import prove_program
 from bacpack.proof.failure import not_equivalent
@@ -45,6 +45,7 @@ def prove_folder(
         if not apps:
             raise not_equivalent(f"no program in `{folder}` was split from `{path}`", path=str(path), cid=cid)
         for app in apps:
+            _refuse_other_names(manifest, app)
             try:
                 prove_program(prover, blob, read(app.path))
             except CheckFailedError as error:
@@ -53,3 +54,11 @@ def prove_folder(
                 raise CheckFailedError(error.code, message, hint=error.hint, details=details) from error
             proved.add(app.name)
     return sorted(proved)
+
+
+def _refuse_other_names(manifest: Manifest, app: App) -> None:
+    """Raise unless the file that people take for `app` is the one that the manifest says, on any system."""
+    if app.path != f"{app.name}.wasm":
+        raise not_equivalent(f"the manifest says that `{app.name}` is `{app.path}`, not `{app.name}.wasm`")
+    if others := [other.name for other in manifest.apps if other is not app and other.name.lower() == app.name.lower()]:
+        raise not_equivalent(f"the manifest has two programs of one name: `{app.name}` and `{others[0]}`")
