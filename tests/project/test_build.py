@@ -172,6 +172,12 @@ def programs(rust: RustCommand, folder: Path) -> list[str]:
 
 
 def test_new_programs_are_found_and_others_are_left_out(rust: RustCommand, workspace: Path) -> None:
+    configuration = workspace / "bacpack.toml"
+    excluding = configuration.read_text()
+    configuration.write_text(excluding.replace('["xtask"]', "[]"))
+    text = rust.run("build", cwd=workspace, check=False).stderr
+    assert "or leave out a program that is for this machine alone: `exclude` below [build]" in text
+    configuration.write_text(excluding)
     assert programs(rust, workspace) == ["tool"]
     (workspace / "crates" / "tool" / "src" / "bin" / "extra.rs").write_text(MAIN)
     assert programs(rust, workspace) == ["extra", "tool"]
@@ -179,7 +185,6 @@ def test_new_programs_are_found_and_others_are_left_out(rust: RustCommand, works
     assert programs(rust, workspace) == ["extra", "second", "tool"]
     # One of the programs of a crate.
     (workspace / "crates" / "tool" / "src" / "bin" / "broken.rs").write_text(XTASK)
-    configuration = workspace / "bacpack.toml"
     configuration.write_text(configuration.read_text().replace('["xtask"]', '["xtask", "broken"]'))
     assert programs(rust, workspace) == ["extra", "second", "tool"]
     # What cargo leaves out by itself.

@@ -60,7 +60,9 @@ def publish(rust: RustCommand, project: Path) -> dict[str, Any]:
 
 def test_a_workspace_from_nothing_to_a_run(rust: RustCommand, tmp_path: Path) -> None:
     project = make(rust, tmp_path, "hello", "--template", "workspace")
+    started = time.monotonic()
     built = build(rust, project)
+    first = time.monotonic() - started
     assert list(built["seconds"])[:2] == ["cargo, modules", "cargo, programs"]
     published = publish(rust, project)
     ran = rust.run("run", "--offline", published["apps"]["hello"], "Ada", "Grace Hopper", cwd=tmp_path)
@@ -74,7 +76,8 @@ def test_a_workspace_from_nothing_to_a_run(rust: RustCommand, tmp_path: Path) ->
     started = time.monotonic()
     again = build(rust, project)
     assert (again["unchanged"], again["apps"]) == (True, built["apps"])
-    assert time.monotonic() - started < 1.0
+    # Cargo compiles nothing, and nothing is split.
+    assert time.monotonic() - started < first
 
     # The other folder has another name and depth.
     other = build(rust, make(rust, tmp_path / "deeper", "hello", "--template", "workspace"))

@@ -17,6 +17,7 @@ from typing import Any
 from bacpack.decode import DecodeError, decode_json, decode_toml
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import read_file
+from bacpack.project.config import CONFIG_NAME
 from bacpack.project.flags import VARIABLE, InForce, joined, read_answer, write_question
 
 #: What shared modules are built for: they call no host.
@@ -231,6 +232,8 @@ def _failed(what: str, said: str) -> CheckFailedError:
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
     reason = next((line for line in lines if line.startswith("error")), lines[-1])
     hint = "mend what cargo says above"
+    if '(bin "' in said:
+        hint += f", or leave out a program that is for this machine alone: `exclude` below [build] in {CONFIG_NAME}"
     if "--locked" in said:
         hint = "bring Cargo.lock up to date: cargo update --workspace"
     elif too_old := _TOO_OLD.search(said):
