@@ -72,6 +72,18 @@ def test_what_is_provided_is_built_and_runs(command: Command, project: Path) -> 
     assert command("run", "--offline", app["cid"]).returncode == 6
 
 
+@pytest.mark.parametrize("form", ["CID", "ipfs://CID"])
+def test_a_module_that_the_program_names_by_cid_is_checked_too(command: Command, project: Path, form: str) -> None:
+    published = json.loads(command("publish", "greet.wasm", "--json", cwd=project).stdout)
+    namespace = form.replace("CID", published["apps"]["greet"])
+    (project / "bacpack.toml").write_text('[build]\nblobs = ["job.wasm"]\noutput = "out"\n')
+    (project / "job.wasm").write_bytes(assemble(JOB.replace('"greet"', f'"{namespace}"').replace('"six"', '"sex"')))
+    assert "did you mean `six`?" in command.fails(2, "missing-export", "build", cwd=project)
+    (project / "job.wasm").write_bytes(assemble(JOB.replace('"greet"', f'"{namespace}"')))
+    assert command("build", cwd=project).returncode == 0
+    assert command("run", "--offline", "out/job.wasm", cwd=project).returncode == 6
+
+
 def test_what_was_changed_since_it_was_built_is_not_published(command: Command, project: Path) -> None:
     assert command("build", cwd=project).returncode == 0
     assert command("publish", ".", "--dry-run", cwd=project).returncode == 0

@@ -50,6 +50,9 @@ Caused by:
   this version of Cargo is older than the `2024` edition, and only supports `2015`, `2018`, and `2021` editions.
 """
 OF_VERSION = "error: package `job v0.1.0` cannot be built because it requires rustc 1.85 or newer\n"
+OF_OFFLINE = """info: syncing channel updates for 1.70.0-x86_64-unknown-linux-gnu
+error: could not download file from 'https://static.rust-lang.org/dist/channel-rust-1.70.0.toml.sha256' to 'file'
+"""
 OF_LINKER = """error: linking with `rust-lld` failed: signal: 11 (SIGSEGV)
   = note: "rust-lld" "-flavor" "wasm" "--gc-sections" "--emit-relocs"
 """
@@ -59,13 +62,15 @@ OF_LINKER = """error: linking with `rust-lld` failed: signal: 11 (SIGSEGV)
     ("verb", "said", "status", "code", "hint"),
     [
         ("build", OF_TARGET, 2, "no-rust-target", "bacpack new --target wasm32-wasi"),
+        ("metadata", OF_OFFLINE, 2, "no-rust-toolchain", "where an installed Rust serves, pin none"),
+        ("build", "error: linker `cc` not found\n", 1, "cargo-failed", "apt-get install gcc"),
         ("metadata", OF_EDITION, 1, "cargo-failed", "older than the `2024` edition"),
         ("build", OF_VERSION, 1, "cargo-failed", "hint: rustup update: a later Rust builds this"),
         ("build", OF_LINKER, 1, "cargo-failed", "the linker of this Rust crashes on --emit-relocs"),
         ("build", "error[E0425]: cannot find value `x`\n", 1, "cargo-failed", "error[E0425]: cannot find value `x`"),
         ("metadata", "", 1, "cargo-failed", "it said nothing"),
     ],
-    ids=["target", "edition", "version", "linker", "source", "nothing"],
+    ids=["target", "offline", "compiler", "edition", "version", "linker", "source", "nothing"],
 )
 def test_what_cargo_lacks_is_named(
     command: Command, project: Path, verb: str, said: str, status: int, code: str, hint: str

@@ -14,6 +14,7 @@ from bacpack.project.flags import BETWEEN, InForce, joined, read_answer
 from project.conftest import RustCommand
 
 MAIN = """\
+//! Says with which flags it was built.
 #![allow(unexpected_cfgs)]
 
 fn main() {
@@ -58,7 +59,7 @@ CONFIGURATION = '[build]\nrustflags = ["--cfg", "one"]\n'
         ({"../.cargo/config.toml": "[target.'cfg(target_os = \"wasi\")']\nrustflags = \"--cfg two\"\n",
           "home/config.toml": CONFIGURATION}, {}, "false true None"),
         ({".cargo/config.toml": CONFIGURATION}, {"CARGO_TARGET_TRIPLE_RUSTFLAGS": "--cfg two"}, "false true None"),
-        ({".cargo/config.toml": CONFIGURATION}, {"RUSTFLAGS": "-D warnings --cfg=two"}, "false true None"),
+        ({".cargo/config": CONFIGURATION}, {"RUSTFLAGS": "-Dwarnings -Fmissing-docs --cfg two"}, "false true None"),
         ({}, {"CARGO_ENCODED_RUSTFLAGS": "--cfg\x1fone\x1f--cfg\x1ftwo", "RUSTFLAGS": "--nonsense"}, "true true None"),
         ({"home/config.toml": CONFIGURATION + '[env]\nGREETING = "hi"\n'}, {}, 'true false Some("hi")'),
     ],

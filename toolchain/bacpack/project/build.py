@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from bacpack.attest.attach import Circumstances, with_provenance
-from bacpack.content.cid import is_cid
-from bacpack.content.ref import PathRef, parse_ref
+from bacpack.content.namespaces import parse_namespace
+from bacpack.content.ref import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.manifest import Manifest
 from bacpack.project.compile import compile_project
@@ -85,7 +85,7 @@ def build_project(project: Project, setting: Setting) -> Built:
         return msgspec.structs.replace(built, unchanged=True, seconds={})
     inputs = compiled.programs
     with clock("link"):
-        named = dict(project.tables.modules) | {cid: cid for entry in inputs for cid in _linked_already(entry)}
+        named = dict(project.tables.modules) | {name: name for entry in inputs for name in _linked_already(entry)}
         modules = load_modules(named, project.folder, compiled.libraries, setting.fetch)
         for entry in inputs:
             refuse_unlinked(entry.name, entry.data, modules)
@@ -137,9 +137,9 @@ def _from(project: Project, catalog: str) -> str:
 
 
 def _linked_already(program: Input) -> list[str]:
-    """The CIDs that a program imports from as it was built."""
+    """The namespaces of a program that name content by CID, as it was built."""
     namespaces = dict.fromkeys(entry.module for entry in Module.parse(program.data).imports)
-    return [name for name in namespaces if is_cid(name)]
+    return [name for name in namespaces if isinstance(parse_namespace(name), CidRef)]
 
 
 def _hold(lock: UrlLock, project: Project, cids: Mapping[str, str], modules: Modules | None, locked: bool) -> None:

@@ -210,11 +210,11 @@ def _why(said: str, target: str, verb: str = "build") -> Exception:
             hint=f"rustup target add {target}",
             details={"target": target},
         )
-    if "is not installed" in said and "toolchain" in said:
+    if ("is not installed" in said and "toolchain" in said) or "could not download file from" in said:
         return InputError(
             "no-rust-toolchain",
             "the Rust that rust-toolchain.toml names is not installed",
-            hint="rustup toolchain install",
+            hint="rustup toolchain install; or, where an installed Rust serves, pin none",
             details={"stderr": said[-4000:]},
         )
     if older and ("Could not find specification for target" in said or "could not find specification" in said):

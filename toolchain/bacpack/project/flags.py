@@ -26,7 +26,8 @@ _CRATE = {
     "Cargo.toml": '[package]\nname = "bacpack-asks"\nversion = "0.0.0"\nedition = "2018"\n\n'
     '[lib]\npath = "lib.rs"\n\n[workspace]\n',
     "Cargo.lock": 'version = 3\n\n[[package]]\nname = "bacpack-asks"\nversion = "0.0.0"\n',
-    "lib.rs": "#![no_std]\n",
+    # Described, for flags that refuse what is not.
+    "lib.rs": "//! Nothing.\n#![no_std]\n",
     "build.rs": """\
 use std::env::var;
 use std::process::Command;

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bacpack.content.cid import is_cid
 from bacpack.content.ref import PathRef, parse_ref
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import BacpackError, InputError
@@ -106,7 +105,12 @@ def refuse_unlinked(user: str, data: bytes, modules: Modules) -> None:
     called = {provider.cid: name for name, provider in modules.by_name.items()}
     linked = link_imports(user, data, modules.namespaces(data)).data
     providers = Providers(lambda ref: at_hand.get(str(ref)), called)
-    check_imports(user, read_interface(linked), providers, [name for name in modules.by_name if not is_cid(name)])
+    check_imports(
+        user,
+        read_interface(linked),
+        providers,
+        [name for name, provider in modules.by_name.items() if provider.source != name],
+    )
 
 
 def _fetched(name: str, source: str, graph: list[Fetched]) -> Provider:
