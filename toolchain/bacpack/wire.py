@@ -1,8 +1,8 @@
 """Connections that keep to a time, whatever the other side does, and what a server means by `Retry-After`.
 
 The limits of an HTTP client are for one read or write each, so a server that sends a byte now and then holds it for
-ever. Here every read and write ends when the time of the whole is over. That `httpcore2` lets its connections be made
-by others is all of it that is built upon beyond its requests.
+ever. Here every read and write ends when the time of the whole is over. What is used of `httpcore2` and `httpx2` beyond
+requests is this: that others make the connections.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpcore2
+import httpx2
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +61,17 @@ class TimedStream(httpcore2.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return a fact about the connection."""
         return self._inner.get_extra_info(info)
+
+
+class Transport(httpx2.HTTPTransport):
+    """The transport of an `httpx2.Client` whose connections `backend` makes."""
+
+    def __init__(self, backend: httpcore2.NetworkBackend) -> None:
+        super().__init__(trust_env=False)
+        # httpx2 has no parameter for the backend, httpcore2 has.
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=httpx2.create_ssl_context(), network_backend=backend, keepalive_expiry=5.0
+        )
 
 
 def bounded(clock: Clock, timeout: float | None, late: type[Exception]) -> float | None:

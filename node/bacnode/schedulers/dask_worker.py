@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from dask.typing import Key
 from distributed.diagnostics.plugin import WorkerPlugin
-from distributed.threadpoolexecutor import secede
 from distributed.utils import get_ip, sync
 from distributed.worker import get_worker
-from distributed.worker_state_machine import RemoveReplicasEvent, SecedeEvent
 
-from bacnode.schedulers import held
+from bacnode.schedulers import held, inside_dask
 from bacnode.schedulers.block_server import BlockServer
 from bacnode.schedulers.held import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, Held, Holders, module_key, resource_of
 from bacnode.schedulers.modules_here import modules_in, size_of
-from bacnode.schedulers.program_time import ProgramTime
 from bacnode.schedulers.run_here import Here, RunHere, Watch
 from bacnode.schedulers.spec import JobResult, decode_spec, encode
 from bacpack.content.cid import Cid
@@ -87,7 +84,7 @@ class ModulesPlugin(WorkerPlugin):
         self._announced: set[str] = set()
         #: What each job that fetches is going to bring.
         self._coming: dict[Key, list[str]] = {}
-        self._time = ProgramTime(worker)
+        self._time = inside_dask.ProgramTime(worker)
         self._run = RunHere(
             Here(
                 self._store,
@@ -103,8 +100,7 @@ class ModulesPlugin(WorkerPlugin):
             )
         )
         await self._run.open()
-        # Dask would take copies of modules for waste and drop all but one.
-        await worker.scheduler.amm_handler(method="stop")
+        await inside_dask.keep_copies(worker)
         worker.bandwidth = self._bandwidth
         await worker.set_resources(**self.resources(_memory_of(worker)))
         await self._put({PRESENT: None}, {PRESENT: 1})
@@ -147,8 +143,7 @@ class ModulesPlugin(WorkerPlugin):
         gone = list(cids)
         self._announced -= set(gone)
         if gone:
-            event = RemoveReplicasEvent(keys=[module_key(cid) for cid in gone], stimulus_id="bacpack-withdraw")
-            self._worker.handle_stimulus(event)
+            inside_dask.let_go(self._worker, map(module_key, gone))
 
     async def refresh(self) -> None:
         """Look at the store: announce what came, withdraw what was evicted."""
@@ -187,14 +182,7 @@ class ModulesPlugin(WorkerPlugin):
 
     def _leave_pool(self, key: Key) -> None:
         """Have the worker begin the next job while this one's modules come; in the thread of the job."""
-        secede()
-        event = SecedeEvent(
-            key=key,
-            # Dask's scheduler takes None, though the event does not say so: this is no time that a program takes.
-            compute_duration=None,  # type: ignore[arg-type]
-            stimulus_id="bacpack-lack",
-        )
-        self._worker.loop.add_callback(self._worker.handle_stimulus, event)
+        inside_dask.leave_pool(self._worker, key)
         self._worker.loop.add_callback(self._time.only_fetching, key)
 
     def _learn(self, result: JobResult) -> None:
@@ -222,10 +210,7 @@ class ModulesPlugin(WorkerPlugin):
         self.withdraw(cid for cid in self._coming.pop(key, ()) if size_of(Cid.parse(cid), self._store) is None)
 
     async def _put(self, data: Mapping[Key, object], sizes: dict[str, int]) -> None:
-        self._worker.update_data(dict(data))
-        await self._worker.scheduler.update_data(
-            who_has={key: [self._worker.address] for key in data}, nbytes=sizes, client=KEEPER
-        )
+        await inside_dask.hold(self._worker, data, sizes, KEEPER)
 
     def _path(self) -> Path:
         from bacpack.home import data_folder

@@ -61,7 +61,7 @@ def simulate(
     interval_seconds: float, seed: int = 0,
 ) -> Outcome:  # fmt: skip
     """Run a stream of jobs, each the number of a program, on so many nodes that hold nothing at first."""
-    from distributed.scheduler import decide_worker
+    from bacnode.schedulers.inside_dask import choose
 
     # So many, and from a seed, that a run can be told again.
     chance = random.Random(seed)
@@ -88,8 +88,7 @@ def simulate(
         else:
             held = [keys[cid] for cid in program.sizes if cid in keys] if policy == "modules" else []
             task: Any = _Task([present, *held])
-            found: Any = decide_worker(task, everyone, None, objective)  # type: ignore[arg-type]  # as far as it looks
-            chosen = found
+            chosen = choose(task, everyone, objective)
         missing = total - here.get(chosen, 0)
         moved += missing
         started = max(chosen.free_at, now) + missing / bandwidth

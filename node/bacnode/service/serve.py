@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from bacnode.service.access import is_loopback
 from bacnode.service.app import create_app
 from bacnode.service.front import FrontOptions
 from bacnode.service.logs import LogFormat, start_logs
-from bacnode.service.protocol import LimitedProtocol
+from bacnode.service.protocol import LimitedProtocol, Server
 from bacnode.service.state import NodeState, open_node
 from bacpack.advisories import unsafe_engine
 from bacpack.errors import InputError
@@ -74,32 +72,6 @@ class ProcessOptions:
     while_open: int | None = None
 
 
-class _Server(uvicorn.Server):
-    """Says when it accepts connections, and ends without an error when told to end."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, and say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take the signals that end a process as a wish to end; uvicorn's own way dies of them afterwards."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-
 def serve(
     address: Address,
     folder: Path,
@@ -136,7 +108,7 @@ def serve(
                 server_header=False,
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             )
-            _Server(config, lambda: on_ready(node.url, node.identity.peer_id)).run([listening])
+            Server(config, lambda: on_ready(node.url, node.identity.peer_id)).run([listening])
         finally:
             node.close()
     finally:

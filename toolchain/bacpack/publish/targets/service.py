@@ -16,8 +16,8 @@ from bacpack import __version__
 from bacpack.decode import decode_json
 from bacpack.publish.targets.base import TargetError
 from bacpack.publish.targets.tokens import Token
-from bacpack.publish.targets.wire import Clock, Wire, trailer
-from bacpack.wire import retry_after
+from bacpack.publish.targets.wire import Backend, Clock, trailer
+from bacpack.wire import Transport, retry_after
 
 #: How often a request is sent in all, and the first wait between, which doubles.
 _ATTEMPTS = 4
@@ -61,7 +61,7 @@ class Service:
         if token:
             headers["Authorization"] = token.header
         self._client = httpx2.Client(
-            transport=Wire(self.clock), follow_redirects=False, trust_env=False, headers=headers
+            transport=Transport(Backend(self.clock)), follow_redirects=False, trust_env=False, headers=headers
         )
 
     def call(

@@ -49,7 +49,9 @@ class _Stream(TimedStream):
         return data
 
 
-class _Backend(httpcore2.SyncBackend):
+class Backend(httpcore2.SyncBackend):
+    """Opens connections that keep to a clock."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
@@ -61,19 +63,9 @@ class _Backend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
+        """Connect."""
         timed = bounded(self._clock, timeout, httpcore2.ConnectTimeout)
         return _Stream(super().connect_tcp(host, port, timed, local_address, socket_options), self._clock)
-
-
-class Wire(httpx2.HTTPTransport):
-    """The transport of an `httpx2.Client` whose connections are as described above."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(trust_env=False)
-        # httpx2 has no parameter for the backend, httpcore2 has.
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(), network_backend=_Backend(clock), keepalive_expiry=5.0
-        )
 
 
 def trailer(response: httpx2.Response, name: str) -> str:
