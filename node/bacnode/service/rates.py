@@ -5,9 +5,8 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-
-from cachetools import LRUCache
 
 #: Clients that are remembered. One that was forgotten begins with a full bucket.
 MAX_CLIENTS = 16_384
@@ -20,17 +19,22 @@ class Rates:
         self.rate = rate
         self.burst = burst
         self._clock = clock
-        #: Tokens at a time.
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_CLIENTS)
+        #: Tokens at a time, the client that came last at the end.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> float:
         """Take a token; return 0, or the seconds after which there will be one."""
         now = self._clock()
         found = self._buckets.get(client)
-        tokens: float = self.burst if found is None else min(self.burst, found[0] + (now - found[1]) * self.rate)
+        tokens = self.burst if found is None else min(self.burst, found[0] + (now - found[1]) * self.rate)
         if tokens < 1:
             return (1 - tokens) / self.rate
         self._buckets[client] = (tokens - 1, now)
+        if found is None:
+            if len(self._buckets) > MAX_CLIENTS:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(client)
         return 0.0
 
 

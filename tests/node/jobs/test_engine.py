@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bacnode import engine
 from bacnode.engine import RARE, engine_config
 from bacpack.advisories import HOLES, known_holes
 from bacpack.errors import InputError
+from commands import command, environment
 from node.harness import assemble
 from node.jobs.harness import JobNode
 from node.jobs.programs import endless, hello
@@ -97,6 +99,16 @@ def test_what_few_programs_need_is_off(node: JobNode, feature: str) -> None:
     ended = node.run(assemble(PROGRAMS[feature]))
     assert (ended["state"], ended["error"]["code"]) == ("failed", "feature-off"), ended
     assert "--all-features" in ended["error"]["hint"]
+
+
+@pytest.mark.parametrize("options", [(), ("--timeout", "60", "--max-memory", "64MiB")])
+def test_bacpack_run_takes_them_all(tmp_path: Path, options: tuple[str, ...]) -> None:
+    for feature, text in PROGRAMS.items():
+        program = tmp_path / f"{feature}.wasm"
+        program.write_bytes(assemble(text))
+        line = command("run", *options, program)
+        done = subprocess.run(line, env=environment(tmp_path), capture_output=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b""), (feature, done.stderr)
 
 
 def test_exceptions_are_on(node: JobNode) -> None:
