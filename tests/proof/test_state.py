@@ -325,3 +325,16 @@ def test_long_slots_count_as_long_constants() -> None:
         else:
             with pytest.raises(CheckFailedError, match="the constant 5000000000 became 5000000001"):
                 changed.prove()
+
+
+@pytest.mark.parametrize(
+    ("defined", "says"),
+    [
+        ("(memory 1000)", "the split has 1001 pages of memory in all, and the blob has 1"),
+        ("(table 1000000 funcref)", "the split has 1000000 entries of tables in all, and the blob has 0"),
+    ],
+)
+def test_a_split_may_not_take_what_the_blob_does_not(defined: str, says: str) -> None:
+    blob = f'(memory (export "memory") 1) {READ}'
+    remainder = f'{MEMORY} (export "memory" (memory 0)) {READ} (start $up) (func $up {GROW_MEMORY}) {defined}'
+    assert says in refused(blob, remainder)

@@ -245,6 +245,16 @@ CRAFTED: dict[str, Crafted] = {
           (global $g (ref $a) (struct.new $c (i32.const 1)))
           (func (export "go") (result i32) (ref.test (ref $c) (global.get $g)))""",
     ),
+    "a memory that nothing uses, of all there is": Crafted(
+        f"{_MEMORY} {_READ}",
+        f'(import "@lib" "memory" (memory 1)) (import "@big" "load" (func)) (export "memory" (memory 0)) {_READ}',
+        {"lib": _MEMORY, "big": '(memory 60000) (func (export "load"))'},
+    ),
+    "a table that nothing uses, of all there is": Crafted(
+        f"{_MEMORY} {_READ}",
+        f'(import "@lib" "memory" (memory 1)) (import "@big" "load" (func)) (export "memory" (memory 0)) {_READ}',
+        {"lib": _MEMORY, "big": '(table 9000000 funcref) (func (export "load"))'},
+    ),
     "a memory that starts elsewhere": Crafted(
         f'(import "host" "m" (memory 1)) (data (i32.const 0) "\\01") {_READ}',
         f'(import "host" "m" (memory 1)) (data (i32.const 0) "\\01\\00") {_READ}',

@@ -152,6 +152,17 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
         memories = ("memory", blob.spaces[Kind.MEMORY][0]), ("memory", remainder.spaces[Kind.MEMORY][0])
         relation.add([memories], "the first memory")
     relation.check()
+    _compare_room(before, after, sum(len(instance.unit.module.data) for instance in instances))
+
+
+def _compare_room(before: State, after: State, size: int) -> None:
+    """A split of `size` bytes may take no more memory than its blob, and entries of tables as its code may need."""
+    pages, split_pages = (sum(memory.pages for memory in state.memories.values()) for state in (before, after))
+    if split_pages > max(pages, 1):  # what sets modules up lies in memory for a moment
+        raise not_equivalent(f"the split has {split_pages} pages of memory in all, and the blob has {pages}")
+    entries, split_entries = (sum(table.size for table in state.tables.values()) for state in (before, after))
+    if split_entries > entries + size:  # each that an honest split adds takes a byte of some module, at least
+        raise not_equivalent(f"the split has {split_entries} entries of tables in all, and the blob has {entries}")
 
 
 def _compare_traps(trap: StartTrapError | None, split_trap: StartTrapError | None) -> None:
