@@ -7,6 +7,9 @@ from mutation.oracles.linked import HOST, LinkedRelease, Thing
 from mutation.oracles.snapshot import Snapshot
 from mutation.parts import Instruction
 
+#: The kind of what a call reaches that traps.
+TRAP = "trap"
+
 
 class Side:
     """A release, set up."""
@@ -24,12 +27,6 @@ class Side:
         """Whether what a global or table holds is known, and so far nothing that is reached can change it."""
         known = thing in self.snapshot.tables if thing.kind == Kind.TABLE.name else thing in self.snapshot.globals
         return known and thing.place != HOST and thing not in self.varying
-
-    def entry(self, table: Thing, number: int) -> Thing | None:
-        """The function in an entry of a table, if there is one."""
-        self.constant.add(table)
-        entries = self.snapshot.tables[table]
-        return entries[number] if 0 <= number < len(entries) else None
 
     def target(self, function: Thing | None) -> Thing | None:
         """Where the work of a function is done; of the host's also who calls it."""
@@ -54,14 +51,12 @@ class Side:
         match body.code[count:]:
             case [Instruction() as call, Instruction()] if call.row.name == "call":
                 callee = self.linked.thing(function.place, Kind.FUNCTION, call.values[0])
-            case [Instruction() as number, Instruction() as call, Instruction()] if self.calls_entry(
-                function.place, number, call
-            ):
+            case [Instruction() as number, Instruction() as call, _] if self.calls_entry(function.place, number, call):
                 callee = self.called(function.place, number, call)
             case _:
                 return None
-        alike = callee and (callee.place == HOST or self._type(callee) == self._type(function))
-        return callee if alike else None
+        alike = callee.place == HOST or self._type(callee) == self._type(function)
+        return callee if alike and callee.kind != TRAP else None
 
     def _type(self, function: Thing) -> bytes:
         return self.linked.function_type(function)
@@ -70,16 +65,21 @@ class Side:
         """Whether two instructions are a call through an entry of a table that is known."""
         return (
             number.row.name == "i32.const"
-            and call.row.name == "call_indirect"
+            and call.row.name in ("call_indirect", "return_call_indirect")
             and self.is_constant(self.linked.thing(place, Kind.TABLE, call.values[1]))
         )
 
-    def called(self, place: str, number: Instruction, call: Instruction) -> Thing | None:
-        """What such a call reaches, if it is of the type that the call wants."""
-        function = self.entry(self.linked.thing(place, Kind.TABLE, call.values[1]), number.values[0] & 0xFFFFFFFF)
-        if function is None or function.place == HOST:
-            return function
-        return function if self._type(function) == self.linked.type_of(place, call.values[0]) else None
+    def called(self, place: str, number: Instruction, call: Instruction) -> Thing:
+        """What such a call reaches, or how it traps."""
+        table = self.linked.thing(place, Kind.TABLE, call.values[1])
+        self.constant.add(table)
+        entries, at = self.snapshot.tables[table], number.values[0] & 0xFFFFFFFF
+        function = entries[at] if at < len(entries) else None
+        if function is None:
+            return Thing(HOST, TRAP, "null" if at < len(entries) else "beyond the end")
+        if function.place != HOST and self._type(function) != self.linked.type_of(place, call.values[0]):
+            return Thing(HOST, TRAP, "another type")
+        return function
 
 
 def called_by(function: Thing, caller: str) -> Thing:

@@ -17,7 +17,7 @@ from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Element
 from mutation.oracles.linked import HOST, Thing
 from mutation.oracles.set_up import copied, is_dropped, sets, start_code
-from mutation.oracles.side import Side, called_by
+from mutation.oracles.side import TRAP, Side, called_by
 from mutation.oracles.snapshot import own_start
 from mutation.parts import Body, Instruction, Parts
 from mutation.release import REMAINDER
@@ -128,7 +128,7 @@ class _Twins:
             if thing.place != HOST:
                 self._code(thing, other)
             return
-        if thing.kind.startswith(Kind.FUNCTION.name):
+        if thing.kind.startswith((Kind.FUNCTION.name, TRAP)):
             return
         for here, one, two in ((0, thing, other), (1, other, thing)):
             self._sides[here].named.add(one)
@@ -231,7 +231,7 @@ class _Twins:
             if all(
                 next_ and side.calls_entry(of.place, part, next_[0])
                 for side, of, part, next_ in zip(sides, (function, other), (one, two), following, strict=True)
-            ):
+            ) and (following[0][0].row == following[1][0].row):
                 self._functions(*(
                     side.target(side.called(of.place, part, next_[0]))
                     for side, of, part, next_ in zip(sides, (function, other), (one, two), following, strict=True)
