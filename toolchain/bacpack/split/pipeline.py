@@ -303,10 +303,11 @@ def _names(blob: Blob) -> Mapping[int, str]:
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
     modules = [entry.module for entry in inputs]
+    alone = len(inputs) == 1  # else this is done in workers, which show nothing themselves
 
     def fingerprint_one(position: int) -> Blob:
         try:
-            blob = fingerprint(modules[position])
+            blob = fingerprint(modules[position], show if alone else lambda state: None)
         except WasmError as error:
             raise in_blob(inputs[position], error) from error
         drop_unreached(blob)

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_SHOW_SECONDS = 1.0
+
 # What forked workers find in their memory: so neither the function nor what it works on has to travel.
 _function: Callable[[int], Any] | None = None
 
@@ -22,7 +24,8 @@ def processors() -> int:
 def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callable[[str], None], doing: str) -> list[T]:
     """Return `function(0)`, `function(1)`, … for as many as there are `costs`, done in processes where that helps.
 
-    The most costly are begun first. Only results travel, so they must pickle; `show` is told how many are done.
+    The most costly are begun first. Only results travel, so they must pickle; `show` is told how many are done, also
+    while none is for long.
     """
     global _function  # noqa: PLW0603 - inherited by the workers, see above
     import multiprocessing
@@ -30,15 +33,17 @@ def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callabl
     count = min(processors(), len(costs))
     if count < 2 or "fork" not in multiprocessing.get_all_start_methods():
         return [function(position) for position in range(len(costs))]
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
     _function = function
     try:
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("fork")) as pool:
             order = sorted(range(len(costs)), key=lambda position: -costs[position])
             futures = {position: pool.submit(_run, position) for position in order}
-            for done, _ in enumerate(as_completed(futures.values()), 1):
-                show(f"{done} of {len(costs)} {doing}")
+            pending = set(futures.values())
+            while pending:
+                _, pending = wait(pending, timeout=_SHOW_SECONDS, return_when=FIRST_COMPLETED)
+                show(f"{len(costs) - len(pending)} of {len(costs)} {doing}")
             return [futures[position].result() for position in range(len(costs))]
     finally:
         _function = None

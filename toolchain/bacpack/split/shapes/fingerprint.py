@@ -8,7 +8,7 @@ same in every blob. A function that cannot be moved to another module without ch
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
@@ -36,6 +36,8 @@ ANY_CONST, ANY_LONG = b"\xff\x41", b"\xff\x42"
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
+#: After so many functions it is told how many are read.
+_SHOW_EACH = 256
 
 
 @dataclass(slots=True)
@@ -97,8 +99,11 @@ class Blob:
         return len(self.module.function_types) - len(self.functions)
 
 
-def fingerprint(module: Module) -> Blob:
-    """Fingerprint every function of `module`; raises `WasmError` when its code is malformed."""
+def fingerprint(module: Module, show: Callable[[str], None] = lambda state: None) -> Blob:
+    """Fingerprint every function of `module`; raises `WasmError` when its code is malformed.
+
+    `show` is told how far the work is.
+    """
     registers = assign_registers(module)
     shapes = _Shapes(module, registers)
     knowledge = Knowledge(module)
@@ -112,6 +117,8 @@ def fingerprint(module: Module) -> Blob:
         if starts_empty:
             function.shape, function.reason = None, "is set up through memory, and that of its program starts empty"
         functions.append(function)
+        if not len(functions) % _SHOW_EACH:
+            show(f"{len(functions)} of {len(module.bodies)} functions read")
         knowledge.note(opened, [(form.kind, form.value) for form in forms])
     return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known())
 
