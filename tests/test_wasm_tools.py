@@ -47,7 +47,7 @@ def test_a_known_version_on_the_path_judges_every_module(tmp_path: Path, version
     assert done.returncode == 0, done.stderr
     asked = notes.read_text().splitlines()
     assert asked[0] == "--version"
-    assert len(asked) > 2 and all(line.startswith("validate ") for line in asked[1:]), asked
+    assert len(asked) > 1 and all(line.startswith("validate ") for line in asked[1:]), asked
 
 
 @pytest.mark.parametrize(
