@@ -63,10 +63,47 @@ def test_make_targets_exist(name: str) -> None:
     assert named <= targets
 
 
-def test_relative_links_lead_somewhere() -> None:
-    pages = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
-    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+def unfenced(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to a page may lead to: its headings, as MyST and forges name them."""
+    headings = re.findall(r"^#+ (.*)$", unfenced(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere() -> None:
+    """Also to a heading, and from pages that the documentation does not build."""
+    pages = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md"), *REPOSITORY.glob("examples/**/*.md")]
+    lost = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", unfenced(page)):
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                lost.append(f"{page.relative_to(REPOSITORY)}: {link}")
+    assert lost == []
+
+
+def test_the_changelog_has_its_form() -> None:
+    """That of Keep a Changelog: versions, the newest first, and below each the kinds of changes."""
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    first, *versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert first == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", version) for version in versions)
+    assert versions == sorted(versions, reverse=True)
+    for part in text.split("\n## ")[1:]:
+        kinds = re.findall(r"^### (.*)$", part, re.MULTILINE)
+        assert kinds
+        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+        assert len(kinds) == len(set(kinds))
+        for section in part.split("\n### ")[1:]:
+            entries = section.partition("\n\n")[2].strip()
+            assert all(line.startswith(("- ", "  ")) for line in entries.splitlines()), section
 
 
 def test_error_codes_are_those_of_the_source() -> None:
