@@ -27,6 +27,10 @@ MAX_SUBMISSION_BYTES = 16 * MIB
 _VARIABLE = re.compile(r"[^=\0]+")
 
 
+#: As large as the database and the engine take them.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class Content(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Bytes: as text, in base64, or what a CID names. One of the three is given."""
 
@@ -53,14 +57,14 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defa
     #: Seconds from the first instruction on.
     seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
     #: Bytes of each memory.
-    memory_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    memory_bytes: _Count | None = None
     #: Instructions, roughly; counting them costs time, so none are counted unless this is given.
-    fuel: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    fuel: _Count | None = None
     #: Bytes of standard output and standard error together.
-    output_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    output_bytes: _Count | None = None
     #: Bytes of all files that it leaves, and how many they are.
-    file_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    files: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    file_bytes: _Count | None = None
+    files: _Count | None = None
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
