@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,25 @@ def test_with_a_hole_jobs_of_this_machine_are_run(tmp_path: Path, folder: Path) 
     with JobNode(folder, "--workers", 1, first=installed(tmp_path, "49.0.0")) as node:
         assert node.run(hello())["state"] == "done"
         assert node.get("/healthz").json["known_holes"]
+
+
+def test_with_a_hole_no_node_works_for_a_scheduler(tmp_path: Path) -> None:
+    start = f"{installed(tmp_path, '49.0.0')}\nfrom bacpack.cli import main; main()"
+    line = [
+        "node",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        tmp_path / "store",
+        "--scheduler",
+        "tcp://127.0.0.1:9",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", start, *line], env=environment(tmp_path), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert b"no jobs of a scheduler are run: wasmtime 49.0.0 lets programs reach" in done.stderr
 
 
 @pytest.mark.parametrize("feature", RARE)
