@@ -60,7 +60,9 @@ def examine(folder: Path) -> Iterator[Check]:
     needs_rust: Status = "missing" if (project.folder / "Cargo.toml").is_file() else "optional"
     yield from _rust(project, needs_rust)
     yield _tool("git", _says("git", "--version"), "apt-get install git", "optional")
-    yield _tool("zig (C and C++)", "installed" if find_spec("ziglang") else None, "pip install ziglang", "optional")
+    yield _tool(
+        "zig (C and C++)", "installed" if find_spec("ziglang") else None, line_for_package("ziglang"), "optional"
+    )
     yield _tool("go", _says("go", "version"), "https://go.dev/dl", "optional")
     for extra in EXTRAS:
         yield _tool(extra, "installed" if has_extra(extra) else None, line_for_extra(extra), "optional")
