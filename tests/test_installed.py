@@ -46,9 +46,13 @@ def note(prefix: Path, **files: object) -> None:
             ["--editable", "/home/me/my clone[node]"],
         ),
         (GIT, [f"bacpack-wasm[node] @ git+https://git.example/me/bacpack@{COMMIT}"]),
+        (
+            {**GIT, "url": "file:///home/me/bacpack"},
+            [f"bacpack-wasm[node] @ git+file://localhost/home/me/bacpack@{COMMIT}"],
+        ),
         ({**GIT, "subdirectory": "a"}, [f"bacpack-wasm[node] @ git+{GIT['url']}@{COMMIT}#subdirectory=a"]),
     ],
-    ids=["wheel", "folder", "editable", "git", "below a repository"],
+    ids=["wheel", "folder", "editable", "git", "git of this machine", "below a repository"],
 )
 def test_an_extra_comes_from_where_bacpack_did(prefix: Path, noted: object, words: list[str]) -> None:
     note(prefix, direct_url_json=noted)

@@ -89,6 +89,8 @@ def _requirement(found: Distribution, extra: str) -> list[str]:
     if origin.get("dir_info", {}).get("editable"):
         return ["--editable", f"{unquote(urlsplit(url).path)}[{extra}]"]
     if "vcs_info" in origin:
+        # pip before 24 takes no requirement from a repository whose URL names no host.
+        url = url.replace("file:///", "file://localhost/")
         url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
     if "subdirectory" in origin:
         url += f"#subdirectory={origin['subdirectory']}"
