@@ -101,3 +101,16 @@ def test_doctor_knows_the_older_name(
     checks = {check["name"]: check for check in json.loads(command("doctor", "--json", cwd=project).stdout)["checks"]}
     assert (checks["wasm32-wasip1"]["status"], checks["wasm32-wasip1"]["found"]) == (status, found)
     assert checks["wasm32-unknown-unknown"]["status"] == ("ok" if "unknown" in installed else "missing")
+
+
+def test_doctor_leaves_nothing_in_the_home_folder(command: Command, tmp_path: Path) -> None:
+    """A go of today writes into the folder for configuration when it is asked for its version."""
+    home = tmp_path / "somebody"
+    home.mkdir()
+    go = tmp_path / "bin" / "go"
+    go.parent.mkdir()
+    script(go, 'mkdir -p "${XDG_CONFIG_HOME:-$HOME/.config}/go/telemetry" 2>/dev/null; echo go version go1.26')
+    environment = {"HOME": str(home), "PATH": f"{go.parent}:/usr/bin:/bin", "CARGO": str(tmp_path / "none")}
+    done = command("doctor", "--json", cwd=tmp_path, env=environment)
+    assert "go version go1.26" in done.stdout.decode()
+    assert list(home.iterdir()) == []

@@ -63,7 +63,9 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _tool(
         "zig (C and C++)", "installed" if find_spec("ziglang") else None, line_for_package("ziglang"), "optional"
     )
-    yield _tool("go", _says("go", "version"), "https://go.dev/dl", "optional")
+    # It notes each of its runs in the folder for configuration.
+    go = _says("env", f"XDG_CONFIG_HOME={os.devnull}", "go", "version")
+    yield _tool("go", go, "https://go.dev/dl", "optional")
     for extra in EXTRAS:
         yield _tool(extra, "installed" if has_extra(extra) else None, line_for_extra(extra), "optional")
 
