@@ -35,7 +35,7 @@ NOT_CODES |= {"bacpack-ensure", "bacpack-lack", "bacpack-withdraw", "bacpack-mem
 }  # fmt: skip
 # Of cargo, of bacpack.toml and of pipelines.
 NOT_CODES |= {"bacpack-base", "build-script-executed", "default-members", "linker-flavor", "required-features"}
-NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "custom-build", "compiler-artifact",
+NOT_CODES |= {"rust-toolchain", "rev-parse", "wasm-tools", "compiler-artifact",
     "json-render-diagnostics", "max-new-bytes", "max-closure-bytes", "require-locked",
     "root-cid", "car-path", "report-json", "new-bytes",
 }  # fmt: skip

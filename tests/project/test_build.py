@@ -233,6 +233,29 @@ def test_the_base_of_a_change_leaves_what_was_built_as_it_is(rust: RustCommand, 
     assert [path.name for path in workspace.parent.iterdir() if path.name.startswith(".bacpack-base-")] == []
 
 
+GENERATING = """\
+fn main() {
+    let path = std::path::Path::new(&std::env::var_os("OUT_DIR").unwrap()).join("number.rs");
+    std::fs::write(path, "pub fn number(at: usize) -> u8 { [1, 2, 3][at] }").unwrap();
+}
+"""
+
+
+def test_what_a_dependency_generates_names_no_folder_of_the_machine(rust: RustCommand, workspace: Path) -> None:
+    library = add_crate(workspace, "crates/numbers")
+    (library / "src" / "main.rs").unlink()
+    (library / "src" / "lib.rs").write_text('include!(concat!(env!("OUT_DIR"), "/number.rs"));\n')
+    (library / "build.rs").write_text(GENERATING)
+    with (workspace / "crates" / "tool" / "Cargo.toml").open("a") as manifest:
+        manifest.write('[dependencies]\nnumbers = { path = "../numbers" }\n')
+    main = 'fn main() { println!("{}", numbers::number(std::env::args().count())); }\n'
+    (workspace / "crates" / "tool" / "src" / "main.rs").write_text(main)
+    assert programs(rust, workspace) == ["tool"]
+    blob = (workspace / "target" / rust.target / "release" / "tool.wasm").read_bytes()
+    assert b"number.rs" in blob
+    assert str(workspace.parent).encode() not in blob
+
+
 def test_an_edit_is_not_published_unbuilt(rust: RustCommand, workspace: Path) -> None:
     assert programs(rust, workspace) == ["tool"]
     rust.run("publish", ".", "--dry-run", cwd=workspace)

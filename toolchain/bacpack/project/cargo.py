@@ -44,7 +44,6 @@ class Package:
     optional: frozenset[str]
     #: The name of the library that is linked as a file of its own, if there is one.
     library: str | None
-    has_build_script: bool
     #: Whether cargo builds it when it is not told what to build.
     is_default: bool
 
@@ -120,7 +119,7 @@ class Cargo:
         arguments = ["build", "--release", "--target", target, *what, "--message-format", "json-render-diagnostics"]
         arguments += [*(f"--package={package.name}" for package in packages), *options]
         theirs = self._in_force(target, [option for option in options if option == "--offline"])
-        flags = joined(theirs, target, self._folders_to_hide(theirs, packages), modules=modules)
+        flags = joined(theirs, target, self._folders_to_hide(theirs), modules=modules)
         return dict(_built(self._messages(arguments, target, {VARIABLE: flags}, say), "cdylib" if modules else "bin"))
 
     def _in_force(self, target: str, options: Sequence[str]) -> InForce:
@@ -148,14 +147,14 @@ class Cargo:
             answers.seek(0)
             return answers.readlines()
 
-    def _folders_to_hide(self, theirs: InForce, packages: Sequence[Package]) -> list[tuple[str, str]]:
-        """Folders of this machine, each with what is to stand in what is built in its place."""
+    def _folders_to_hide(self, theirs: InForce) -> list[tuple[str, str]]:
+        """Folders of this machine, each with what is to stand in what is built in its place.
+
+        Crates of the workspace are compiled by relative paths; what build scripts generate, theirs or others', is not.
+        """
         home = self.folder.absolute() / (os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-        folders = [(str(home), "/cargo"), (theirs.sysroot, "/rust")]
-        if any(package.has_build_script for package in packages):
-            # The crates themselves are compiled by relative paths, but what a script generates is not.
-            folders += [(str(self.folder.resolve()), "."), (str(self.target_folder.resolve()), "/target")]
-        return folders
+        folders = [(str(home), "/cargo"), (theirs.sysroot, "/rust"), (str(self.folder.resolve()), ".")]
+        return [*folders, (str(self.target_folder.resolve()), "/target")]
 
 
 def _package(entry: Mapping[str, Any], chosen: set[Path]) -> Package:
@@ -169,7 +168,6 @@ def _package(entry: Mapping[str, Any], chosen: set[Path]) -> Package:
         tuple(target["name"] for target in bins),
         frozenset(target["name"] for target in bins if not on.issuperset(target.get("required-features", []))),
         next((target["name"] for kind, target in targets if "cdylib" in kind), None),
-        any("custom-build" in kind for kind, _ in targets),
         not chosen or folder in chosen,
     )
 

@@ -59,6 +59,7 @@ def examine(folder: Path) -> Iterator[Check]:
         yield _lock(project)
     needs_rust: Status = "missing" if (project.folder / "Cargo.toml").is_file() else "optional"
     yield from _rust(project, needs_rust)
+    yield _tool("cc, for build scripts", _says("cc", "--version"), "apt-get install gcc", "optional")
     yield _tool("git", _says("git", "--version"), "apt-get install git", "optional")
     yield _tool(
         "zig (C and C++)", "installed" if find_spec("ziglang") else None, line_for_package("ziglang"), "optional"
