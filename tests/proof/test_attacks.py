@@ -116,7 +116,7 @@ def test_a_module_that_the_blob_imports_is_no_module_of_the_split_as_well() -> N
     counter = assemble('(module (global (export "n") (mut i32) (i32.const 5)) (func (export "add")))')
     cid = cid_of_bytes(counter)
     calls = '(func (export "get") (result i32) call $add global.get $n)'
-    for name in (*spellings(cid)[:1], f"{cid}/inside", f"ipfs://{cid}", str(cid)):
+    for name in (*spellings(cid)[:1], f"{cid}/inside", f"ipfs://{cid}", f"/ipfs/{cid}", f"/ipfs/{cid}/in", str(cid)):
         host = f'(import "{name}" "add" (func $add))'
         blob = assemble(f"(module {host} (global $n (mut i32) (i32.const 5)) {calls})")
         split = assemble(f'(module {host} (import "{cid}" "n" (global $n (mut i32))) {calls})')

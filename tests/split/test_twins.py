@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
+from bacpack.project import programs
 from bacpack.split import pipeline
 from bacpack.split.catalog.catalog import Catalog, index
 from bacpack.split.pipeline import Input, Split, split
@@ -70,3 +72,18 @@ def test_data_at_address_zero_is_shared(compare: Comparer, address: str) -> None
     blobs = [Input(name, assemble(blob), name) for name, blob in zip("ab", both(text), strict=True)]
     result = split(blobs)
     assert any(module.kind == "data" for module in result.modules.values())
+
+
+def test_what_a_build_links_is_proved_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after the split, too: here it puts another program in the place of what was split."""
+    tmp_path.joinpath("twin.wasm").write_bytes(assemble(TWIN))
+    tmp_path.joinpath("bacpack.toml").write_text('[build]\nblobs = ["twin.wasm"]\noutput = "out"\n')
+    monkeypatch.chdir(tmp_path)
+    with patch.object(programs, "_without_names", lambda data: assemble(TWIN.replace("i32.sub", "i32.add"))):
+        done = call(tmp_path / "home", "build")
+    assert done.status == 1
+    assert "error[not-equivalent]: the split of `twin` is not its blob, so nothing was written" in done.stderr
+    assert not (tmp_path / "out").exists()
+    done = call(tmp_path / "home", "build", "--json")
+    assert done.status == 0
+    assert [app["verified"] for app in json.loads(done.stdout)["apps"]] == [True]

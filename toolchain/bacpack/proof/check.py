@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bacpack.content.cid import RAW, Cid, is_cid
-from bacpack.content.namespaces import HOST_MODULES
+from bacpack.content.namespaces import HOST_MODULES, parse_namespace
+from bacpack.content.ref import CidRef
 from bacpack.content.unixfs_build import cid_of_bytes
-from bacpack.errors import CheckFailedError
+from bacpack.errors import CheckFailedError, InputError
 from bacpack.proof.alone import refuse_effects
 from bacpack.proof.code import Codes
 from bacpack.proof.effort import EffortError
@@ -89,7 +90,7 @@ class Prover:
         if self._linked is None and linked:
             raise not_equivalent(f"the blob itself imports module {min(linked)}: it was split before")
         for name in blob.namespaces:
-            if name not in linked and (is_cid(name.partition("/")[0]) or name.lower().startswith("ipfs:")):
+            if name not in linked and _names_content(name):
                 raise not_equivalent(f"the blob imports `{name}`, and which module that is only its CID alone can say")
         return linked
 
@@ -107,6 +108,14 @@ class Prover:
             refuse_effects(codes.unit)
             self._codes[cid] = codes
         return codes
+
+
+def _names_content(namespace: str) -> bool:
+    """Whether a host takes a namespace for content, by whatever spelling of its CID and whatever path in it."""
+    try:
+        return isinstance(parse_namespace(namespace), CidRef)
+    except InputError:
+        return False
 
 
 def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -> None:
