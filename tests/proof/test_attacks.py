@@ -11,7 +11,9 @@ import pytest
 from bacpack.content.cid import Cid, encode_base58
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
-from bacpack.proof import Prover
+from bacpack.proof import Prover, check, form, track
+from bacpack.proof.code import Room
+from proof.handmade import Texts
 from wasmtools import assemble, invalid_because
 
 GO = '(func (export "go") (result i32) call $f)'
@@ -326,3 +328,13 @@ def test_a_value_that_ends_early_is_another() -> None:
     get = '(func (export "f") (result i32) global.get 0 ref.is_null)'
     null = f"{types} (global (ref null $p) (ref.null $p)) {get}"
     assert "became" in refused(null, f"{types} (global (ref null $p) (struct.new $p (ref.null $p))) {get}")
+
+
+def test_what_is_not_kept_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept forms of code take many times its memory, so there is a limit, beyond which all goes on more slowly."""
+    monkeypatch.setattr(check, "Room", lambda: Room(0))
+    monkeypatch.setattr(form, "MOST_FORMS", 1)
+    monkeypatch.setattr(track, "MOST_FORMS", 1)
+    Texts().prove()
+    with pytest.raises(CheckFailedError, match="the constant 1024 became 1025"):
+        Texts().changed("shared", "global.get $first i32.add", "i32.const 1025 i32.add").prove()

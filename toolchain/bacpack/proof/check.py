@@ -18,7 +18,7 @@ from bacpack.content.ref import CidRef
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.proof.alone import refuse_effects
-from bacpack.proof.code import Codes
+from bacpack.proof.code import Codes, Room
 from bacpack.proof.effort import EffortError
 from bacpack.proof.failure import not_equivalent, not_provable
 from bacpack.proof.names import Linked
@@ -62,6 +62,7 @@ class Prover:
         self._modules = modules
         self._linked = linked
         self._codes: dict[str, Codes] = {}
+        self._room = Room()
 
     def prove(self, blob: bytes, remainder: bytes) -> None:
         """Raise `CheckFailedError` unless `remainder` behaves as `blob`."""
@@ -104,7 +105,7 @@ class Prover:
             parsed = Cid.parse(cid)
             if not parsed.matches(data) if parsed.codec == RAW else parsed != cid_of_bytes(data):
                 raise not_equivalent(f"module {cid} has other bytes than its name says", cid=cid)
-            codes = Codes(Unit.of_shared(data, cid))
+            codes = Codes(Unit.of_shared(data, cid), self._room)
             refuse_effects(codes.unit)
             self._codes[cid] = codes
         return codes

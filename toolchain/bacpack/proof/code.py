@@ -7,7 +7,6 @@ numbers and the operands, both in the order of the code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
 from bacpack.proof.far import Cut, join_far_loads, without_last
@@ -51,11 +50,26 @@ class Code:
     operands: list[Operand]
 
 
-class Codes:
-    """The code of one module's functions. That of a shared module is kept, since other programs use it too."""
+class Room:
+    """How much code may be kept in this form, which takes many times the memory that the code does."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, pieces: int = 2_000_000) -> None:
+        self._left = pieces
+
+    def take(self, pieces: int) -> bool:
+        """Take room for so many pieces of code; whether it was there."""
+        if pieces > self._left:
+            return False
+        self._left -= pieces
+        return True
+
+
+class Codes:
+    """The code of one module's functions. That of a shared module is kept in `room`: other programs use it too."""
+
+    def __init__(self, unit: Unit, room: Room | None = None) -> None:
         self.unit = unit
+        self._room = room or Room()
         self.reading = Reading(unit)
         self._landmarks = Landmarks(self.reading)
         self._locals: dict[bytes, list[tuple[int, bytes]]] = {}
@@ -70,7 +84,7 @@ class Codes:
         body, start, end = self.unit.span(index)
         runs, tokens = cut(data, start, end, Depth.COARSE)
         track = lay(data[body:start], runs, tokens, self._landmarks)
-        if self.unit.is_shared:
+        if self.unit.is_shared and self._room.take(1 + len(tokens)):
             self._tracks[index] = track
         return track
 
@@ -99,18 +113,19 @@ class Codes:
                 ],
                 [operand for form in forms for operand in form.operands],
             )
-            if self.unit.is_shared:
+            if self.unit.is_shared and self._room.take(1 + len(forms)):
                 self._codes[index] = code
         return code
 
     def _fold(self, runs: list[bytes], tokens: list[bytes]) -> tuple[list[bytes], list[Form], list[tuple[int, int]]]:
         """Make one constant of constants that are added, and one call of an entry's number and the call through it."""
-        ends = list(accumulate(map(len, chain.from_iterable(zip(runs, tokens, strict=False)))))
         out: list[Form] = []
+        position = 0
         between, spans = [runs[0]], list[tuple[int, int]]()
         for number, token in enumerate(tokens):
             form, after = self.reading[token], runs[number + 1]
-            start, end = ends[2 * number], ends[2 * number + 1]
+            start = position + len(runs[number])
+            position = end = start + len(token)
             while out and not between[-1]:
                 last = tokens[number - 1]
                 if form.table != NONE and last[0] == _I32_CONST and spans[-1] == (start - len(last), start):

@@ -35,6 +35,8 @@ _NOTHING_ALIKE = b"\xff"
 _DIRECT = {"call_indirect": b"\x10", "return_call_indirect": b"\x12"}
 _ENTITIES = frozenset(("table", "global", "memory", "data", "elem", "tag"))
 _VOID = -64
+#: So many forms of a module are kept: programs have a tenth of it.
+MOST_FORMS = 200_000
 #: Says in a shape that an access is not to the first memory, which has no operand.
 _OTHER_MEMORY = 0x40
 _CALL, _I32_CONST = 0x10, 0x41
@@ -73,7 +75,7 @@ def mask(shape: bytes) -> int:
 
 
 class Reading(dict[bytes, Form]):
-    """The forms of the tokens of one module, each read once."""
+    """The forms of the tokens of one module, each read once; of very many different ones, again after a while."""
 
     def __init__(self, unit: Unit) -> None:
         super().__init__()
@@ -81,7 +83,10 @@ class Reading(dict[bytes, Form]):
         self._constants = {} if unit.is_shared else constant_globals(unit)
 
     def __missing__(self, token: bytes) -> Form:
-        form = self[token] = self._read(token)
+        form = self._read(token)  # which may read parts of it
+        if len(self) >= MOST_FORMS:
+            self.clear()
+        self[token] = form
         return form
 
     def _read(self, token: bytes) -> Form:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from bacpack.proof.form import NONE, Form, Number, Operand, Reading, SlotValue, mask
+from bacpack.proof.form import MOST_FORMS, NONE, Form, Number, Operand, Reading, SlotValue, mask
 from bacpack.wasm.leb import encode_signed
 
 #: How many numbers follow an opcode: of calls, globals, blocks of a function type, references.
@@ -66,7 +66,10 @@ class Landmarks(dict[bytes, Landmark | None]):
         self._reading = reading
 
     def __missing__(self, token: bytes) -> Landmark | None:
-        landmark = self[token] = _landmark(self._reading[token])
+        landmark = _landmark(self._reading[token])
+        if len(self) >= MOST_FORMS:
+            self.clear()
+        self[token] = landmark
         return landmark
 
 
