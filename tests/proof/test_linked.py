@@ -51,3 +51,14 @@ def test_what_was_split_off_may_not_call_it() -> None:
     remainder = program(OWN, other=f'(import "{cid_of(shared)}" "g" (func))')
     with pytest.raises(CheckFailedError, match=f"imports `{OWN}` from the host"):
         Prover({cid_of(shared): shared}, {"own": OWN}).prove(program("own"), remainder)
+
+
+def test_a_table_of_such_a_module_is_the_hosts() -> None:
+    def calls(namespace: str, entry: int, more: str = "") -> bytes:
+        return assemble(f"""(module (import "{namespace}" "t" (table 4 4 funcref)) {more}
+          (func (export "f") i32.const {entry} call_indirect))""")
+
+    Prover({}, {"own": OWN}).prove(calls("own", 3), calls(OWN, 3))
+    Prover({}, {}).prove(calls(OWN, 3), calls(OWN, 3, "(func)"))
+    with pytest.raises(CheckFailedError, match="the constant 3 became 2"):
+        Prover({}, {"own": OWN}).prove(calls("own", 3), calls(OWN, 2))

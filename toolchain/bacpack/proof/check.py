@@ -70,7 +70,7 @@ class Prover:
             return
         blob_unit = Unit.of_blob(blob)
         linked = self._linked_in(blob_unit)
-        remainder_unit = Unit.of_remainder(remainder, blob_unit)
+        remainder_unit = Unit.of_remainder(remainder, blob_unit, frozenset(linked.values()))
         world = World(linked)
         original = world.add(Codes(blob_unit), {})
         known = len(world.host_keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -81,6 +81,8 @@ class Unit:
     blob_types: int = 0
     #: What the blob declares as the most that its first memory and its first table may become, by kind.
     blob_maximum: Mapping[Kind, int | None] = field(default_factory=dict)
+    #: Namespaces of modules that the blob imports too, and that so count as the host.
+    linked: Collection[str] = ()
 
     @classmethod
     def of_blob(cls, data: bytes) -> Unit:
@@ -89,8 +91,8 @@ class Unit:
         return cls(module, Role.BLOB, has_blob_types=True, blob_types=len(module.types))
 
     @classmethod
-    def of_remainder(cls, data: bytes, blob: Unit) -> Unit:
-        """The remainder of `blob`."""
+    def of_remainder(cls, data: bytes, blob: Unit, linked: Collection[str] = ()) -> Unit:
+        """The remainder of `blob`, both `linked` with some modules."""
         module = Module.parse(data)
         has_blob_types = _type_bytes(module).startswith(_type_bytes(blob.module))
         maximum: dict[Kind, int | None] = {}
@@ -98,7 +100,7 @@ class Unit:
             maximum[Kind.MEMORY] = blob.memory_type(0).maximum
         if blob.module.tables or blob.imports[Kind.TABLE]:
             maximum[Kind.TABLE] = blob.table_type(0).limits.maximum
-        return cls(module, Role.REMAINDER, "", has_blob_types, blob.blob_types, maximum)
+        return cls(module, Role.REMAINDER, "", has_blob_types, blob.blob_types, maximum, linked)
 
     @classmethod
     def of_shared(cls, data: bytes, cid: str) -> Unit:
@@ -283,8 +285,9 @@ class Unit:
         imported = self.imports[Kind.TABLE]
         if self.role == Role.BLOB or table >= len(imported):
             return self.is_shared
-        type_ = imported[table].type
-        return isinstance(type_, TableType) and type_.limits.maximum is not None and is_cid(imported[table].module)
+        type_, provider = imported[table].type, imported[table].module
+        is_fixed = isinstance(type_, TableType) and type_.limits.maximum is not None
+        return is_fixed and is_cid(provider) and provider not in self.linked
 
 
 def type_bytes(type_: FuncType) -> bytes:

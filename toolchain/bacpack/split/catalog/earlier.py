@@ -15,6 +15,7 @@ from bacpack.errors import BacpackError
 from bacpack.manifest import App, ModuleKind
 from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.custom import stripped_size
+from bacpack.split.emit.environment import environment_cid
 from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, namespaces
 from bacpack.wasm import Module, WasmError
 
@@ -83,7 +84,7 @@ def _closure(
             data = catalog.module(cid)
             lower = tuple(name for name in namespaces(data) if is_cid(name))
             pending += lower
-            yield cid, OutputModule(cid, data, kinds[cid], lower, reused=kinds[cid] != "environment")
+            yield cid, OutputModule(cid, data, kinds[cid], lower, reused=cid != environment_cid())
 
 
 def with_earlier(split: Split, earlier: Earlier, names: Sequence[str]) -> Split:
