@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from bacpack.split.refuse import MOST_CODE_BYTES
+from commands import command
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -16,6 +19,7 @@ PAGES = [
     *(REPOSITORY / "docs" / "concepts").glob("c*.md"),
     REPOSITORY / "examples" / "rust" / "README.md",
 ]
+WEBASSEMBLY = REPOSITORY / "docs" / "reference" / "webassembly.md"
 #: A size in the units of what is measured, or a share; limits are in KiB and MiB.
 FIGURE = re.compile(r"\d[\d.,]* (?:[kKMG]B|%)(?!\w)|\d[\d.,]* times its")
 
@@ -92,8 +96,7 @@ def prose(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_figures_are_those_of_a_table(page: Path) -> None:
     text = prose(page)
-    said = SAID.get(page.name, []) if "rust" not in page.parts else []
-    for sentence in said:
+    for sentence in SAID.get(page.name, []) if "rust" not in page.parts else []:
         assert sentence in text, f"{page.name} does not say what the table does: {sentence}"
         text = text.replace(sentence, "")
     assert FIGURE.findall(text) == [], "take these from a table, and name them in SAID"
@@ -105,3 +108,45 @@ def test_the_readme_shows_what_the_guide_does() -> None:
     shown = re.findall(r"^[a-z]+ +\d.* KB.*$|^\d+ modules, .*$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
     assert len(shown) >= 7
     assert [line for line in shown if line not in guide] == []
+
+
+#: Pairs of programs in the page of WebAssembly's features, by the beginning of their row.
+PAIRS = {
+    "Rust 1.96, `wasm32-unknown-unknown`": "rust",
+    'the same, `lto = "fat"`, then `wasm-opt -Oz`': "rust/lto",
+    "C, `zig cc` 0.17": "c",
+    "C++, `zig c++` 0.17": "cpp",
+    "AssemblyScript 0.28": "assemblyscript",
+}
+
+
+@pytest.mark.parametrize("row", PAIRS)
+def test_sizes_of_toolchains_are_those_of_their_pairs(row: str, tmp_path: Path) -> None:
+    blobs = (REPOSITORY / "tests" / "data" / "toolchains" / PAIRS[row]).glob("*.wasm")
+    done = subprocess.run(command("split", *blobs, "-o", tmp_path / "out", "--json"), capture_output=True, check=True)
+    totals = json.loads(done.stdout)["totals"]
+    before, after = totals["blob_bytes"], totals["split_bytes"]
+    assert said(row) == [
+        f"{before / 1000:.0f} KB",
+        f"{after / 1000:.0f} KB",
+        f"{after / before:.0%}".replace("%", " %"),
+    ]
+
+
+def test_sizes_of_go_are_those_of_the_benchmark() -> None:
+    columns = [table("sizes", "2 in Go", column) for column in ("blobs", "split")]
+    share = f"{number('sizes', '2 in Go', 'share'):.0f} %"
+    assert said("Go 1.26") == [*(f"{column.replace(',', '')} KB" for column in columns), share]
+
+
+def test_no_other_toolchain_has_figures() -> None:
+    """What nothing here measures is not told."""
+    rows = [line.split("|") for line in WEBASSEMBLY.read_text().splitlines() if line.startswith("| ")]
+    told = [cells[1].strip() for cells in rows if len(cells) == 7 and FIGURE.search(cells[3])]
+    assert all(name.startswith((*PAIRS, "Go 1.26")) for name in told), told
+
+
+def said(row: str) -> list[str]:
+    """The figures in a row of a toolchain."""
+    [line] = [line for line in WEBASSEMBLY.read_text().splitlines() if line.startswith(f"| {row}")]
+    return [cell.strip() for cell in line.split("|")[3:6]]
