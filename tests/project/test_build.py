@@ -204,6 +204,11 @@ def test_new_programs_are_found_and_others_are_left_out(rust: RustCommand, works
     manifest.write_text(manifest.read_text() + 'default-members = ["crates/tool", "./crates/second"]\n')
     configuration.write_text(configuration.read_text().replace('"xtask", ', ""))
     assert programs(rust, workspace) == ["extra", "second", "tool"]
+    # What `jobs` names is built all the same.
+    add_crate(workspace, "crates/third")
+    assert programs(rust, workspace) == ["extra", "second", "tool"]
+    configuration.write_text(configuration.read_text() + 'jobs = ["third"]\n')
+    assert programs(rust, workspace) == ["extra", "second", "third", "tool"]
     (workspace / "crates" / "second" / "src" / "bin" / "tool.rs").write_text(MAIN)
     text = rust.run("build", cwd=workspace, check=False).stderr
     assert "error[equal-names]: the crate `second` and the crate `tool` would both be built as `tool.wasm`" in text

@@ -82,6 +82,12 @@ def test_what_cargo_lacks_is_named(
     assert hint in done.stderr.decode()
 
 
+def test_a_cargo_that_prints_something_else_is_named(command: Command, project: Path) -> None:
+    command.environment["CARGO"] = str(script(project / "cargo", "echo hello"))
+    done = command("build", cwd=project)
+    assert (done.returncode, b"error[cargo-failed]: cargo metadata failed" in done.stderr) == (1, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("installed", "status", "found"),
     [

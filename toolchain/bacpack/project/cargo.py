@@ -80,7 +80,11 @@ class Cargo:
 
     @cached_property
     def _described(self) -> dict[str, Any]:
-        described: dict[str, Any] = decode_json(self.ask("metadata", "--no-deps", "--format-version", "1"))
+        said = self.ask("metadata", "--no-deps", "--format-version", "1")
+        try:
+            described: dict[str, Any] = decode_json(said)
+        except DecodeError as error:
+            raise _failed("metadata", f"error: what it printed is no JSON: {error}") from error
         return described
 
     @property
@@ -145,7 +149,8 @@ class Cargo:
             if process.returncode != 0:
                 raise _why("".join(said), target)
             answers.seek(0)
-            return answers.readlines()
+            # A script around cargo may print text of its own.
+            return [line for line in answers if line.startswith("{")]
 
     def _folders_to_hide(self, theirs: InForce) -> list[tuple[str, str]]:
         """Folders of this machine, each with what is to stand in what is built in its place.

@@ -45,7 +45,7 @@ def compile_project(
     """
     cargo = Cargo.find(project.folder) if (project.folder / "Cargo.toml").is_file() else None
     packages = cargo.packages if cargo else []
-    programs = [package for package in packages if package.is_default and _wanted(project, package)]
+    programs = [package for package in packages if _wanted(project, package)]
     paths = [(name, f"the crate `{entry.name}`") for entry in programs for name in _wanted(project, entry)]
     paths += [(_name_of(path), f"`{path}`") for path in project.tables.build.blobs]
     _refuse_equal_names(paths)
@@ -71,13 +71,15 @@ def compile_project(
 
 
 def _wanted(project: Project, package: Package) -> list[str]:
-    """The programs of a crate that the project does not leave out."""
-    return [name for name in package.bins if name not in project.tables.build.exclude]
+    """The programs of a crate that belong to the project: what cargo builds or `jobs` names, less `exclude`."""
+    build = project.tables.build
+    chosen = [name for name in package.bins if package.is_default or name in build.jobs]
+    return [name for name in chosen if name not in build.exclude]
 
 
 def _which(project: Project, packages: Sequence[Package]) -> list[str]:
     """Options for cargo: all programs of these crates, or each by its name where some are left out."""
-    if not any(name in project.tables.build.exclude for package in packages for name in package.bins):
+    if all(len(_wanted(project, package)) == len(package.bins) for package in packages):
         return ["--bins"]
     return [f"--bin={name}" for entry in packages for name in _wanted(project, entry) if name not in entry.optional]
 
