@@ -173,7 +173,7 @@ def workspace(tmp_path: Path, rust: RustCommand) -> Path:
     folder.mkdir()
     add_crate(folder, "crates/tool")
     add_crate(folder, "xtask", main=XTASK)
-    rust.environment["CARGO_TARGET_DIR"] = str(folder / "target")
+    rust.environment |= {"CARGO_TARGET_DIR": str(folder / "target"), "CARGO_HOME": str(folder / "cargo")}
     (folder / "Cargo.toml").write_text('[workspace]\nresolver = "2"\nmembers = ["xtask", "crates/*"]\n')
     (folder / "bacpack.toml").write_text(f'[build]\ntarget = "{rust.target}"\nexclude = ["xtask"]\n')
     return folder

@@ -88,6 +88,12 @@ def test_a_cargo_that_prints_something_else_is_named(command: Command, project: 
     assert (done.returncode, b"error[cargo-failed]: cargo metadata failed" in done.stderr) == (1, True), done.stderr
 
 
+def test_what_cargo_says_need_not_be_utf8(command: Command, project: Path) -> None:
+    command.environment["CARGO"] = str(script(project / "cargo", r"printf 'error: \377\n' >&2; exit 101"))
+    done = command("build", cwd=project)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False), done.stderr
+
+
 @pytest.mark.parametrize(
     ("installed", "status", "found"),
     [

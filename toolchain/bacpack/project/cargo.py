@@ -72,7 +72,7 @@ class Cargo:
         """Return what a cargo command prints; raises `CheckFailedError` (`cargo-failed`)."""
         done = subprocess.run(
             [self.command, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False,
+            errors="replace", check=False,
         )  # fmt: skip
         if done.returncode != 0:
             raise _why(done.stderr, "", arguments[0])
@@ -137,10 +137,10 @@ class Cargo:
         self, arguments: Sequence[str], target: str, variables: Mapping[str, str], say: Callable[[str], object]
     ) -> list[str]:
         said: list[str] = []
-        with tempfile.TemporaryFile("w+") as answers:
+        with tempfile.TemporaryFile("w+", errors="replace") as answers:
             with subprocess.Popen(
                 [self.command, *arguments], cwd=self.folder, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
-                stdout=answers, stderr=subprocess.PIPE, text=True,
+                stdout=answers, stderr=subprocess.PIPE, text=True, errors="replace",
             ) as process:  # fmt: skip
                 assert process.stderr is not None
                 for line in process.stderr:
@@ -156,10 +156,12 @@ class Cargo:
         """Folders of this machine, each with what is to stand in what is built in its place.
 
         Crates of the workspace are compiled by relative paths; what build scripts generate, theirs or others', is not.
+        Of two that hold a file the later one counts.
         """
         home = self.folder.absolute() / (os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-        folders = [(str(home), "/cargo"), (theirs.sysroot, "/rust"), (str(self.folder.resolve()), ".")]
-        return [*folders, (str(self.target_folder.resolve()), "/target")]
+        folders = {self.folder.resolve(): ".", self.target_folder.resolve(): "/target", home: "/cargo"}
+        named = [(str(folder), name) for folder, name in folders.items()]
+        return [*named, (theirs.sysroot, "/rust")] if theirs.sysroot else named
 
 
 def _package(entry: Mapping[str, Any], chosen: set[Path]) -> Package:
