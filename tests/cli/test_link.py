@@ -132,6 +132,14 @@ def test_what_could_not_run_is_not_linked(command: Command, files: Path, configu
     assert not (files / "app.linked.wasm").exists()
 
 
+def test_a_provider_that_could_not_run_is_not_linked_with(command: Command, files: Path) -> None:
+    library = '(module (import "env" "f" (func)) (func (export "add") (param i32 i32) (result i32) local.get 0))'
+    (files / "math.wasm").write_bytes(assemble(library))
+    text = command.fails(2, "unlinked-import", "link", "app.wasm", "--map", "math=math.wasm", cwd=files)
+    assert "nothing provides `f` of `env`" in text
+    assert "(needed by `math`)" in text
+
+
 def test_a_provider_in_the_store_is_checked_as_a_file_is(command: Command, files: Path) -> None:
     assert command("publish", "math.wasm", cwd=files).returncode == 0
     (files / "app.wasm").write_bytes(assemble('(module (import "math" "sub" (func)))'))

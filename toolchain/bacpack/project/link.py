@@ -84,10 +84,16 @@ def on_one_memory(program: Input, modules: Mapping[str, bytes]) -> tuple[bytes, 
 
 
 def check_linked(what: str, data: bytes, links: Links, store: BlockStore) -> None:
-    """Raise `InputError` unless a linked module, called `what`, gets what it imports, as far as that is at hand."""
+    """Raise `InputError` unless a linked module, called `what`, and those it is linked with get what they import.
+
+    Of what is not at hand nothing is said.
+    """
 
     def find(ref: CidRef) -> bytes | None:
         return links.modules.get(str(ref)) or read_at_hand(store.get, ref)
 
     called = {cid: name for name, cid in links.namespaces.items()}
-    check_imports(what, read_interface(data), Providers(find, called), links.known)
+    providers = Providers(find, called)
+    check_imports(what, read_interface(data), providers, links.known)
+    for cid, module in links.modules.items():
+        check_imports(f"`{called.get(cid, cid)}`", read_interface(module), providers)
