@@ -31,8 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_PLACE] = Place(BUILD)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every process begin with tests that are marked as long: otherwise all wait for one of them in the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every process begin with tests that are marked as long: otherwise all wait for one of them in the end.
+
+    Leave out those that `make soak` alone runs.
+    """
+    if soak.TIMES == 1:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.get_closest_marker("long")]
     rest = [item for item in items if not item.get_closest_marker("long")]

@@ -42,6 +42,8 @@ def test_hangs(): threading.Event().wait()
 def test_leaves_a_file(): tempfile.mkstemp(prefix="lost-")
 def test_leaves_a_process(tmp_path): subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 def test_writes_to_the_home_folder(): (Path.home() / ".config").mkdir(); (Path.home() / ".config" / "own").touch()
+@pytest.mark.soak
+def test_takes_hours(): raise AssertionError
 def test_lacks_a_program(): skip("nosuch", "make nosuch")
 def test_lacks_it_too(): skip("nosuch", "make nosuch")
 """
@@ -53,9 +55,11 @@ def test_a_run_fails_for_what_hangs_and_for_what_is_left_and_says_what_was_not_r
     for name in MACHINERY:
         shutil.copy(TESTS / name, folder / name)
     (folder / "test_some.py").write_text(RUN)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long: begins first\ntimeout = 1\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers = long: begins first\n\tsoak: in make soak alone\ntimeout = 1\n"
+    )
     line = [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", folder]
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "BACPACK_"))}
     done = subprocess.run(line, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 3 passed, 2 skipped" in done.stdout

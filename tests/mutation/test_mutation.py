@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import soak
 from mutation.attacks import ATTACKS
 from mutation.attacks.crafted import CRAFTED, Crafted
 from mutation.campaign import Campaign, is_valid
@@ -30,7 +29,7 @@ def test_a_sample_of_changes_is_refused_or_harmless() -> None:
     _score(Campaign(0, QUICK), range(_FEW))
 
 
-@pytest.mark.skipif(soak.TIMES == 1, reason="takes long: `make soak` runs it")
+@pytest.mark.soak
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_many_changes_are_refused_or_harmless(part: int) -> None:
     _score(Campaign(1, [*GROUPS]), range(part * _MANY, (part + 1) * _MANY))

@@ -11,11 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("distributed", reason="extra `dask` is not installed")
-
 import dask
+import pytest
 from distributed import Client
 
 from bacnode.schedulers import far_engine
