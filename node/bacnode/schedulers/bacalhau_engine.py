@@ -44,7 +44,7 @@ class BacalhauEngine:
         bodies = [(order, with_files(bacalhau_job(order.closure, order.spec), order.spec)) for order in orders]
         for order, job in bodies:
             answer = self._ask("PUT", JOBS, {"Job": job, "Force": False})
-            for warning in answer.get("Warnings") or ():
+            for warning in _list(answer.get("Warnings")):
                 self.on_note(f"Bacalhau: {warning}")
             flying[str(answer.get("JobID"))] = order
         while flying:
@@ -57,7 +57,7 @@ class BacalhauEngine:
                 time.sleep(self._look_seconds)
 
     def _result(self, name: str, spec: JobSpec, state: Any) -> JobResult:
-        executions = self._ask("GET", f"{JOBS}/{name}/executions").get("Items") or []
+        executions = _list(self._ask("GET", f"{JOBS}/{name}/executions").get("Items"))
         begun = [one for one in executions if _get(one, "RunOutput")]
         last = begun[-1] if begun else (executions[-1] if executions else {})
         output = _get(last, "RunOutput") or {}
@@ -153,3 +153,8 @@ def _get(value: Any, *names: str) -> Any:
             return None
         value = next((below for key, below in value.items() if key.lower() == name.lower()), None)
     return value
+
+
+def _list(value: Any) -> list[Any]:
+    """A list of an answer; empty where something else stands."""
+    return value if isinstance(value, list) else []

@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bacpack.content.cid import Cid
+import msgspec
+
+from bacpack.content.cid import BadCidError, Cid
+from bacpack.decode import DecodeError
 from bacpack.publish.release import Release
 from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 from bacpack.publish.targets.service import Answer, Service
@@ -26,6 +29,26 @@ _OLDEST = (0, 9)
 #: From this version on Kubo tells others at once what was published to it; before, in its next round, every 22 hours.
 _ANNOUNCES_SINCE = (0, 39)
 _MAX_NAME_BYTES = 255
+
+
+class _Link(msgspec.Struct):
+    text: str = msgspec.field(name="/")
+
+
+class _Root(msgspec.Struct):
+    cid: _Link = msgspec.field(name="Cid")
+    error: str | None = msgspec.field(name="PinErrorMsg", default=None)
+
+
+class _Stats(msgspec.Struct):
+    blocks: int = msgspec.field(name="BlockCount")
+
+
+class _Imported(msgspec.Struct):
+    """A line of what an import answers: a root, or at the end how much there was."""
+
+    root: _Root | None = msgspec.field(name="Root", default=None)
+    stats: _Stats | None = msgspec.field(name="Stats", default=None)
 
 
 class KuboTarget:
@@ -82,7 +105,7 @@ class KuboTarget:
 
     def _version(self) -> str:
         answer = self._service.expect(self._call("version"), 200)
-        version = answer.get("Version") if isinstance(answer, dict) else None
+        version = answer.get("Version")
         if not isinstance(version, str) or _parsed(version) is None:
             raise self._not_kubo()
         if (_parsed(version) or ()) < _OLDEST:
@@ -94,7 +117,10 @@ class KuboTarget:
         if answer.status == 500 and b"not pinned" in answer.body:
             return False
         keys = self._service.expect(answer, 200).get("Keys") or {}
-        return any(Cid.parse(text).to_v1() == root.to_v1() for text in keys)
+        try:
+            return isinstance(keys, dict) and any(Cid.parse(text).to_v1() == root.to_v1() for text in keys)
+        except BadCidError:
+            raise self._not_kubo() from None
 
     def _holds(self, cid: Cid) -> bool:
         answer = self._call("block/stat", [("arg", str(cid)), ("offline", "true")])
@@ -130,15 +156,11 @@ class KuboTarget:
         if answer.stream_error:
             raise self._service.error("target-failed", f"the import failed: {answer.stream_error}", "see its message")
         try:
-            entries = [entry for entry in answer.lines() if isinstance(entry, dict)]
-        except ValueError:
+            lines = answer.lines(_Imported)
+            pins = {Cid.parse(line.root.cid.text).to_v1(): line.root.error or "" for line in lines if line.root}
+        except (DecodeError, BadCidError):
             raise self._not_kubo() from None
-        pins = {
-            Cid.parse(entry["Root"]["Cid"]["/"]).to_v1(): str(entry["Root"].get("PinErrorMsg") or "")
-            for entry in entries
-            if entry.get("Root")
-        }
-        taken = next((entry["Stats"].get("BlockCount") for entry in entries if entry.get("Stats")), None)
+        taken = next((line.stats.blocks for line in lines if line.stats), None)
         if root.to_v1() not in pins or taken is None:
             raise self._service.error(
                 "target-failed", "the import ended before it was done", "see the log of Kubo, and publish again"

@@ -73,7 +73,7 @@ class NodeTarget:
             if answer.status in (404, 405):
                 raise self._not_node()
             value = self._service.expect(answer, 200)
-            found = value.get("missing") if isinstance(value, dict) else None
+            found = value.get("missing")
             if not isinstance(found, list) or not all(name in by_name for name in found):
                 raise self._not_node()
             missing += [by_name[name] for name in found]

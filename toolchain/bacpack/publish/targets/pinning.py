@@ -85,7 +85,7 @@ class PinningTarget:
         """Return the request for the root that has come furthest, unless there is none or all have failed."""
         answer = self._service.call("GET", "/pins", params=[("cid", str(root)), ("status", ",".join(_WANTED))])
         value = self._service.expect(answer, 200)
-        results = value.get("results") if isinstance(value, dict) else None
+        results = value.get("results")
         if not isinstance(results, list):
             raise self._not_api("a list of pins without `results`")
         pins = [self._checked(result, root) for result in results]

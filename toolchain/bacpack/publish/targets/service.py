@@ -8,12 +8,12 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 from bacpack import __version__
-from bacpack.decode import decode_json
+from bacpack.decode import DecodeError, decode_json
 from bacpack.publish.targets.base import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.publish.targets.wire import Backend, Clock, trailer
@@ -34,6 +34,9 @@ _MAX_REASON = 300
 _LATER = frozenset((429, 502, 503, 504))
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a server answered, whatever its status."""
@@ -43,9 +46,9 @@ class Answer:
     #: Why it failed midway, as Kubo says after the body.
     stream_error: str = ""
 
-    def lines(self) -> list[Any]:
-        """Return the JSON values in the body, one a line; raises `ValueError`."""
-        return [decode_json(line) for line in self.body.splitlines() if line.strip()]
+    def lines(self, kind: type[T]) -> list[T]:
+        """Return the JSON values in the body, one a line; raises `DecodeError`."""
+        return [decode_json(line, kind) for line in self.body.splitlines() if line.strip()]
 
 
 class Service:
@@ -111,15 +114,15 @@ class Service:
         if self.clock.left <= 0:
             raise self.timed_out(doing)
 
-    def expect(self, answer: Answer, *statuses: int) -> Any:
-        """Return the JSON value of an answer with one of these statuses; raises `TargetError` (`target-failed`)."""
+    def expect(self, answer: Answer, *statuses: int) -> dict[str, Any]:
+        """Return the JSON object of an answer with one of these statuses; raises `TargetError` (`target-failed`)."""
         if answer.status not in statuses:
             redirect = ", and redirects are not followed" if 300 <= answer.status < 400 else ""
             raise self.failed(answer, f"it answers {answer.status}{redirect}")
         try:
-            return decode_json(answer.body)
-        except ValueError:
-            raise self.failed(None, "its answer is no JSON", "is this the right URL?") from None
+            return decode_json(answer.body, dict[str, Any])
+        except DecodeError:
+            raise self.failed(None, "its answer is no JSON object", "is this the right URL?") from None
 
     def failed(self, answer: Answer | None, why: str, hint: str = "see the service's message above") -> TargetError:
         """Return the error for an answer that cannot be used, with what the server said of it."""
