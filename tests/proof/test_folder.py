@@ -123,6 +123,13 @@ def test_a_program_that_is_not_valid_is_refused(bacpack: Command, folder: Path, 
     assert "`logsearch.wasm` is not valid" in result["error"]["message"]
 
 
+def test_a_blob_that_is_not_valid_is_said(bacpack: Command, folder: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "wrong.wasm"
+    blob.write_bytes(twice_exported(BLOBS[0].read_bytes()))
+    status, result = verify(bacpack, folder, "--against", blob)
+    assert (status, result["error"]["code"]) == (2, "invalid-blob")
+
+
 def test_names_that_a_release_brings_itself_stand_for_nothing(bacpack: Command, folder: Path, tmp_path: Path) -> None:
     for place, is_linked in ((tmp_path / "above", True), (tmp_path / "within" / "out", False)):
         out = shutil.copytree(folder, tmp_path / place.relative_to(tmp_path).parts[0] / "out")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bacpack.content.unixfs_build import cid_of_bytes
-from bacpack.errors import CheckFailedError
+from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import read_file
 from bacpack.manifest import App, Manifest, load_manifest
 from bacpack.proof.check import Prover
@@ -25,7 +25,8 @@ def prove_folder(
 
     Apps are found by the CID of each blob. `show` is told how far the work is; `linked` has the CIDs of modules that
     blobs import by name. `why_invalid` says why a module is not valid, empty if it is: the proof is about valid ones.
-    Raises `CheckFailedError` for a blob of no app here, for one that differs, and for what is not valid.
+    Raises `CheckFailedError` for a blob of no app here, for one that differs, and for modules that are not valid;
+    `InputError` for a blob that is not.
     """
     manifest = load_manifest(folder)
 
@@ -40,6 +41,8 @@ def prove_folder(
     for done, path in enumerate(blobs):
         show(f"{done} of {len(blobs)} programs proved")
         blob = read_file(path)
+        if reason := why_invalid(blob):
+            raise InputError("invalid-blob", f"`{path}` is not valid WebAssembly: {reason}", hint="build it again")
         cid = str(cid_of_bytes(blob))
         apps = [app for app in manifest.apps if app.blob_cid == cid]
         if not apps:
