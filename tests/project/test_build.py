@@ -246,18 +246,22 @@ fn main() {
 """
 
 
-def test_what_a_dependency_generates_names_no_folder_of_the_machine(rust: RustCommand, workspace: Path) -> None:
+def test_no_dependency_names_a_folder_of_the_machine(rust: RustCommand, workspace: Path) -> None:
     library = add_crate(workspace, "crates/numbers")
     (library / "src" / "main.rs").unlink()
     (library / "src" / "lib.rs").write_text('include!(concat!(env!("OUT_DIR"), "/number.rs"));\n')
     (library / "build.rs").write_text(GENERATING)
     with (workspace / "crates" / "tool" / "Cargo.toml").open("a") as manifest:
-        manifest.write('[dependencies]\nnumbers = { path = "../numbers" }\n')
-    main = 'fn main() { println!("{}", numbers::number(std::env::args().count())); }\n'
-    (workspace / "crates" / "tool" / "src" / "main.rs").write_text(main)
+        manifest.write('[dependencies]\nnumbers = { path = "../numbers" }\nbeside = { path = "../../../beside" }\n')
+    beside = add_crate(workspace.parent, "beside")
+    (beside / "src" / "main.rs").unlink()
+    (beside / "src" / "lib.rs").write_text("pub fn letter(at: usize) -> char { ['a', 'b', 'c'][at] }\n")
+    main = 'let n = std::env::args().count(); println!("{} {}", numbers::number(n), beside::letter(n));'
+    (workspace / "crates" / "tool" / "src" / "main.rs").write_text(f"fn main() {{ {main} }}\n")
     assert programs(rust, workspace) == ["tool"]
     blob = (workspace / "target" / rust.target / "release" / "tool.wasm").read_bytes()
     assert b"number.rs" in blob
+    assert b"../beside/src/lib.rs" in blob
     assert str(workspace.parent).encode() not in blob
 
 

@@ -155,12 +155,14 @@ class Cargo:
     def _folders_to_hide(self, theirs: InForce) -> list[tuple[str, str]]:
         """Folders of this machine, each with what is to stand in what is built in its place.
 
-        Crates of the workspace are compiled by relative paths; what build scripts generate, theirs or others', is not.
-        Of two that hold a file the later one counts.
+        Crates of the workspace are compiled by relative paths; those beside it, and what build scripts generate, by
+        whole ones. Of two folders that hold a file the later one counts.
         """
+        here = self.folder.resolve()
+        above = [(folder, "/".join([".."] * count)) for count, folder in enumerate(here.parents[:-1], 1)]
         home = self.folder.absolute() / (os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-        folders = {self.folder.resolve(): ".", self.target_folder.resolve(): "/target", home: "/cargo"}
-        named = [(str(folder), name) for folder, name in folders.items()]
+        folders = [*reversed(above), (here, "."), (self.target_folder.resolve(), "/target"), (home, "/cargo")]
+        named = [(str(folder), name) for folder, name in folders]
         return [*named, (theirs.sysroot, "/rust")] if theirs.sysroot else named
 
 
