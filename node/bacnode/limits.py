@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bacpack.wasm.instantiation import DEEPEST, MOST_MODULES
+
 MIB = 1 << 20
 
 #: A block larger than this is refused unread: the gateway specification and every implementation draw the line here.
@@ -18,8 +20,8 @@ class LoadLimits:
     """Bounds on the graph of modules that one program may need."""
 
     #: Modules on one path from the program to a module that imports nothing.
-    depth: int = 64
-    modules: int = 1024
+    depth: int = DEEPEST
+    modules: int = MOST_MODULES
     module_bytes: int = 256 * MIB
     total_bytes: int = 1024 * MIB
 

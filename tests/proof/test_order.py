@@ -9,6 +9,8 @@ from bacnode.resolver import Fetched, resolve
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.errors import CheckFailedError
+from bacpack.proof import prove
 from bacpack.proof.code import Codes
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import in_order
@@ -53,3 +55,26 @@ def test_each_is_asked_once_and_a_circle_is_found() -> None:
     assert sorted(asked) == list(range(40))
     with pytest.raises(ImportCircleError):
         instantiation_order(0, lambda number: [(number + 1) % 5])
+
+
+@pytest.mark.parametrize(("deep", "is_too_deep"), [(62, False), (63, False), (64, True)])
+def test_modules_that_stand_too_deep_for_hosts_are_refused(deep: int, is_too_deep: bool) -> None:
+    """`bacpack run` loads 64 modules one upon the other, the program among them."""
+    modules: dict[str, bytes] = {}
+    below = ""
+    for number in range(deep):
+        data = module_on(below, number)
+        below = str(cid_of_bytes(data))
+        modules[below] = data
+    blob = assemble('(module (func (export "g")))')
+    split = assemble(f'(module (import "{below}" "f" (func)) (func (export "g")))')
+    if is_too_deep:
+        with pytest.raises(CheckFailedError, match="65 modules, up to 65 one upon the other"):
+            prove(blob, split, modules)
+    else:
+        prove(blob, split, modules)
+
+
+def module_on(below: str, number: int) -> bytes:
+    load = f'(import "{below}" "f" (func))' if below else ""
+    return assemble(f'(module {load} (func (export "f") i32.const {number} drop))')

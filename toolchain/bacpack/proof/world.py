@@ -11,7 +11,7 @@ from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Role, Unit, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
-from bacpack.wasm.instantiation import ImportCircleError, instantiation_order
+from bacpack.wasm.instantiation import DEEPEST, MOST_MODULES, ImportCircleError, instantiation_order
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
 Address = int
@@ -137,20 +137,30 @@ def in_order(
     one of them would call the host, since a host function must be called by the instance that exports the memory.
     """
     found: dict[str, Codes] = {}
+    needs: dict[str, list[str]] = {}
 
     def needed(cid: str) -> list[str]:
         if not cid:
-            return _needed(root, [name for name in root.namespaces if is_cid(name) and name not in linked], linked)
-        found[cid] = provide(cid)
-        unit = found[cid].unit
-        if others := [name for name in unit.namespaces if not is_cid(name) or name in linked]:
-            raise not_equivalent(f"{unit.title} imports `{others[0]}` from the host")
-        return _needed(unit, unit.namespaces, linked)
+            unit, cids = root, [name for name in root.namespaces if is_cid(name) and name not in linked]
+        else:
+            found[cid] = provide(cid)
+            unit, cids = found[cid].unit, found[cid].unit.namespaces
+            if others := [name for name in cids if not is_cid(name) or name in linked]:
+                raise not_equivalent(f"{unit.title} imports `{others[0]}` from the host")
+        needs[cid] = _needed(unit, cids, linked)
+        return needs[cid]
 
     try:
         order = instantiation_order("", needed)
     except ImportCircleError as error:
         raise not_equivalent(f"module {error.args[0]} imports itself, directly or through others") from error
+    heights: dict[str, int] = {}
+    for cid in order:
+        heights[cid] = 1 + max((heights[other] for other in needs[cid]), default=0)
+    if len(order) > MOST_MODULES or heights[""] > DEEPEST:
+        raise not_equivalent(
+            f"the split has {len(order)} modules, up to {heights['']} one upon the other: hosts refuse it"
+        )
     return [(cid, found[cid]) for cid in order[:-1]]
 
 

@@ -11,6 +11,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: More modules than any program needs, and on one path from it to one that imports nothing: ours loads no more.
+MOST_MODULES, DEEPEST = 1024, 64
+
 
 class ImportCircleError(Exception):
     """A module imports from itself, directly or through others; `args[0]` is it."""
