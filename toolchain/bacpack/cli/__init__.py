@@ -91,15 +91,14 @@ def cli() -> None:
     """Split WebAssembly programs into modules they share, publish them by CID, and run them anywhere."""
 
 
-def run_command() -> NoReturn:
-    """Be the command: `main`, in a process of its own, whose streams may be closed."""
-    open_streams()
-    main()
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: every failure becomes one message, or one JSON object, and a status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run the command line and exit: every failure becomes one message, or one JSON object, and a status.
+
+    Without `arguments` it is the command itself, in a process of its own, whose streams may be closed.
+    """
+    if arguments is None:
+        open_streams()
+        arguments = sys.argv[1:]
     try:
         status = cli.main(args=list(arguments), prog_name="bacpack", standalone_mode=False)
         sys.stdout.flush()

@@ -1,5 +1,5 @@
 """`python -m bacpack.cli`: the same as the `bacpack` command."""
 
-from bacpack.cli import run_command
+from bacpack.cli import main
 
-run_command()
+main()
