@@ -256,7 +256,7 @@ def test_no_dependency_names_a_folder_of_the_machine(rust: RustCommand, workspac
     beside = add_crate(workspace.parent, "beside")
     (beside / "src" / "main.rs").unlink()
     (beside / "src" / "lib.rs").write_text("pub fn letter(at: usize) -> char { ['a', 'b', 'c'][at] }\n")
-    main = 'let n = std::env::args().count(); println!("{} {}", numbers::number(n), beside::letter(n));'
+    main = 'let n = std::env::args().count(); println!("{} {}", numbers::number(n), beside::letter(n * 7));'
     (workspace / "crates" / "tool" / "src" / "main.rs").write_text(f"fn main() {{ {main} }}\n")
     assert programs(rust, workspace) == ["tool"]
     blob = (workspace / "target" / rust.target / "release" / "tool.wasm").read_bytes()
