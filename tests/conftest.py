@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -62,9 +63,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was left behind, and in one line what was not run, and for want of what."""
+    """Say what was left behind, how the proof scored, and in one line what was not run, and for want of what."""
     for left in config.stash.get(_LEFT, []):
         terminalreporter.write_line(f"left behind: {left}", red=True)
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    counts = sum(
+        (Counter(value) for report in reports for name, value in report.user_properties if name == soak.SCORE),
+        Counter(),
+    )
+    for number, (what, count) in enumerate(counts.most_common()):
+        terminalreporter.write_line(f"{f'{soak.SCORE}:' if not number else '':28}{count:6} {what}")
     if line := not_run(terminalreporter.stats.get("skipped", []), config.rootpath):
         terminalreporter.write_line(line, yellow=True)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mutation.attacks import ATTACKS
-from mutation.campaign import Campaign, Changed
+from mutation.campaign import Campaign, Changed, forget
 from mutation.places import CHANGES, manifest
 from mutation.subjects import GROUPS
 
@@ -32,6 +32,7 @@ def main() -> int:
             _write(changed, given.write)
     numbers = range(given.count) if given.number is None else [given.number]
     score = campaign.run(numbers, lambda line: print(line, file=sys.stderr))
+    forget()
     print(score)
     for finding in score.findings:
         print(f"\n{finding}")

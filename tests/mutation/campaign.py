@@ -80,6 +80,17 @@ class Score:
     #: The longest proof, in seconds of processor time.
     longest: tuple[float, str] = 0.0, ""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Everything that can be counted, by name."""
+        counts = {
+            "tried": self.tried,
+            "invalid": self.invalid,
+            "refused": self.refused,
+            "not explained": len(self.findings),
+        }
+        return counts | {f"accepted and harmless: {name}": count for name, count in self.harmless.items()}
+
     def __str__(self) -> str:
         accepted = sum(self.harmless.values())
         lines = [
@@ -103,7 +114,10 @@ class Campaign:
         """The change with a number; None when nothing was found to change."""
         chance = Random(f"{self.seed} {number}")
         group = chance.choices(self._groups, [GROUPS[name][1] for name in self._groups])[0]
-        subject = chance.choice(subjects(group))
+        made = subjects(group)
+        if not made:
+            return None
+        subject = chance.choice(made)
         for _ in range(_TRIES):
             if found := self._one(number, subject, chance):
                 return found
@@ -252,7 +266,19 @@ def _is_valid(data: bytes) -> bool:
     return True
 
 
-@cache
+_subjects: dict[str, Made] = {}
+
+
 def subjects(group: str) -> Made:
     """The subjects of a group, made once."""
-    return GROUPS[group][0]()
+    if group not in _subjects:
+        _subjects[group] = GROUPS[group][0]()
+    return _subjects[group]
+
+
+def forget() -> None:
+    """Remove what was made, and its folders."""
+    for made in _subjects.values():
+        for subject in made:
+            subject.inputs.close()
+    _subjects.clear()

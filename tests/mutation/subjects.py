@@ -187,7 +187,7 @@ GROUPS: dict[str, tuple[Callable[[], Made], int]] = {
     "written": (written, 24),
     "folders": (folders, 4),
     "generated": (lambda: generated(range(24)), 26),
-    "toolchains": (toolchains, 15),
+    "toolchains": (toolchains, 14),
     "rust": (rust, 14),
     "relocated": (relocated, 3),
     "image": (images, 2),

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from mutation.attacks import ATTACKS
 from mutation.attacks.crafted import CRAFTED, Crafted
-from mutation.campaign import Campaign, is_valid
+from mutation.campaign import Campaign, forget, is_valid
 from mutation.judge import Judge
 from mutation.oracles.behaviour import Calls, differences
 from mutation.places import CHANGES, manifest
 from mutation.release import Release
-from mutation.subjects import GROUPS, QUICK
+from mutation.subjects import QUICK
+from soak import SCORE
 
-#: Changes in a normal run, of programs that are made in a moment; and in a long one, in each of some parts.
+#: How many changes in a normal run, of programs that are made in a moment; and in each part of a long one.
 _FEW, _MANY, _PARTS = 100, 700, 8
+CAMPAIGNS = [
+    pytest.param(Campaign(0, QUICK), range(_FEW), id="a few"),
+    *(
+        pytest.param(
+            Campaign(1),
+            range(part * _MANY, (part + 1) * _MANY),
+            id=f"part {part}",
+            marks=[pytest.mark.soak, pytest.mark.long],
+        )
+        for part in range(_PARTS)
+    ),
+]
 
 
-def _score(campaign: Campaign, numbers: range) -> None:
+@pytest.mark.parametrize(("campaign", "numbers"), CAMPAIGNS)
+def test_changes_are_refused_or_harmless(
+    campaign: Campaign, numbers: range, record_property: Callable[[str, object], None]
+) -> None:
     score = campaign.run(numbers)
-    print(score)
+    record_property(SCORE, score.counts)
     assert not score.findings, "\n\n".join(map(str, score.findings))
     assert score.tried > 0.9 * len(numbers)
     assert score.refused > 0.3 * score.tried
 
 
-def test_a_sample_of_changes_is_refused_or_harmless() -> None:
-    _score(Campaign(0, QUICK), range(_FEW))
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("part", range(_PARTS))
-def test_many_changes_are_refused_or_harmless(part: int) -> None:
-    _score(Campaign(1, [*GROUPS]), range(part * _MANY, (part + 1) * _MANY))
+@pytest.fixture(scope="module", autouse=True)
+def _forget() -> Iterator[None]:
+    yield
+    forget()
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> Iterator[Judge]:
     with Judge() as judge:
         yield judge
 

@@ -33,6 +33,9 @@ class Inputs(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Remove what running programs left."""
+
 
 @dataclass
 class Calls:
@@ -47,6 +50,9 @@ class Calls:
         """What the calls give, what the host was asked, and what exports hold afterwards."""
         world = replace(self._world, backwards=backwards, initializes=initializes, _compiled={})
         return world.run(program, modules, self.calls)
+
+    def close(self) -> None:
+        """Nothing is left."""
 
 
 @dataclass
@@ -72,6 +78,10 @@ class Runs:
                 path.write_bytes(data)
         host = self._hosts[backwards]
         return [host.run(folder / f"{cid_of(program)}.wasm", case, folder) for case in self.cases]
+
+    def close(self) -> None:
+        """Remove the folder of modules."""
+        self._folder.cleanup()
 
 
 def differences(release: Release, inputs: Inputs, expected: object) -> Iterator[str]:
