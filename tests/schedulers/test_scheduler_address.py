@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from cli.running import write
 from inprocess import call
 from node.harness import assemble
 from schedulers.harness import closure, orders, program
-from waiting import PATIENCE
+from waiting import joined, started, until
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -36,15 +37,11 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     told = tmp_path / "scheduler.json"
     line = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
             "--no-dashboard", "--scheduler-file", str(told)]  # fmt: skip
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until = time.monotonic() + PATIENCE
-            while not told.is_file() or not told.read_text():
-                assert time.monotonic() < until and process.poll() is None
-                time.sleep(0.05)
-            yield json.loads(told.read_text())["address"], process
-        finally:
-            process.kill()
+    # It is killed, and leaves its scratch folder.
+    own = os.environ | {"TMPDIR": str(tmp_path)}
+    with started(line, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: told.is_file() and told.read_text(), "the scheduler says where it listens")
+        yield json.loads(told.read_text())["address"], process
 
 
 def test_a_scheduler_that_goes_away_is_told_with_what_is_not_known(tmp_path: Path) -> None:
@@ -57,7 +54,7 @@ def test_a_scheduler_that_goes_away_is_told_with_what_is_not_known(tmp_path: Pat
             killing.start()
             with pytest.raises(UnreachableError) as caught:
                 list(DaskEngine(client, ensure=None).run(orders(found, 3)))
-            killing.join()
+            joined(killing, "the scheduler is killed")
         finally:
             client.close(timeout=1)
     assert caught.value.code == "no-scheduler" and "of 3 jobs 0 ended" in caught.value.message
@@ -67,10 +64,10 @@ def test_a_scheduler_that_goes_away_is_told_with_what_is_not_known(tmp_path: Pat
 @pytest.mark.parametrize("address", ["tls://127.0.0.1:20111", "tls://127.0.0.1", "foo://127.0.0.1:1", "", "host:port"])
 def test_what_cannot_be_a_scheduler_is_told_at_once(tmp_path: Path, address: str) -> None:
     app = write(tmp_path / "app.wasm", EMPTY)
-    started = time.monotonic()
+    began = time.monotonic()
     done = call(tmp_path / "home", "submit", app, "--engine", "dask", "--scheduler", address)
     assert (done.status, done.stderr.partition("]")[0]) == (3, "error[no-scheduler"), done.stderr
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - began < 15
     if address.startswith("tls:"):
         assert "CA_FILE" in done.stderr and "CLIENT__CERT" in done.stderr.splitlines()[1]
 
