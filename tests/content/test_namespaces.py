@@ -4,7 +4,7 @@ import pytest
 import wasmtime
 
 from bacpack.content.cid import Cid
-from bacpack.content.namespaces import HOST_MODULES, WASI, HostModule, UnlinkedNamespace, parse_namespace
+from bacpack.content.namespaces import HOST_MODULES, WASI, WASI_UNSTABLE, HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import InputError
 
@@ -26,11 +26,12 @@ def test_a_url_is_a_url(text: str) -> None:
     assert parse_namespace(text) == UrlRef(text)
 
 
-def test_wasi_is_of_the_host() -> None:
-    assert parse_namespace(WASI) == HostModule(WASI)
+@pytest.mark.parametrize("name", [WASI, WASI_UNSTABLE])
+def test_wasi_is_of_the_host(name: str) -> None:
+    assert parse_namespace(name) == HostModule(name)
 
 
-@pytest.mark.parametrize("text", ["", "env", "GOT.mem", "./lib.wasm", "/etc/passwd", "wasi_unstable"])
+@pytest.mark.parametrize("text", ["", "env", "GOT.mem", "./lib.wasm", "/etc/passwd", "wasi_snapshot_preview2"])
 def test_a_name_or_path_is_never_a_file(text: str) -> None:
     assert parse_namespace(text) == UnlinkedNamespace(text)
 
