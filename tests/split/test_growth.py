@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
 from bacpack.split.pipeline import Input, split
+from bacpack.split.plan.partition import group_by_users
 from bacpack.wasm import Export, FuncType, Kind, Limits, SectionId, writer
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.types import I32
@@ -51,7 +53,7 @@ def chain_of_calls(count: int, seed: int) -> bytes:
     return program([*links, b"\0\x41\x05\x0b"], [0])
 
 
-@pytest.mark.parametrize(("generate", "count"), [(of_one_shape, 400), (chain_of_calls, 250)])
+@pytest.mark.parametrize(("generate", "count"), [(of_one_shape, 250), (chain_of_calls, 250)])
 def test_time_grows_as_the_program(generate: Callable[[int, int], bytes], count: int) -> None:
     def seconds(count: int) -> float:
         inputs = [Input(f"app{seed}", generate(count, seed), f"app{seed}.wasm") for seed in (1, 2)]
@@ -62,3 +64,21 @@ def test_time_grows_as_the_program(generate: Callable[[int, int], bytes], count:
     seconds(10)
     # A busy machine swings by less than twice, and what is quadratic takes 64 times as long.
     assert seconds(TIMES * count) < 3 * TIMES * max(seconds(count), 0.005)
+
+
+def test_many_groups_of_users_are_merged_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bacpack.split.plan.partition._MOST_COMPARED", 32)
+
+    @dataclass(frozen=True)
+    class Item:
+        users: int
+
+    def seconds(count: int) -> float:
+        chance = random.Random(1)
+        items = [(Item(chance.getrandbits(30) | 3 << 30), 60) for _ in range(count)]
+        started = time.process_time()
+        groups = group_by_users(items)
+        assert sum(len(group.items) for group in groups) == count
+        return time.process_time() - started
+
+    assert seconds(TIMES * 200) < 3 * TIMES * seconds(200)
