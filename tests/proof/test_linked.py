@@ -62,3 +62,24 @@ def test_a_table_of_such_a_module_is_the_hosts() -> None:
     Prover({}, {}).prove(calls(OWN, 3), calls(OWN, 3, "(func)"))
     with pytest.raises(CheckFailedError, match="the constant 3 became 2"):
         Prover({}, {"own": OWN}).prove(calls("own", 3), calls(OWN, 2))
+
+
+def test_the_split_keeps_no_state_where_such_a_module_can_change_it() -> None:
+    state = assemble('(module (global (export "n") (mut i32) (i32.const 5)) (memory (export "m") 1))')
+    low = cid_of(state)
+    adder = assemble(f"""(module (import "{low}" "n" (global (mut i32)))
+      (func (export "add") global.get 0 i32.const 1 i32.add global.set 0))""")
+    linked = cid_of(adder)
+    calls = '(func (export "get") (result i32) call 0 global.get 0)'
+
+    def blob(namespace: str) -> bytes:
+        return assemble(f"""(module (import "{namespace}" "add" (func)) (memory 1)
+          (global (mut i32) (i32.const 5)) {calls})""")
+
+    memories = "(memory 1)", f'(import "{low}" "m" (memory 1))'
+    splits = [assemble(f"""(module (import "{linked}" "add" (func)) (import "{low}" "n" (global (mut i32)))
+      {memory} {calls})""") for memory in memories]  # fmt: skip
+    prover = Prover({low: state, linked: adder}, {"own": linked})
+    with pytest.raises(CheckFailedError, match=f"module {low} of the split is used by a module that the blob imports"):
+        prover.prove(blob("own"), splits[0])
+    prover.prove(blob("own"), splits[1])  # that is what modules on the memory of their users are

@@ -27,7 +27,7 @@ from bacpack.proof.start import run_start
 from bacpack.proof.state import StartTrapError, State
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import Address, Instance, World, in_order
-from bacpack.wasm import Kind
+from bacpack.wasm import Kind, Module
 
 
 def prove(blob: bytes, remainder: bytes, modules: Mapping[str, bytes]) -> None:
@@ -80,6 +80,7 @@ class Prover:
         split = world.add(Codes(remainder_unit), shared)
         for key in world.host_keys[known:]:
             raise not_equivalent(f"the remainder imports `{key.module}.{key.name}` from the host, unlike the blob")
+        self._refuse_common(linked, shared, _first_memory(world, split))
         _prove_linked(world, original, [*shared.values(), split])
         for key in world.not_imported_by(split):
             raise not_equivalent(f"the blob imports `{key.module}.{key.name}` from the host, unlike the remainder")
@@ -94,6 +95,26 @@ class Prover:
             if name not in linked and _names_content(name):
                 raise not_equivalent(f"the blob imports `{name}`, and which module that is only its CID alone can say")
         return linked
+
+    def _refuse_common(
+        self, linked: Mapping[str, str], shared: Mapping[str, Instance], memory: Instance | None
+    ) -> None:
+        """Raise if a module of the split is one that modules of the blob use too, and could change in its back.
+
+        But for the one with the program's `memory`, on which those are there to work.
+        """
+        pending, seen = [*linked.values()], set[str]()
+        while pending:
+            cid = pending.pop()
+            data = self._modules.get(cid)
+            if cid in seen or data is None:
+                continue
+            seen.add(cid)
+            if cid in shared and shared[cid] is not memory:
+                raise not_equivalent(
+                    f"module {cid} of the split is used by a module that the blob imports too", cid=cid
+                )
+            pending += dict.fromkeys(entry.module for entry in Module.parse(data).imports)
 
     def _provide(self, cid: str) -> Codes:
         """The module that a namespace names, read once."""
@@ -117,6 +138,12 @@ def _names_content(namespace: str) -> bool:
         return isinstance(parse_namespace(namespace), CidRef)
     except InputError:
         return False
+
+
+def _first_memory(world: World, instance: Instance) -> Instance | None:
+    """The instance that defines the first memory of another; None when there is none, or the host does."""
+    memories = instance.spaces[Kind.MEMORY][:1]
+    return world.owner(memories[0])[0] if memories and not world.host(memories[0]) else None
 
 
 def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -> None:
