@@ -224,7 +224,7 @@ TOO_MUCH = {
 @pytest.mark.parametrize("what", TOO_MUCH)
 def test_a_start_function_that_asks_for_much_takes_little(what: str) -> None:
     remainder, message = TOO_MUCH[what]
-    started = time.monotonic()
+    started = time.process_time()
     tracemalloc.start()
     try:
         found = refused('(table (export "t") 0 funcref)', remainder, {"shared": '(table (export "t") 0 funcref)'})
@@ -233,7 +233,7 @@ def test_a_start_function_that_asks_for_much_takes_little(what: str) -> None:
         tracemalloc.stop()
     assert message in found
     assert peak < 100_000_000
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_values_that_double_are_refused() -> None:
@@ -258,38 +258,38 @@ def test_functions_that_are_alike_are_compared_once_each() -> None:
         functions = "".join(f"(func $f{n} i32.const 1 drop call $f{following})" for n, following in enumerate(names))
         return f'{functions} (export "f" (func $f0))'
 
-    started = time.monotonic()
+    started = time.process_time()
     prove(ring(sizes[0]), ring(sizes[1]))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_long_row_of_functions_that_pass_on_is_followed_once() -> None:
     count = 20_000
     row = "".join(f"(func $f{n} (result i32) call $f{n + 1})" for n in range(count))
-    started = time.monotonic()
+    started = time.process_time()
     prove(
         f"(func $f (result i32) i32.const 7) {GO}",
         f'{row} (func $f{count} (result i32) i32.const 7) (func (export "go") (result i32) call $f0)',
     )
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_constants_that_differ_are_looked_up_once_a_function() -> None:
     loads = 4_000
     blob = "i32.const 0 " * loads + "i32.load offset=8 drop " * loads
     split = "i32.const 8 " * loads + "i32.load drop " * loads
-    started = time.monotonic()
+    started = time.process_time()
     prove(f'(memory 1) (func (export "f") {blob})', f'(memory 1) (func (export "f") {split})')
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_many_imports_of_things_are_linked_once_each() -> None:
     count = 20_000
     globals_ = "".join(f'(global (export "{n}") (mut i32) (i32.const {n}))' for n in range(count))
     imports = "".join(f'(import "{{shared}}" "{n}" (global (mut i32)))' for n in range(count))
-    started = time.monotonic()
+    started = time.process_time()
     prove('(func (export "f"))', f'{imports} (func (export "f"))', {"shared": globals_})
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 HANDS_OVER = """(import "h" "t" (table 1 funcref)) (memory 1) (elem (table 0) (i32.const 0) func $f)

@@ -88,10 +88,10 @@ def test_tables_of_many_targets_belong_to_runs(targets: int, depth: Depth) -> No
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_very_many_rare_instructions_are_cut_in_time(depth: Depth) -> None:
     code = b"\x1f\x40\x00\x0b" * 100_000 + b"\x0b"
-    started = time.monotonic()
+    started = time.process_time()
     runs, tokens = cut(code, 0, len(code), depth)
     assert (runs[-1], tokens) == (b"\x0b\x0b", [b"\x1f\x40\x00"] * 100_000)
-    assert time.monotonic() - started < 4
+    assert time.process_time() - started < 4
 
 
 def test_a_constant_that_selects_an_entry_goes_with_the_call() -> None:
