@@ -92,7 +92,7 @@ class Node:
         self.process.send_signal(number)
         return self.process.communicate(timeout=20)
 
-    def connect(self, seconds: float = 20) -> http.client.HTTPConnection:
+    def connect(self, seconds: float = PATIENCE) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=seconds)
 
     def ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from bacnode.service.hosts import Hosts, host_of, own_names
 from bacnode.service.rates import MAX_CLIENTS, Rates, client_of
 from bacnode.service.state import open_node
 from node.jobs.harness import JobNode
-from node.service.harness import Node
+from node.service.harness import Answer, Node
 
 EVIL = "rebound.example.org"
 ABSENT = "/ipfs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku?format=raw"
@@ -89,17 +90,26 @@ def test_only_content_may_be_read_by_pages_of_others(served: Node) -> None:
     assert served.get(ABSENT, Origin="https://example.org").headers["access-control-allow-origin"] == "*"
 
 
+def refused_after(node: Node, path: str) -> tuple[int, Answer]:
+    """How often a path is answered before it is refused, and the refusal."""
+    served = 0
+    while (answer := node.get(path)).status != 429:
+        served += 1
+    return served, answer
+
+
 def test_a_client_that_comes_too_often_is_told_to_wait(tmp_path: Path) -> None:
     with JobNode(tmp_path / "store", "--rate-limit", 1, "--content-rate-limit", 2) as node:
-        content = [node.get(ABSENT).status for _ in range(10)]
-        assert content == [404] * 10
-        refused = node.get(ABSENT)
-        assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "too-often", "1")
+        began = time.monotonic()
+        served, refused = refused_after(node, ABSENT)
+        # On a slow machine more are due meanwhile.
+        assert 10 <= served <= 11 + 2 * (time.monotonic() - began)
+        assert (refused.code, refused.headers["retry-after"]) == ("too-often", "1")
         assert refused.headers["access-control-allow-origin"] == "*"
         # Of the others it still has all.
         assert [node.get("/healthz").status for _ in range(5)] == [200] * 5
         for path in ("/healthz", "/", "/api/v1/node", "/routing/v1/peers/x"):
-            assert node.get(path).status == 429, path
+            assert refused_after(node, path)[0] <= 5, path
         # Another client is not held up.
         connection = socket.create_connection((node.host, node.port), timeout=20, source_address=("127.0.0.2", 0))
         with connection:
