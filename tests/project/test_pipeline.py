@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import soak
 from bacpack.project.pipeline import pipeline_files
 from project.conftest import REPOSITORY, TARGET_FOLDER, Rust
 from project.test_action import ACTION, WORKFLOW, load
@@ -211,7 +212,7 @@ def test_a_new_project_passes_its_own_pipeline(index: None, toolchain: Rust, tmp
     assert "root-cid=baf" in (tmp_path / "GITHUB_OUTPUT").read_text()
 
 
-def test_the_job_for_gitlab_runs(index: None, c_project: Path, tmp_path: Path) -> None:
+def runs_in_gitlab(c_project: Path, tmp_path: Path) -> None:
     for name, data in pipeline_files():
         (c_project / name).parent.mkdir(exist_ok=True)
         (c_project / name).write_bytes(data)
@@ -223,7 +224,7 @@ def test_the_job_for_gitlab_runs(index: None, c_project: Path, tmp_path: Path) -
     assert "BACPACK_ROOT_CID=baf" in (c_project / "bacpack.env").read_text()
 
 
-def test_the_action_installs_its_own_revision(index: None, c_project: Path, tmp_path: Path) -> None:
+def runs_as_the_action(c_project: Path, tmp_path: Path) -> None:
     source = tmp_path / "an action"
     for name in ("ci", "node", "templates", "toolchain"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -236,3 +237,14 @@ def test_the_action_installs_its_own_revision(index: None, c_project: Path, tmp_
     installed = tmp_path / "temp" / "bacpack" / "bin" / "bacpack"
     done = run([installed, "ci", "--format", "text", "--dry-run"], cwd=c_project, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+#: The job for GitLab installs as the workflow of a new project does.
+WAYS = [runs_as_the_action, runs_in_gitlab] if soak.TIMES > 1 else [runs_as_the_action]
+
+
+@pytest.mark.parametrize("runs", WAYS)
+def test_a_pipeline_installs_by_itself_and_builds(
+    index: None, c_project: Path, tmp_path: Path, runs: Callable[[Path, Path], None]
+) -> None:
+    runs(c_project, tmp_path)
