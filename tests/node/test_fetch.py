@@ -360,7 +360,7 @@ def test_a_full_disk(tmp_path: Path, serve: ExitStack) -> None:
     disk = tmp_path / "disk"
     script = (
         f"\"$@\"; first=$?; find {disk} -path '*/blocks/tmp/*'; find {disk} -path '*/blocks/??/*' | wc -l\n"
-        f'mount -o remount,size=9m {disk} || exit {CANNOT_MOUNT}\n"$@" || exit 98; exit $first'
+        f'mount -t tmpfs -o remount,size=9m tmpfs {disk} || exit {CANNOT_MOUNT}\n"$@" || exit 98; exit $first'
     )
     done = run_on_small_disk(disk, script, command("fetch", root, "--peer", server.url, "--json"))
     failed, kept, fetched = done.stdout.splitlines()

@@ -18,13 +18,13 @@ TESTS = Path(__file__).parents[2]
 def _may_make_networks() -> bool:
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
         return False
-    line = ["unshare", "-n", "ip", "link", "add", "near", "type", "veth", "peer", "name", "far"]
+    line = ["unshare", "--map-root-user", "-n", "ip", "link", "add", "near", "type", "veth", "peer", "name", "far"]
     return subprocess.run(line, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.skipif(not _may_make_networks(), reason=wanting("the right to make networks"))
 def test_a_node_runs_what_one_in_another_network_has(tmp_path: Path) -> None:
-    line = ["unshare", "-n", sys.executable, "-m", "node.peers.two_networks", str(tmp_path)]
+    line = ["unshare", "--map-root-user", "-n", sys.executable, "-m", "node.peers.two_networks", str(tmp_path)]
     done = subprocess.run(line, cwd=TESTS, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
