@@ -126,6 +126,8 @@ class Shell:
     def _extras(self) -> set[str]:
         line = ["bacpack", "doctor", "--json"]
         done = subprocess.run(line, env=self._environment, cwd=self._folder, stdout=subprocess.PIPE, check=False)
+        if not done.stdout:
+            sys.exit(f"`bacpack doctor` does not run here; what is first on the PATH is {self._environment['PATH']}")
         return {check["name"] for check in json.loads(done.stdout)["checks"] if check["status"] == "ok"}
 
     def run(self, command: str) -> list[str]:

@@ -183,6 +183,10 @@ def test_the_wheel_of_a_project_is_this_bacpack(files: dict[str, Path], tmp_path
         for path in package.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert (installed / package.name / path.relative_to(package)).read_bytes() == path.read_bytes()
+    entry = next(installed.glob("*.dist-info")) / "entry_points.txt"
+    assert entry.read_text().splitlines()[1:] == [
+        f"{name} = {to}" for name, to in PROJECT["project"]["scripts"].items()
+    ]
     # What is installed from it makes the same one, and no folder of this machine stands in it.
     words = [sys.executable, "-m", "bacpack.cli", "new", "again", "--template", "job", "--quiet"]
     done = run(words, cwd=tmp_path, env={**environment, "PYTHONPATH": str(installed)})
