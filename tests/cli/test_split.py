@@ -158,6 +158,19 @@ def test_names_of_no_known_library_are_not_called_missing(split: Command, tmp_pa
     assert b"keep its name section" in done.stderr
 
 
+def test_names_that_outweigh_what_is_gained_are_told_of(split: Command, tmp_path: Path) -> None:
+    blobs = []
+    for blob in FIVE[:2]:
+        blobs.append(tmp_path / blob.name)
+        blobs[-1].write_bytes(blob.read_bytes() + name_section(None, {0: "n" * 90_000}))
+    done = split("split", *blobs, "-o", tmp_path / "out", "--json")
+    totals = json.loads(done.stdout)["totals"]
+    assert totals["split_bytes"] > totals["blob_bytes"]
+    assert b"little is gained" in done.stderr
+    assert b"wasm-tools strip" in done.stderr
+    assert b"gain" not in split("split", *FIVE[:2], "-o", tmp_path / "out").stderr
+
+
 def test_programs_without_common_code_are_written_as_they_are(split: Command, tmp_path: Path) -> None:
     image = image_blobs()["bmp-read-image.wasi"]
     tiny = tmp_path / "tiny.wasm"
