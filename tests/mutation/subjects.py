@@ -19,14 +19,18 @@ from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from corpus import image_blobs, rust_programs
 from differential.harness import Case, cid_of
+from differential.test_go import PROGRAMS as GO_PROGRAMS
+from differential.test_go import SOURCES as GO_SOURCES
 from differential.test_rust import RUNS as RUST_RUNS
 from differential.test_toolchains import DATA, PAIRS
+from golang import build_go
 from linked import PROGRAM, Toolchain
 from linked import RUNS as LINKED_RUNS
 from mutation.oracles.behaviour import Calls, Inputs, Runs
 from mutation.oracles.explain import Explainer
 from mutation.programs import PROGRAMS
 from mutation.release import Release
+from packages import program as find_program
 from proof.handmade import Texts
 from split.harness import both
 from split.test_generated import (
@@ -171,6 +175,18 @@ def relocated() -> Made:
     return _split("relocated", [blob], lambda _blob: Runs([Case(arguments) for arguments, _, _ in LINKED_RUNS]))
 
 
+def go() -> Made:
+    """A program in Go and its partner, where there is Go."""
+    if find_program("go") is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        blobs = []
+        for name in GO_PROGRAMS:
+            build_go(f"./{name}", Path(folder, name), "-ldflags=-s", cwd=GO_SOURCES)
+            blobs.append(Path(folder, name).read_bytes())
+    return _split("go", blobs, lambda _blob: Runs([Case(["goroutines"]), Case(["n"], stdin=b'[{"n": 1}]')]))
+
+
 def _split(name: str, blobs: list[bytes], inputs: Callable[[bytes], Inputs]) -> Made:
     result = split([Input(f"{name}.{number}", blob, f"{name}.{number}") for number, blob in enumerate(blobs)])
     subjects = []
@@ -191,6 +207,7 @@ GROUPS: dict[str, tuple[Callable[[], Made], int]] = {
     "rust": (rust, 14),
     "relocated": (relocated, 3),
     "image": (images, 2),
+    "go": (go, 1),
 }
 #: Those that are made in a moment.
 QUICK = ("handmade", "written", "folders")

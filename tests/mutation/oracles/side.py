@@ -7,6 +7,8 @@ from mutation.oracles.linked import HOST, LinkedRelease, Thing
 from mutation.oracles.snapshot import Snapshot
 from mutation.parts import Instruction
 
+#: More bytes than a function has that only passes its parameters on.
+_LONGEST = 3_000
 #: The kind of what a call reaches that traps.
 TRAP = "trap"
 
@@ -42,6 +44,9 @@ class Side:
         return function
 
     def _passes_on_to(self, function: Thing) -> Thing | None:
+        parts, position = self.linked.defined(function)
+        if len(parts.bodies[position]) > _LONGEST:
+            return None
         body, type_ = self.linked.body(function), self.linked.parameters(function)
         if body.locals or type_ is None or not len(type_.params) < len(body.code) <= len(type_.params) + 3:
             return None
