@@ -30,10 +30,10 @@ from bacpack.split.shapes.canonical import cut
 from bacpack.split.shapes.elements import is_table_plain, referenced_function, segment_entries
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
+from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import encode_unsigned
 from bacpack.wasm.names import name_section, read_names
 from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
-from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode
 
 _NOTHING = FuncType((), ())
@@ -342,15 +342,11 @@ class _RemainderWriter:
 
     def _expression(self, expression: bytes) -> bytes:
         """A constant expression with its indices renumbered."""
-        reader = Reader(expression)
-        out = []
-        while reader.remaining:
-            at = reader.position
-            row, _ = reader.instruction()
-            instruction = expression[at : reader.position]
-            renumber = row.name in ("global.get", "ref.func")
-            out.append(self._instructions[instruction] if renumber else instruction)
-        return b"".join(out)
+        parts = (
+            self._instructions[instruction] if instruction[0] in (scan.GLOBAL_GET, scan.REF_FUNC) else instruction
+            for instruction in scan.instructions(expression)
+        )
+        return b"".join(parts)
 
     def _names(self) -> bytes:
         module_name, functions = read_names(self._module)

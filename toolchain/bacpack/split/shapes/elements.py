@@ -8,7 +8,6 @@ from itertools import pairwise
 from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb import decode_signed, decode_unsigned
-from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import FUNCREF, Element, Mode
 
 _REF_FUNC = bytes([scan.REF_FUNC])
@@ -73,11 +72,10 @@ def element_functions(element: Element) -> Iterator[int]:
 
 def referenced_functions(expression: bytes) -> Iterator[int]:
     """All functions that a constant expression refers to."""
-    reader = Reader(expression)
-    while reader.remaining:
-        row, values = reader.instruction()
-        if row.name == "ref.func":
-            yield values[0]
+    if _REF_FUNC in expression:
+        for instruction in scan.instructions(expression):
+            if instruction[0] == scan.REF_FUNC:
+                yield decode_unsigned(instruction, 1)[0]
 
 
 def referenced_function(expression: bytes) -> int | None:
