@@ -28,9 +28,12 @@ class Release:
         """The modules that the remainder needs, directly or through others, each after those that it imports."""
         done: dict[str, None] = {}
 
+        open_: set[str] = set()
+
         def visit(place: str) -> None:
+            open_.add(place)
             for name in namespaces(self[place]):
-                if name in self.modules and name not in done:
+                if name in self.modules and name not in open_:
                     visit(name)
                     done[name] = None
 
@@ -41,14 +44,18 @@ class Release:
         """The release with other bytes at a place; a module gets its new CID wherever the old one stood."""
         written: dict[str, tuple[str, bytes]] = {}
 
+        open_: set[str] = set()
+
         def write(content: bytes) -> bytes:
             try:
                 names = namespaces(content)
             except WasmError:
                 return content  # what cannot be read imports nothing
             for name in names:
-                if name in self.modules:
+                # What is not what its name says may import itself in the end.
+                if name in self.modules and (name in written or name not in open_):
                     if name not in written:
+                        open_.add(name)
                         before = self.modules[name]
                         after = write(data if name == place else before)
                         written[name] = (name if after == before else cid_of(after)), after
