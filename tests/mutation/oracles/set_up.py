@@ -28,11 +28,13 @@ def sets(parts: Parts, thing: Thing) -> bool:
 def copied(parts: Parts, table: object) -> list[Element]:
     """The element segments that are copied to a table when a module is set up."""
     named = {part.values[0] for part in start_code(parts) if part.row.name == "table.init" and part.values[1] == table}
-    return [
+    found = [
         entry
         for index, entry in enumerate(parts.elements)
         if index in named or (entry.mode == Mode.ACTIVE and entry.table == table)
     ]
+    # The same one twice in succession does what it does once.
+    return [entry for at, entry in enumerate(found) if not at or entry != found[at - 1]]
 
 
 def is_dropped(parts: Parts, name: str, index: int) -> bool:
