@@ -58,21 +58,19 @@ def writing_aside(path: Path) -> Iterator[int]:
 
     When the block fails the temporary file is removed and `path` is as it was. Missing parent folders are made.
     """
-    import tempfile  # slow to import, and most commands only read
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".bacpack-", suffix=".tmp", dir=path.parent)
+    aside = path.parent / f".bacpack-{os.urandom(8).hex()}.tmp"
     try:
+        # Named before it is there, so that an interrupt at any moment leaves nothing.
+        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             yield descriptor
-            # mkstemp makes files private; a result is a file like any other, so follow the umask.
-            os.fchmod(descriptor, 0o666 & ~_umask())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        Path(name).replace(path)
+        aside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -98,10 +96,3 @@ def _start_flushing(descriptor: int, start: int) -> None:
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _umask() -> int:
-    # There is no way to read the umask without setting it; bacpack writes files from one thread.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
