@@ -6,13 +6,14 @@ is named is where this installation came from, as its installer noted it (PEP 61
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from bacpack.decode import decode_json
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -84,7 +85,7 @@ def _requirement(found: Distribution, extra: str) -> list[str]:
     noted = found.read_text("direct_url.json")
     if noted is None:
         return [f"{name}=={found.version}"]
-    origin = json.loads(noted)
+    origin = decode_json(noted)
     url: str = origin["url"]
     if origin.get("dir_info", {}).get("editable"):
         return ["--editable", f"{unquote(urlsplit(url).path)}[{extra}]"]
