@@ -53,7 +53,8 @@ def npm_packages(name: str) -> Path:
             line = [NODE, _NPM, "ci", "--ignore-scripts", "--omit=peer", "--prefer-offline", "--no-audit", "--no-fund"]
             paths = f"{Path(NODE).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
             # Whom the system trusts: a proxy may stand before the registry.
-            environment = {**os.environ, "PATH": paths, "NODE_USE_SYSTEM_CA": "1"}
+            environment = {**os.environ, "PATH": paths, "NODE_USE_SYSTEM_CA": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
+            environment.setdefault("npm_config_cache", str(BUILD / "cache" / "npm-cache"))
             subprocess.run(line, cwd=folder, env=environment, timeout=600, check=True)
             complete.touch()
     return folder

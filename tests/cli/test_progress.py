@@ -197,6 +197,7 @@ def test_a_bar_of_a_known_total_fills(
     shown: Shown, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")  # of a dumb one only the last line is shown
     show = shown("tty", 1000)
     show(250)
     show(1000)
