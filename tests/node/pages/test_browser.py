@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -28,12 +29,14 @@ NARROW, WIDE = {"width": 360, "height": 800}, {"width": 1400, "height": 900}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
+    # It keeps settings in the home folder, whatever folder its profile is in.
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("chromium"))}
     with sync_playwright() as play:
         # The tests may be run by root, in a container, where its own sandbox does not work.
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], env=environment)
         yield running
         running.close()
 
