@@ -310,6 +310,8 @@ def test_a_blob_that_asks_for_too_much_is_not_provable() -> None:
     with pytest.raises(CheckFailedError) as caught:
         prove(text, text + "(func)")
     assert caught.value.code == "not-provable"
+    # Where nothing but custom sections is left out or added, there is nothing to follow.
+    prove(text + '(@custom ".debug_info" "x")', text + '(@custom "other" "y")')
 
 
 def test_accesses_to_two_memories_are_not_exchanged() -> None:

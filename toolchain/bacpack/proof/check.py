@@ -10,7 +10,8 @@ custom sections, and the maximum that the type of an exported memory or table sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from bacpack.content.cid import RAW, Cid, is_cid
 from bacpack.content.namespaces import HOST_MODULES, parse_namespace
@@ -27,7 +28,7 @@ from bacpack.proof.start import run_start
 from bacpack.proof.state import StartTrapError, State
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import Address, Instance, World, in_order
-from bacpack.wasm import Kind, Module
+from bacpack.wasm import Kind, Module, SectionId
 
 
 def prove(blob: bytes, remainder: bytes, modules: Mapping[str, bytes]) -> None:
@@ -69,6 +70,8 @@ class Prover:
         if remainder == blob:
             return
         blob_unit = Unit.of_blob(blob)
+        if _same_but_custom(blob_unit.module, Module.parse(remainder)):
+            return
         linked = self._linked_in(blob_unit)
         remainder_unit = Unit.of_remainder(remainder, blob_unit, frozenset(linked.values()))
         world = World(linked)
@@ -130,6 +133,17 @@ class Prover:
             refuse_effects(codes.unit)
             self._codes[cid] = codes
         return codes
+
+
+def _same_but_custom(one: Module, other: Module) -> bool:
+    """Whether two modules differ in custom sections at most: a program that shares nothing loses its debug sections."""
+    return all(section == another for section, another in zip_longest(_sections(one), _sections(other)))
+
+
+def _sections(module: Module) -> Iterator[tuple[int, bytes]]:
+    for section in module.sections:
+        if section.id != SectionId.CUSTOM:
+            yield section.id, module.data[section.content : section.end]
 
 
 def _names_content(namespace: str) -> bool:
