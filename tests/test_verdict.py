@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bacpack.verdict import why_invalid
+from bacpack.wasm_tools import wasm_tools
 from cli.running import write
 from inprocess import call
 from node.harness import assemble
@@ -58,3 +61,16 @@ def test_what_the_engine_lacks_is_not_called_invalid(tmp_path: Path) -> None:
 def test_what_is_invalid_still_is(tmp_path: Path) -> None:
     invalid = assemble('(module (func (export "_start") (result i32)))')
     assert codes(tmp_path, invalid, "run") == {"invalid-module"}
+
+
+def test_validation_may_take_as_long_as_a_module_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, run = assemble("(module)"), subprocess.run
+    wasm_tools()  # which asks for its version once
+
+    def slow(command: Any, *, timeout: float | None = None, **options: Any) -> Any:
+        if timeout is not None:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    assert why_invalid(module) == ""

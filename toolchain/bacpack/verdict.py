@@ -14,7 +14,6 @@ from bacpack.wasm_tools import wasm_tools
 
 #: Of what is valid by default, and what browsers have run for years, nothing is refused as invalid.
 _FEATURES = "legacy-exceptions"
-_SECONDS = 60
 
 #: How a program is built without a feature, by what an engine says that lacks it.
 _WITHOUT = {
@@ -26,7 +25,7 @@ _WITHOUT = {
 def why_invalid(module: bytes, features: str = _FEATURES) -> str:
     """Return why a module is not valid, empty if it is; raises `InputError` (`no-wasm-tools`)."""
     command = [wasm_tools().path, "validate", f"--features={features}", "-"]
-    done = subprocess.run(command, input=module, capture_output=True, timeout=_SECONDS, check=False)
+    done = subprocess.run(command, input=module, capture_output=True, check=False)
     lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
 
