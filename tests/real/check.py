@@ -219,13 +219,15 @@ class Row:
 
 def check(blobs: Sequence[Blob], rows: dict[Key, Row]) -> Iterator[str]:
     """Split each program alone, and with the next one of its toolchain; note it in `rows`, and yield all faults."""
-    host = Host()
+    compiled = CACHE / "compiled"
+    compiled.mkdir(exist_ok=True)
     for group in _groups(blobs):
         print(f"{' + '.join(blob.name for blob in group)}: ", end="", flush=True)
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch, "out")
             done = split(group, out)
-            for blob, differing in run_both(host, group, done.report, out):
+            # One host for each group: a host keeps what it has compiled, here gigabytes.
+            for blob, differing in run_both(Host(compiled), group, done.report, out):
                 done.faults += differing
                 rows[blob.key].runs += 1
         print(f"{done.seconds:.1f} s", flush=True)
@@ -267,6 +269,12 @@ def _program(blob: Blob) -> str:
     return f"`{blob.path}` of {blob.registry} `{blob.package}` {blob.version}"
 
 
+def _write(rows: Sequence[Row]) -> None:
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    old, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows, old)}\n\n{END}{after}", encoding="utf-8")
+
+
 def main() -> int:
     """Check all programs, or those whose toolchain or name has a word in it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -282,14 +290,13 @@ def main() -> int:
         fetch(blob)
     rows = {blob.key: Row(blob) for blob in blobs}
     faults = 0
-    for fault in check(blobs, rows):
-        print(f"  FAULT {fault}", flush=True)
-        faults += 1
-    if arguments.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        old, _, after = rest.partition(END)
-        text = f"{before}{BEGIN}\n\n{table([*rows.values()], old)}\n\n{END}{after}"
-        PAGE.write_text(text, encoding="utf-8")
+    try:
+        for fault in check(blobs, rows):
+            print(f"  FAULT {fault}", flush=True)
+            faults += 1
+    finally:  # what was measured before an interrupt counts as well
+        if arguments.write:
+            _write([row for row in rows.values() if row.alone])
     print(f"{len(blobs)} programs, {faults} faults")
     return 1 if faults else 0
 
