@@ -9,7 +9,7 @@ from __future__ import annotations
 #: Slots of one shard, as we write it. A slot's number is written in hexadecimal digits before the names in it.
 FANOUT = 256
 #: As others may write it: more would be a way to have much memory taken.
-_FANOUTS = frozenset((8, 16, 32, 64, 128, 256, 512, 1024))
+_FANOUTS = frozenset(1 << bits for bits in range(1, 11))
 #: Code of murmur3-x64-64 in the multicodec table.
 MURMUR3_X64_64 = 0x22
 #: Bytes of a name's hash, and so the most levels of a sharded directory with this fanout.
