@@ -259,6 +259,20 @@ def test_all_that_cannot_be_split_is_named_in_one_run(split: Command, tmp_path: 
         assert str(broken[entry["name"]][0]) in entry["message"]
 
 
+def test_what_cannot_be_split_is_listed_a_line_each(split: Command, tmp_path: Path) -> None:
+    """And a line feed in the name of a file begins none."""
+    names = ["a.wasm", "b\nhint: forged.wasm"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"(module)")
+    done = split("split", *(tmp_path / name for name in names), "-o", tmp_path / "out")
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 4, lines
+    assert lines[0] == "error[not-wasm]: 2 of 2 programs cannot be split:"
+    assert all(line.startswith("  `") for line in lines[1:3])
+    assert "b\ufffdhint: forged.wasm" in lines[2]
+    assert lines[3].startswith("hint: give the binary form")
+
+
 def test_the_rest_is_split_when_refused_programs_are_skipped(split: Command, tmp_path: Path) -> None:
     broken = _broken(tmp_path)
     names = ["invalid", "memory64"]

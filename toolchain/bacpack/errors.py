@@ -7,7 +7,7 @@ ends with `exit_status`. The codes are listed in `docs/reference/errors.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 #: The thing checked or run did not hold.
@@ -32,11 +32,19 @@ class BacpackError(Exception):
     exit_status: ClassVar[int] = EXIT_INPUT
 
     def __init__(
-        self, code: str, message: str, *, hint: str | None = None, details: Mapping[str, Any] | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        reasons: Sequence[str] = (),
+        hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
+        #: What is to be shown, a line each: names in it may have line feeds of their own, which begin no line.
+        self.lines = [f"{message}:" if reasons else message, *(f"  {reason}" for reason in reasons)]
+        self.message = "\n".join(self.lines)
         self.hint = hint
         #: Facts behind the message as JSON values: paths, CIDs, sizes in bytes.
         self.details: dict[str, Any] = dict(details or {})

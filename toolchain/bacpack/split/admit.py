@@ -57,14 +57,14 @@ def refusal(refused: Sequence[Refused], count: int) -> InputError:
     if len(refused) == 1:
         hint = first.hint if count == 1 else f"{first.hint}; or split the others without it, with --skip-refused"
         return InputError(first.code, first.message, hint=hint, details={**first.details, "refused": facts})
-    lines = "\n  ".join(entry.error.message for entry in refused)
     hints = list(dict.fromkeys(entry.error.hint for entry in refused if entry.error.hint))
     if len(refused) < count:
         hints.append("split the others without them, with --skip-refused")
     codes = {entry.error.code for entry in refused}
     return InputError(
         codes.pop() if len(codes) == 1 else "cannot-split",
-        f"{len(refused)} of {count} programs cannot be split:\n  {lines}",
-        hint="\n  ".join(hints),
+        f"{len(refused)} of {count} programs cannot be split",
+        reasons=[entry.error.message for entry in refused],
+        hint="; ".join(hints),
         details={"refused": facts},
     )
