@@ -69,7 +69,8 @@ def read_interface(data: bytes) -> Interface:
 def mismatch(wanted: Item, offered: Item) -> str | None:
     """Say how `offered` fails to be what an import wants, or return None when it fits.
 
-    Sizes that a memory or table must have at least are left to the engine: it compares what they have grown to.
+    Sizes that a memory or table must have at least are left to the engine, unless they cannot be reached: it compares
+    what they have grown to.
     """
     fits = wanted.kind == offered.kind
     if fits and wanted.type is not None and offered.type is not None:
@@ -87,7 +88,8 @@ def _fits(wanted: Type, offered: Type) -> bool:
 
 def _limits_fit(wanted: Limits, offered: Limits) -> bool:
     bounded = wanted.maximum is None or (offered.maximum is not None and offered.maximum <= wanted.maximum)
-    return bounded and (wanted.shared, wanted.is_64) == (offered.shared, offered.is_64)
+    reaches = offered.maximum is None or wanted.minimum <= offered.maximum
+    return bounded and reaches and (wanted.shared, wanted.is_64) == (offered.shared, offered.is_64)
 
 
 def _imported(module: Module, entry: Import) -> Item:
