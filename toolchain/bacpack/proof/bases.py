@@ -12,6 +12,8 @@ is not known, and after one that never goes on.
 
 from __future__ import annotations
 
+from array import array
+
 from bacpack.proof.unit import Unit, at
 from bacpack.wasm import FuncType
 from bacpack.wasm.opcodes import Opcode
@@ -52,16 +54,17 @@ _UNKNOWN = -1
 _MOST_VALUES = 16
 
 
-def accesses(unit: Unit, function: int) -> dict[int, int]:
-    """Where each access starts whose address is what one instruction put there, by where that instruction ends.
+def accesses(unit: Unit, function: int) -> array[int]:
+    """Where the access starts whose address is what one instruction put there, at the position where that one ends.
 
-    Only where nothing else sees that value. Positions are counted from the first instruction, in bytes.
+    Zero where there is none, or where something else sees that value. Positions are counted from the first instruction,
+    in bytes.
     """
     _, start, end = unit.span(function)
     results = unit.module.function_type(at(unit.module.function_types, function, "function")).results
     stack: list[int] = []  # for each value the end of the instruction that put it there
     frames = [(0, len(results), len(results))]  # the height below, what a branch carries, what the end leaves
-    found: dict[int, int] = {}
+    found = array("I", bytes(4)) * (end - start + 1)
     reader = Reader(unit.module.data, start, end)
     while reader.remaining and frames:
         position = reader.position - start

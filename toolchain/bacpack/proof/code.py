@@ -6,6 +6,7 @@ numbers and the operands, both in the order of the code.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 from bacpack.proof.cut import Depth, cut
@@ -42,7 +43,8 @@ class Code:
     runs: list[bytes]
     #: What each token says, and where it starts and ends, counted from the first instruction.
     forms: list[Form]
-    spans: list[tuple[int, int]]
+    starts: array[int]
+    ends: array[int]
     shapes: list[bytes]
     #: Values of constants and offsets, less what slots add to them.
     numbers: list[int]
@@ -94,16 +96,18 @@ class Codes:
         if code is None:
             data = self.unit.module.data
             body, start, end = self.unit.span(index)
-            runs, forms, spans = self._fold(*cut(data, start, end, Depth.FINE))
+            folded = self._fold(*cut(data, start, end, Depth.FINE))
             groups = self._local_groups(data[body:start])
-            if self.unit.is_shared and (joined := self._join_far_loads(index, groups, Cut(runs, forms, spans))):
-                groups, (runs, forms, spans) = joined
+            if self.unit.is_shared and (joined := self._join_far_loads(index, groups, folded)):
+                groups, folded = joined
+            runs, forms, starts, ends = folded
             numbered = [form for form in forms if form.holds]
             code = Code(
                 _locals_key(groups),
                 runs,
                 forms,
-                spans,
+                starts,
+                ends,
                 [form.shape for form in forms],
                 [form.number for form in numbered],
                 [
@@ -117,30 +121,36 @@ class Codes:
                 self._codes[index] = code
         return code
 
-    def _fold(self, runs: list[bytes], tokens: list[bytes]) -> tuple[list[bytes], list[Form], list[tuple[int, int]]]:
+    def _fold(self, runs: list[bytes], tokens: list[bytes]) -> Cut:
         """Make one constant of constants that are added, and one call of an entry's number and the call through it."""
         out: list[Form] = []
         position = 0
-        between, spans = [runs[0]], list[tuple[int, int]]()
+        between, starts, ends = [runs[0]], array("I"), array("I")
         for number, token in enumerate(tokens):
             form, after = self.reading[token], runs[number + 1]
             start = position + len(runs[number])
             position = end = start + len(token)
             while out and not between[-1]:
                 last = tokens[number - 1]
-                if form.table != NONE and last[0] == _I32_CONST and spans[-1] == (start - len(last), start):
+                if (
+                    form.table != NONE
+                    and last[0] == _I32_CONST
+                    and (starts[-1], ends[-1]) == (start - len(last), start)
+                ):
                     form = self.reading[last + token]
                 elif _are_added(out[-1], form, after):
                     form, after, end = add(out[-1], form), after[1:], end + 1
                 else:
                     break
-                start = spans.pop()[0]
+                start = starts.pop()
+                ends.pop()
                 out.pop()
                 between.pop()
             out.append(form)
             between.append(after)
-            spans.append((start, end))
-        return between, out, spans
+            starts.append(start)
+            ends.append(end)
+        return Cut(between, out, starts, ends)
 
     def _local_groups(self, declarations: bytes) -> list[tuple[int, bytes]]:
         """How many locals of which type, one after the other."""

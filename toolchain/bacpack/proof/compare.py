@@ -6,6 +6,9 @@ and it can say what differs.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
+from itertools import chain
 from typing import NamedTuple
 
 from bacpack.proof.bases import accesses
@@ -54,7 +57,7 @@ def find_difference(blob: Side, split: Side, value: SlotValue) -> Difference | N
 
 def _instructions(blob: Side, split: Side) -> Difference | None:
     # A run starts where the token before it ends.
-    starts = [[0, *(end for _, end in side.code.spans)] for side in (blob, split)]
+    starts = [chain((0,), side.code.ends) for side in (blob, split)]
     columns = zip(*starts, blob.code.runs, split.code.runs, strict=False)
     for number, (at, at_split, run, run_split) in enumerate(columns):
         if run != run_split:
@@ -62,9 +65,11 @@ def _instructions(blob: Side, split: Side) -> Difference | None:
             return _replaced(blob, at + same, split, at_split + same)
         shape, shape_split = blob.code.shapes[number : number + 1], split.code.shapes[number : number + 1]
         if shape != shape_split and shape and shape_split:
-            return _replaced(blob, blob.code.spans[number][0], split, split.code.spans[number][0])
+            return _replaced(blob, blob.code.starts[number], split, split.code.starts[number])
     if len(blob.code.runs) != len(split.code.runs):
-        return Difference("one of them is longer", min(starts[0][-1], starts[1][-1]))
+        return Difference(
+            "one of them is longer", min(side.code.ends[-1] if side.code.ends else 0 for side in (blob, split))
+        )
     return None
 
 
@@ -87,25 +92,33 @@ def _replaced(blob: Side, position: int, split: Side, position_split: int) -> Di
 
 def _numbers(blob: Side, numbers: list[int]) -> Difference | None:
     """The first constant or offset that differs, unless a constant and the offset of the one access to it sum up."""
-    numbered = [number for number, form in enumerate(blob.code.forms) if form.holds]
-    pairs = dict(zip(numbered, zip(blob.code.numbers, numbers, strict=True), strict=True))
-    by_start = {blob.code.spans[number][0]: number for number in numbered}
-    explained: set[int] = set()
-    taken: dict[int, int] | None = None
-    for number, (before, after) in pairs.items():
-        if before == after or blob.code.forms[number].holds != Number.CONSTANT:
+    code = blob.code
+    numbered = array("I", (position for position, form in enumerate(code.forms) if form.holds))
+    explained = bytearray(len(numbered))
+    taken: array[int] | None = None
+    for number, (before, after) in enumerate(zip(code.numbers, numbers, strict=True)):
+        position = numbered[number]
+        if before == after or code.forms[position].holds != Number.CONSTANT:
             continue
         if taken is None:
             taken = accesses(blob.unit, blob.function)
-        start, end = blob.code.spans[number]
-        access = by_start[taken[end]] if end in taken else None
+        access = _starting_at(code, numbered, taken[code.ends[position]])
         if access is None:
-            return Difference(f"the constant {before} became {after}", start)
-        offset, offset_after = pairs[access]
-        if before + offset != after + offset_after:
-            return Difference(f"the address {before + offset} became {after + offset_after}", start)
-        explained.add(access)
-    for number, (before, after) in pairs.items():
-        if before != after and blob.code.forms[number].holds == Number.OFFSET and number not in explained:
-            return Difference(f"the offset {before} became {after}", blob.code.spans[number][0])
+            return Difference(f"the constant {before} became {after}", code.starts[position])
+        address, address_after = before + code.numbers[access], after + numbers[access]
+        if address != address_after:
+            return Difference(f"the address {address} became {address_after}", code.starts[position])
+        explained[access] = True
+    for number, (before, after) in enumerate(zip(code.numbers, numbers, strict=True)):
+        position = numbered[number]
+        if before != after and code.forms[position].holds == Number.OFFSET and not explained[number]:
+            return Difference(f"the offset {before} became {after}", code.starts[position])
     return None
+
+
+def _starting_at(code: Code, numbered: array[int], start: int) -> int | None:
+    """Which number stands in the token that starts there; None if `start` is zero, or if none does."""
+    position = bisect_left(code.starts, start)
+    number = bisect_left(numbered, position)
+    found = start and number < len(numbered) and numbered[number] == position and code.starts[position] == start
+    return number if found else None

@@ -11,6 +11,7 @@ and nothing else may use them.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,7 +32,8 @@ class Cut(NamedTuple):
 
     runs: list[bytes]
     forms: list[Form]
-    spans: list[tuple[int, int]]
+    starts: array[int]
+    ends: array[int]
 
 
 def join_far_loads(cut: Cut, first: int) -> Cut | None:
@@ -39,25 +41,27 @@ def join_far_loads(cut: Cut, first: int) -> Cut | None:
 
     Also None when anything else uses these locals.
     """
-    runs, forms, spans = [cut.runs[0]], list[Form](), list[tuple[int, int]]()
+    runs, forms, starts, ends = [cut.runs[0]], list[Form](), array("I"), array("I")
     number = 0
     while number < len(cut.forms):
         load = _far_load(cut, runs[-1], number, first)
         if load is None:
             forms.append(cut.forms[number])
-            spans.append(cut.spans[number])
+            starts.append(cut.starts[number])
+            ends.append(cut.ends[number])
             runs.append(cut.runs[number + 1])
             number += 1
             continue
         before = len(_local("tee", first))
         runs[-1] = runs[-1][:-before]
         forms.append(load)
-        spans.append((cut.spans[number][0] - before, cut.spans[number + 2][1]))
+        starts.append(cut.starts[number] - before)
+        ends.append(cut.ends[number + 2])
         runs.append(cut.runs[number + 3])
         number += 3
     if len(forms) == len(cut.forms) or any(_uses_locals(run, first) for run in runs):
         return None
-    return Cut(runs, forms, spans)
+    return Cut(runs, forms, starts, ends)
 
 
 def _far_load(cut: Cut, before: bytes, number: int, first: int) -> Form | None:
