@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -338,3 +339,17 @@ def test_a_split_may_not_take_what_the_blob_does_not(defined: str, says: str) ->
     blob = f'(memory (export "memory") 1) {READ}'
     remainder = f'{MEMORY} (export "memory" (memory 0)) {READ} (start $up) (func $up {GROW_MEMORY}) {defined}'
     assert says in refused(blob, remainder)
+
+
+def test_a_table_of_many_entries_takes_little_memory() -> None:
+    """A release of strangers may have millions: each took 400 bytes and more."""
+    entries = 50_000
+    table = f'(table {entries} funcref) (elem (i32.const 0) func {"0 " * entries}) (func (export "call"))'
+    blob, remainder, modules = split_alone(table, f"{table} (func)")
+    tracemalloc.start()
+    try:
+        prove(blob, remainder, modules)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 300 * entries

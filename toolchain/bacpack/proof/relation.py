@@ -153,9 +153,13 @@ class Relation:
         if table.type.element != other.type.element or not _may_stand_for(table.type.limits, other.type.limits):
             raise self._differs(named, "has another type", origin)
         what = self._describe(named)
-        filled = sorted(table.entries.keys() | other.entries.keys())
+        filled = [*table.entries, *(entry for entry in other.entries if entry not in table.entries)]
+        filled.sort()
+        first: dict[tuple[Value, Value], int] = {}
         for entry in filled:
             values = table.entries.get(entry, table.initial), other.entries.get(entry, other.initial)
+            first.setdefault(values, entry)
+        for values, entry in first.items():
             self._values(*values, f"entry {entry} of {what}")
         if len(filled) < table.size:
             self._values(table.initial, other.initial, f"an entry of {what}")

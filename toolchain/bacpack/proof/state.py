@@ -109,7 +109,11 @@ class State:
 
     def _element_values(self, instance: Instance, element: Element) -> list[Value]:
         if element.functions is not None:
-            return [(("ref.func", instance.address(Kind.FUNCTION, index)),) for index in element.functions]
+            # Each value once: there may be millions of entries.
+            values: dict[int, Value] = {
+                index: (("ref.func", instance.address(Kind.FUNCTION, index)),) for index in set(element.functions)
+            }
+            return [values[index] for index in element.functions]
         return [self.evaluate(instance, expression) for expression in element.expressions or ()]
 
     def evaluate(self, instance: Instance, expression: bytes) -> Value:
