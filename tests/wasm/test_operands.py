@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bacpack.wasm import Module
+from bacpack.wasm import Module, operands
 from bacpack.wasm.operands import ZERO, constant_bases
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start
@@ -171,3 +171,12 @@ def test_code_made_to_be_slow_is_walked_in_linear_time(before: bytes, after: byt
 
     seconds(10)
     assert seconds(16_000) < 60 * max(seconds(800), 0.001)  # twenty times as much: in quadratic time 400 times as long
+
+
+def test_what_is_known_of_other_functions_is_not_gone_through_for_each() -> None:
+    module = Module.parse(b"\0asm\1\0\0\0")
+    operands._effects(module).update((number.to_bytes(4, "little"), (0, 1)) for number in range(300_000))
+    started = time.process_time()
+    for _ in range(300):
+        assert constant_bases(module, b"\x41\x00\x28\x02\x04\x1a\x0b") == {2: (0, 4)}
+    assert time.process_time() - started < 1

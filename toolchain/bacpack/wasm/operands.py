@@ -113,7 +113,7 @@ class _Walk:
 
     def bases(self) -> dict[int, tuple[int, int]]:
         """What `constant_bases` returns."""
-        for instruction in set(self._code).difference(self._effects):
+        for instruction in set(self._code):  # a difference from a subclass of dict goes through all that it has
             self._effects[instruction]  # which fails for one whose effect is not known
         if self._opcodes.count(_END) != 1 + sum(map(self._opcodes.count, _OPENING)):
             return {}
