@@ -108,13 +108,23 @@ class State:
                 self.data[instance.number, index] = b""
 
     def _element_values(self, instance: Instance, element: Element) -> list[Value]:
+        # Each value once: there may be millions of entries.
         if element.functions is not None:
-            # Each value once: there may be millions of entries.
-            values: dict[int, Value] = {
+            functions: dict[int, Value] = {
                 index: (("ref.func", instance.address(Kind.FUNCTION, index)),) for index in set(element.functions)
             }
-            return [values[index] for index in element.functions]
-        return [self.evaluate(instance, expression) for expression in element.expressions or ()]
+            return [functions[index] for index in element.functions]
+        known: dict[bytes, Value] = {}
+        out: list[Value] = []
+        for expression in element.expressions or ():
+            value = known.get(expression)
+            if value is None:
+                before = self._allocations
+                value = self.evaluate(instance, expression)
+                if self._allocations == before:  # else it is another object each time
+                    known[expression] = value
+            out.append(value)
+        return out
 
     def evaluate(self, instance: Instance, expression: bytes) -> Value:
         """The value of a constant expression with its final `end`."""
