@@ -78,6 +78,8 @@ def ended_by_broken_pipe() -> Iterator[None]:
         nonlocal first
         first = min(first, time.monotonic())
         if time.monotonic() - first > _HEED_SECONDS:
+            # Once: the program goes on writing until it is stopped, and what it would raise then has no place.
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             raise ReaderGoneError(128 + signal.SIGPIPE)  # what a shell makes of a program that the signal ended
 
     before = signal.signal(signal.SIGPIPE, end)
