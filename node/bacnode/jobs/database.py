@@ -116,16 +116,30 @@ class JobDatabase:
         except OSError as error:
             raise explain_os_error(error, f"use `{folder}`") from error
         try:
-            self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-            layout = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            self._connection = self._open()
+        except BaseException:
+            os.close(self._held)
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        except sqlite3.Error as error:
+            raise _explained(error, self._path) from error
+        try:
+            layout = connection.execute("PRAGMA user_version").fetchone()[0]
             if layout not in (0, _LAYOUT):
                 raise InputError(
                     "store-too-new", f"`{self._path}` was written by a newer bacpack", hint="update bacpack"
                 )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise _explained(error, self._path) from error
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise _explained(error, self._path) from error
+            raise
+        return connection
 
     def close(self) -> None:
         """Close the file."""
