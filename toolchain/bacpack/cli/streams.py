@@ -72,14 +72,12 @@ def ended_by_broken_pipe() -> Iterator[None]:
     The system ends a native program at once. One that heeds that its output cannot be written ends by itself; one that
     ignores it would run for ever.
     """
-    first, raised = math.inf, False
+    first = math.inf
 
     def end(_number: int, _frame: object) -> None:
-        nonlocal first, raised
+        nonlocal first
         first = min(first, time.monotonic())
-        # Once: the program goes on writing until it is stopped, and what it would raise then has no place.
-        if not raised and time.monotonic() - first > _HEED_SECONDS:
-            raised = True
+        if time.monotonic() - first > _HEED_SECONDS:
             raise ReaderGoneError(128 + signal.SIGPIPE)  # what a shell makes of a program that the signal ended
 
     before = signal.signal(signal.SIGPIPE, end)
