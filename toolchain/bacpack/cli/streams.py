@@ -76,8 +76,10 @@ def ended_by_broken_pipe() -> Iterator[None]:
 
     def end(_number: int, _frame: object) -> None:
         nonlocal first
-        first = min(first, time.monotonic())
-        if time.monotonic() - first > _HEED_SECONDS:
+        now = time.monotonic()
+        first = min(first, now)
+        if now - first > _HEED_SECONDS:
+            first = now  # what is cleaned up now is not interrupted; what caught the error is ended yet
             raise ReaderGoneError(128 + signal.SIGPIPE)  # what a shell makes of a program that the signal ended
 
     before = signal.signal(signal.SIGPIPE, end)
