@@ -220,7 +220,7 @@ class Scheduler:
         return answer.trap
 
     async def close(self) -> None:
-        """End every process. Jobs that have not ended go on when a node uses this folder again."""
+        """End every process, not the database. Jobs that have not ended go on when a node uses this folder again."""
         self._is_closing = True
         tasks = [live.task for live in self._live.values() if live.task is not None]
         for task in tasks:
@@ -230,7 +230,6 @@ class Scheduler:
         await asyncio.gather(self._preparer.close(), self.pool.close())
         self._writer.shutdown()
         self._files.shutdown()
-        self.database.close()
 
     # One job
 

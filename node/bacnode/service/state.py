@@ -65,7 +65,8 @@ class NodeState:
         return await asyncio.get_running_loop().run_in_executor(self.writers, work)
 
     def close(self) -> None:
-        """Let go of the store and end the threads."""
+        """Let go of the store, close the database of jobs and end the threads."""
+        self.jobs.scheduler.database.close()
         self.guard.release()
         self.readers.shutdown(wait=False, cancel_futures=True)
         self.writers.shutdown(wait=False, cancel_futures=True)

@@ -82,6 +82,11 @@ def test_from_other_machines_everything_but_content_needs_the_token(tmp_path: Pa
     assert asked > 80
 
 
+def test_a_node_that_was_never_served_lets_go_of_its_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        open_node(tmp_path).close()
+
+
 def test_only_content_may_be_read_by_pages_of_others(served: Node) -> None:
     for path in ("/", "/login", "/jobs", "/static/live.js", "/api/v1/node", "/api/v1/jobs", "/healthz", "/nothing"):
         for method in ("GET", "OPTIONS"):
