@@ -14,11 +14,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from bacnode.jobs.database import Record
 from bacnode.jobs.scheduler import Scheduler
 from bacnode.jobs.schema import ENDED, MAX_SUBMISSION_BYTES, JobView, Submission, check_submission
-from bacnode.service.body import read_json
+from bacnode.service.body import read_json, wait_for_end
 from bacnode.service.errors import RequestError
 from bacnode.service.slots import Slots
 from bacnode.service.state import state_of
@@ -60,7 +61,11 @@ async def get_job(request: Request) -> Response:
     seconds = _number(request.query_params.get("wait", "0"), "wait", 300)
     if seconds and (live := jobs.live(record.id)) and live.task is not None:
         with jobs_slots(request, "following"):
-            await asyncio.wait([live.task], timeout=seconds)
+            gone = asyncio.create_task(wait_for_end(request.receive))
+            try:
+                await asyncio.wait([live.task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
     return _json(record)
 
 
@@ -83,13 +88,7 @@ async def logs(request: Request) -> Response:
     folder = jobs.folder(record.id)
     paths = [folder.path / name for name in (_STREAMS if wanted is None else (wanted,))]
     follow = query.get("follow", "0") not in ("0", "")
-    slots = jobs_slots(request, "following")
-    # Taken before the answer begins, so that one too many is told so.
-    slots.__enter__()
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    return StreamingResponse(
-        _printed(jobs, record, paths, slots, follow=follow), media_type="text/plain; charset=utf-8", headers=headers
-    )
+    return _Printed(jobs_slots(request, "following"), _printed(jobs, record, paths, follow=follow))
 
 
 async def get_file(request: Request) -> Response:
@@ -145,32 +144,41 @@ def view(record: Record) -> JobView:
     )
 
 
-async def _printed(
-    jobs: Scheduler, record: Record, paths: list[Path], slots: Slots, *, follow: bool
-) -> AsyncIterator[bytes]:
-    try:
-        read = [0] * len(paths)
-        pause = _LOOK_SECONDS
-        while True:
-            # Looked at before reading: what is printed up to the end is then read, too.
-            ended = record.state in ENDED or jobs.live(record.id) is None
-            came = False
-            attempts = record.attempts
-            for position, path in enumerate(paths):
-                while piece := await jobs.in_thread(partial(_piece, path, read[position])):
-                    read[position] += len(piece)
-                    came = True
-                    yield piece
-            if ended or not follow:
-                return
-            pause = _LOOK_SECONDS if came else min(pause * 1.2, _SELDOM_SECONDS)
-            if not came:
-                await asyncio.sleep(pause)
-            if record.attempts != attempts:
-                # It began anew.
-                read = [0] * len(paths)
-    finally:
-        slots.__exit__(None, None, None)
+class _Printed(StreamingResponse):
+    """An answer that follows a job: it has its slot from before its first byte, however it ends."""
+
+    def __init__(self, slots: Slots, printed: AsyncIterator[bytes]) -> None:
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        super().__init__(printed, headers=headers, media_type="text/plain; charset=utf-8")
+        self._slots = slots
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; raises `RequestError` (`too-busy`) before anything is sent."""
+        with self._slots:
+            await super().__call__(scope, receive, send)
+
+
+async def _printed(jobs: Scheduler, record: Record, paths: list[Path], *, follow: bool) -> AsyncIterator[bytes]:
+    read = [0] * len(paths)
+    pause = _LOOK_SECONDS
+    while True:
+        # Looked at before reading: what is printed up to the end is then read, too.
+        ended = record.state in ENDED or jobs.live(record.id) is None
+        came = False
+        attempts = record.attempts
+        for position, path in enumerate(paths):
+            while piece := await jobs.in_thread(partial(_piece, path, read[position])):
+                read[position] += len(piece)
+                came = True
+                yield piece
+        if ended or not follow:
+            return
+        pause = _LOOK_SECONDS if came else min(pause * 1.2, _SELDOM_SECONDS)
+        if not came:
+            await asyncio.sleep(pause)
+        if record.attempts != attempts:
+            # It began anew.
+            read = [0] * len(paths)
 
 
 def _piece(path: Path, at: int) -> bytes:

@@ -103,3 +103,9 @@ async def read_json(request: Request, kind: type[T], max_bytes: int = MAX_JSON_B
         raise RequestError(
             "bad-request", f"the body is not the JSON that is expected: {error}", hint="see the guide to the node"
         ) from None
+
+
+async def wait_for_end(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

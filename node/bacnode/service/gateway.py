@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from starlette.types import Receive, Scope, Send
 
+from bacnode.service.body import wait_for_end
 from bacnode.service.car_stream import CutShortError, ahead, parts
 from bacnode.service.content_headers import CROSS_ORIGIN, PREFLIGHT, Headers, content_headers, etag_of, is_known
 from bacnode.service.content_request import ContentRequest, parse_content_request
@@ -130,7 +131,7 @@ class Gateway:
             await send({"type": "http.response.body", "body": b""})
             return
         blocks = select(self._node.store.get, found, request.selection)
-        gone = asyncio.create_task(_wait_for_end(receive))
+        gone = asyncio.create_task(wait_for_end(receive))
         try:
             async with contextlib.aclosing(ahead(self._node.readers, _cut(parts(request.cid, blocks)))) as coming:
                 async for part in coming:
@@ -151,12 +152,6 @@ def _cut(source: Iterator[bytes]) -> Iterator[bytes]:
         yield from source
     except BacpackError as error:
         raise CutShortError(error.message) from error
-
-
-async def _wait_for_end(receive: Receive) -> None:
-    """Return when the client is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 _JSON = (b"content-type", b"application/json")
