@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 import wasmtime
 
+import golden
 from commands import command, environment
 from corpus import image_blobs, rust_programs
 from differential.conftest import Split
@@ -22,6 +24,14 @@ BLOCK_LIMIT = 1 << 20
 def split(request: pytest.FixtureRequest) -> Split:
     found: Split = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["images", "rust"])
+def test_the_programs_of_the_demo_have_the_cids_that_are_stated(name: str, request: pytest.FixtureRequest) -> None:
+    split: Split = request.getfixturevalue({"images": "split_corpus", "rust": "split_rust"}[name])
+    stated = json.loads(golden.DEMO.read_bytes())[name]
+    assert golden.release(split.folder, split.report) == stated, "if that is meant, see tests/golden.py"
 
 
 @pytest.mark.long

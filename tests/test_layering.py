@@ -1,0 +1,161 @@
+"""The list of packages in docs/concepts/architecture.md holds: every import goes up that page, never down it.
+
+A package imports from those named before it, and in a package a file from those named before it; imports inside
+functions and under `TYPE_CHECKING` count. So nothing is circular. What does not hold yet stands in `UNPLACED` to
+`CROWDED`, which only shrink: an exception that is not needed any more fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = REPOSITORY / "docs" / "concepts" / "architecture.md"
+ROOTS = {"bacpack": REPOSITORY / "toolchain", "bacnode": REPOSITORY / "node"}
+MOST_FILES, MOST_LINES, MOST_LINES_OF_FUNCTION = 15, 400, 60
+
+#: Files and folders that are not in the list yet.
+UNPLACED: set[str] = {
+    "bacnode/compiled",
+    "bacnode/devstack",
+    "bacnode/download",
+    "bacnode/engine",
+    "bacnode/execute",
+    "bacnode/invoke",
+    "bacnode/jobs",
+    "bacnode/limits",
+    "bacnode/pages",
+    "bacnode/peers",
+    "bacnode/preview0",
+    "bacnode/private",
+    "bacnode/programs",
+    "bacnode/redirects",
+    "bacnode/remotes",
+    "bacnode/report",
+    "bacnode/resolver",
+    "bacnode/runtime",
+    "bacnode/schedulers",
+    "bacnode/service",
+    "bacnode/sources",
+    "bacnode/supervise",
+    "bacnode/survey",
+    "bacnode/trace",
+    "bacnode/transport",
+    "bacnode/web",
+    "bacnode/wire",
+    "bacpack/attest",
+    "bacpack/cli",
+    "bacpack/content",
+    "bacpack/home",
+    "bacpack/imports",
+    "bacpack/link",
+    "bacpack/project",
+    "bacpack/proof",
+    "bacpack/publish",
+    "bacpack/split",
+    "bacpack/wasm",
+    "bacpack/wire",
+}
+#: Imports that go down the page: who, and whom.
+DOWN: set[tuple[str, str]] = set()
+#: Files and functions that are too long, and packages of too many files.
+LONG: set[str] = {
+    "bacnode/download",
+    "bacnode/jobs/scheduler",
+    "bacnode/runtime",
+    "bacpack/cli/node: serve",
+    "bacpack/cli/split: command",
+    "bacpack/split/emit/remainder: write",
+}
+CROWDED: set[str] = set()
+
+
+def listed() -> dict[str, list[str]]:
+    """The files of each package, both in the order of the page."""
+    rows = re.findall(r"^\| `((?:bacpack|bacnode)[\w/]*)/` \|[^|]*\| ([^|]*) \|$", PAGE.read_text(), re.MULTILINE)
+    return {package: [f"{package}/{name}" for name in re.findall(r"`(\w+)`", files)] for package, files in rows}
+
+
+def sources() -> dict[str, Path]:
+    """Every file of the product, by its path without `.py`."""
+    return {
+        str(path.relative_to(root).with_suffix("")): path
+        for package, root in ROOTS.items()
+        for path in sorted((root / package).rglob("*.py"))
+    }
+
+
+def ranks() -> dict[str, int]:
+    """Where each file stands. What a package offers as a whole stands after its files."""
+    order = [file for package, files in listed().items() for file in (*files, f"{package}/__init__")]
+    # These two hold the version alone.
+    return {file: place for place, file in enumerate(order)} | {"bacpack/__init__": -1, "bacnode/__init__": -1}
+
+
+def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The files that one imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write where it comes from in full"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] in ROOTS:
+                yield _file_of(name.replace(".", "/"), known)
+
+
+def _file_of(name: str, known: dict[str, Path]) -> str:
+    """The file that `a/b/c` means: a module, a package, or a name in one of them."""
+    parent = name.rpartition("/")[0]
+    return next(file for file in (name, f"{name}/__init__", parent, f"{parent}/__init__") if file in known)
+
+
+def _is_unplaced(file: str) -> bool:
+    return any(file == entry or file.startswith(f"{entry}/") for entry in UNPLACED)
+
+
+def test_every_file_is_in_the_list_once() -> None:
+    files = [file for files in listed().values() for file in files]
+    assert len(files) == len(set(files))
+    there = {file for file in sources() if not file.endswith("/__init__")}
+    assert there - set(files) == {file for file in there if _is_unplaced(file)}
+    assert set(files) - there == set(), "the page names what is not there"
+    for entry in UNPLACED:
+        assert any(file == entry or file.startswith(f"{entry}/") for file in there - set(files)), f"{entry} is placed"
+
+
+def test_imports_go_up_the_page_alone() -> None:
+    known, rank = sources(), ranks()
+    down = {
+        (file, other)
+        for file, path in known.items()
+        if file in rank
+        for other in imported(path, known)
+        if other != file and rank.get(other, len(rank)) >= rank[file]
+    }
+    assert down == DOWN
+
+
+def test_no_package_has_too_many_files() -> None:
+    crowded = {package for package, files in listed().items() if len(files) > MOST_FILES}
+    assert crowded == CROWDED
+
+
+def test_no_file_or_function_is_too_long() -> None:
+    long = set()
+    for file, path in sources().items():
+        text = path.read_text()
+        if text.count("\n") > MOST_LINES:
+            long.add(file)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno + 1 > MOST_LINES_OF_FUNCTION:
+                    long.add(f"{file}: {node.name}")
+    assert long == LONG
