@@ -265,8 +265,7 @@ class Runtime:
             return _trapped(trap)
         except wasmtime.WasmtimeError as error:
             return _host_refused(error)
-        results = [] if result is None else result if isinstance(result, list) else [result]
-        return Outcome(0, format_results(results, entry.type))
+        return Outcome(0, format_results(result if isinstance(result, list) else [result], entry.type))
 
     def _store(self, job: Job) -> wasmtime.Store:
         store = wasmtime.Store(self.engine)

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from bacnode.invoke import format_results, parse_arguments
 from bacpack.errors import InputError
 from bacpack.wasm import FuncType
 from bacpack.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
+from node.harness import Command, assemble
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,11 @@ def test_every_f32_reads_back_as_itself(value: float) -> None:
     (text,) = format_results([value], FuncType((), (F32,)))
     (read,) = parse_arguments("f", FuncType((F32,), ()), [text])
     assert struct.pack("<f", read) == struct.pack("<f", value)
+
+
+def test_a_null_reference_is_a_result(tmp_path: Path, command: Command) -> None:
+    for kind, shown in (("extern", b"<null externref>\n"), ("func", b"<null funcref>\n")):
+        module = assemble(f'(module (func (export "f") (result {kind}ref) ref.null {kind}) (func (export "none")))')
+        (tmp_path / "app.wasm").write_bytes(module)
+        assert command("run", tmp_path / "app.wasm", "--invoke", "f").stdout == shown
+    assert command("run", tmp_path / "app.wasm", "--invoke", "none").stdout == b""
