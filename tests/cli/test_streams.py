@@ -67,6 +67,45 @@ def test_a_result_that_cannot_be_written_is_an_error(command: Command, folder: P
     assert shell(command, "| true", "pin", "ls", cwd=folder).returncode in (0, 1)
 
 
+@pytest.fixture
+def files(folder: Path) -> Path:
+    write(folder / "app.wasm", PRINTS)
+    (folder / "full").symlink_to("/dev/full")
+    (folder / "link.car").symlink_to("target.car")
+    return folder
+
+
+def test_a_device_is_written_to_and_never_replaced(command: Command, files: Path) -> None:
+    for line in (
+        ("pack", "app.wasm", "-o", "full"), ("jobspec", "app.wasm", "-o", "full"),
+        ("run", "--report", "full", "app.wasm"), ("publish", "app.wasm", "--car", "full"),
+    ):  # fmt: skip
+        done = command(*line, cwd=files)
+        assert done.returncode == 2 and b"error[disk-full]" in done.stderr, (line, done.stderr)
+        assert (files / "full").is_char_device() and (files / "full").readlink() == Path("/dev/full")
+    assert sorted(path.name for path in files.iterdir()) == ["app.wasm", "full", "link.car"]
+
+
+def test_a_pipe_is_written_to(command: Command, files: Path) -> None:
+    assert shell(command, "", "pack", "app.wasm", "-o", "plain.car", cwd=files).returncode == 0
+    done = shell(command, ">/dev/null 3> >(cat > got); sleep 0.3", "pack", "app.wasm", "-o", "/dev/fd/3", cwd=files)
+    assert done.returncode == 0, done.stderr
+    assert (files / "got").read_bytes() == (files / "plain.car").read_bytes()
+
+
+def test_what_a_link_leads_to_is_written(files: Path) -> None:
+    assert call(files.parent / "home", "pack", files / "app.wasm", "-o", files / "link.car").status == 0
+    assert (files / "link.car").readlink() == Path("target.car")
+    assert call(files.parent / "home", "verify", files / "target.car").status == 0
+
+
+def test_what_never_ends_is_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bacpack.files._MAX_STREAM_BYTES", 1 << 20)
+    for line in (("run",), ("inspect",), ("split", "-o", tmp_path / "out"), ("link", "--map", "x=y")):
+        done = call(tmp_path / "home", line[0], "/dev/zero", *line[1:])
+        assert done.status == 2 and done.stderr.startswith("error[too-large]: `/dev/zero` gives more"), done.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--timeout", "50", "--report", "report.json"]])
 def test_a_program_whose_output_nobody_reads_is_ended(command: Command, folder: Path, options: list[str]) -> None:
     write(folder / "app.wasm", PRINTS)

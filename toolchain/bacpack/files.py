@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bacpack.errors import BacpackError, InputError
@@ -13,6 +14,8 @@ from bacpack.errors import BacpackError, InputError
 _BUFFER_BYTES = 1 << 20
 #: So much of a file is written before the system is told to write it to disk.
 _FLUSH_BYTES = 16 << 20
+#: So much is read of a pipe or a device, which may never end; no module has more.
+_MAX_STREAM_BYTES = 1 << 30
 
 _HINTS = {
     errno.ENOENT: ("not-found", "check the path"),
@@ -36,11 +39,22 @@ def explain_os_error(error: OSError, doing: str) -> BacpackError:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of `path`; raises `InputError` saying why it cannot be read."""
+    """Return the content of `path`; raises `InputError` saying why it cannot be read, `too-large` if it does not end."""
     try:
-        return path.read_bytes()
+        if not _is_special(path):
+            return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MAX_STREAM_BYTES + 1)
     except OSError as error:
         raise explain_os_error(error, f"read `{path}`") from error
+    if len(data) <= _MAX_STREAM_BYTES:
+        return data
+    raise InputError(
+        "too-large",
+        f"`{path}` gives more than {_MAX_STREAM_BYTES} bytes",
+        hint="name a file, or a pipe that ends",
+        details={"path": str(path)},
+    )
 
 
 def sync_folder(folder: Path) -> None:
@@ -56,8 +70,14 @@ def sync_folder(folder: Path) -> None:
 def writing_aside(path: Path) -> Iterator[int]:
     """Yield a descriptor of a temporary file beside `path`; put it in place, durable, when the block succeeds.
 
-    When the block fails the temporary file is removed and `path` is as it was. Missing parent folders are made.
+    When the block fails the temporary file is removed and `path` is as it was. Missing parent folders are made. Where
+    `path` is a link, what it leads to is written; a device or a pipe is written to as it is, and never replaced.
     """
+    if _is_special(path):
+        with path.open("wb", buffering=0) as file:
+            yield file.fileno()
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.parent / f".bacpack-{os.urandom(8).hex()}.tmp"
     try:
@@ -73,6 +93,14 @@ def writing_aside(path: Path) -> Iterator[int]:
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def write_file(path: Path, chunks: bytes | Iterable[bytes]) -> None:
@@ -95,4 +123,5 @@ def _start_flushing(descriptor: int, start: int) -> None:
     Else it piles a large file up in memory, which is slow to get, and writes all of it only when that is forced.
     """
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # a pipe takes no such advice
+            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
