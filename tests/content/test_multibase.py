@@ -12,6 +12,7 @@ from multiformats import multibase
 
 from bacpack.content.cid import Cid
 from bacpack.content.multibase import decode_multibase
+from bacpack.content.ref import CidRef, PathRef, parse_ref
 from cli.running import write
 from inprocess import call
 from node.harness import assemble
@@ -73,3 +74,12 @@ def test_a_program_runs_by_its_cid_in_any_form(tmp_path: Path) -> None:
                  f"ipfs://ipfs/{cid}", f"dweb:/ipfs/{cid}"):  # fmt: skip
         assert call(tmp_path / "home", "run", text).status == 0
         assert call(tmp_path / "home", "inspect", text).status == 0
+
+
+@pytest.mark.parametrize("base", ["base64", "base64pad"])
+def test_a_cid_whose_base_has_the_slash_is_no_path(base: str) -> None:
+    cid = next(cid for cid in map(Cid.of_raw, map(bytes, range(100))) if "/" in multibase.encode(bytes(cid), base))
+    text = multibase.encode(bytes(cid), base)
+    assert parse_ref(text) == parse_ref(f"/ipfs/{text}") == parse_ref(f"ipfs://{text}") == CidRef(cid)
+    assert parse_ref(f"{text}/a/b") == CidRef(cid, ("a", "b"))
+    assert parse_ref("m/b/c.wasm") == PathRef(Path("m/b/c.wasm"))

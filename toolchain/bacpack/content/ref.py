@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid import MAX_CID_CHARACTERS, BadCidError, Cid, is_cid
 from bacpack.errors import InputError
 
 #: Shorter text that is no CID is taken for a path, not for a CID with a typing error.
@@ -24,6 +24,8 @@ _IPFS_ADDRESS = re.compile(
 )
 #: How most CIDs begin, in the bases in which they are seen.
 _BEGINNINGS = ("Qm", "baf", "BAF", "k2", "K2", "f01", "F01")
+#: Text in base64 may have slashes in it.
+_WITH_SLASHES = ("m", "M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +83,30 @@ def parse_ref(text: str) -> Ref:
             return UrlRef(text)
         raise _bad_ref(text, f"the scheme `{scheme}` is not supported" if rest else "nothing follows the scheme")
     content = text.removeprefix(_ROOT)
-    first = content.partition("/")[0]
     try:
-        Cid.parse(first)
+        return _parse_cid_path(text, content)
     except BadCidError:
+        first = content.partition("/")[0]
         looks_like_cid = first.startswith(_BEGINNINGS) and len(first) >= _SHORTEST_CID_LIKE and "." not in first
         if (looks_like_cid or content != text) and not Path(text).exists():
             raise
         if not text or "\0" in text:
             raise _bad_ref(text, "it is empty" if not text else "it holds a null character") from None
         return PathRef(Path(text))
-    return _parse_cid_path(text, content)
 
 
 def _parse_cid_path(text: str, cid_path: str) -> CidRef:
-    first, _, rest = cid_path.partition("/")
-    names = tuple(name for name in rest.split("/") if name)
+    first, *names = cid_path.split("/")
+    if first.startswith(_WITH_SLASHES):
+        while names and len(first) < MAX_CID_CHARACTERS and not is_cid(first):
+            first = f"{first}/{names.pop(0)}"
+        if not is_cid(first):
+            first, *names = cid_path.split("/")
+    cid = Cid.parse(first)
+    names = [name for name in names if name]
     if any(name in (".", "..") or "\0" in name for name in names):
         raise _bad_ref(text, "a path inside a CID has no `.`, `..` or null character")
-    return CidRef(Cid.parse(first), names)
+    return CidRef(cid, tuple(names))
 
 
 def _bad_ref(text: str, reason: str, hint: str = _FORMS) -> InputError:
