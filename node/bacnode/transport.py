@@ -316,7 +316,8 @@ class Answer:
             return
         from bacpack.wire import retry_after
 
-        redirect = " and leads to another address, where it is not followed" if 300 <= self.status < 400 else ""
+        leads_on = 300 <= self.status < 400 and self.header("Location")
+        redirect = " and leads to another address, where it is not followed" if leads_on else ""
         raise RequestError(
             self.url,
             f"the server answers {self.status}{redirect}",

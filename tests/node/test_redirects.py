@@ -85,3 +85,9 @@ def test_a_car_file_is_fetched_where_its_url_leads(server: FileServer, tmp_path:
         server.answers[f"/ipfs/{other}?{query}"] = Answer(status=301, headers={"Location": location})
     done = call(tmp_path / "home", "fetch", other, "--gateway", f"http://localhost:{port}")
     assert done.status == 0, done.stderr
+
+
+@pytest.mark.parametrize("status", [300, 304, 302])
+def test_an_answer_without_an_address_leads_to_none(web: Web, server: FileServer, status: int) -> None:
+    server.answers["/nowhere"] = Answer(status=status)
+    assert refused(web, f"{server.url}/nowhere").message.endswith(f"the server answers {status}")
