@@ -39,7 +39,7 @@ def explain_os_error(error: OSError, doing: str) -> BacpackError:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of `path`; raises `InputError` saying why it cannot be read, `too-large` if it does not end."""
+    """Return the content of `path`; raises `InputError` saying why not, `too-large` if it does not end."""
     try:
         if not _is_special(path):
             return path.read_bytes()
