@@ -44,7 +44,7 @@ def parse_arguments(function: str, type_: Type | None, texts: Sequence[str]) -> 
 
 
 def format_results(results: Sequence[Any], type_: Type | None) -> list[str]:
-    """Return each result of a call as text. The engine gives None for none, and for a null reference: the type tells."""
+    """Return each result of a call as text. The engine gives None for none and for a null reference: the type tells."""
     types = type_.results if isinstance(type_, FuncType) else ()
     return [_result_text(value, result_type) for value, result_type in zip(results, types, strict=bool(types))]
 
