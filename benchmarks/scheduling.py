@@ -29,12 +29,12 @@ from bacnode.schedulers.closure import Closure, closure_of, keep
 from bacnode.schedulers.dask_engine import DaskEngine
 from bacnode.schedulers.local_engine import SETTINGS
 from bacnode.schedulers.orders import Order
-from bacnode.schedulers.simulate import Policy, Program, simulate, zipf
 from bacnode.schedulers.spec import JobSpec
 from bacnode.web import Web
 from bacpack.content.store import BlockStore
 from corpora import image_blobs, images, split_of
 from measure import Busy, machine, table
+from simulate import Policy, Program, simulate, zipf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

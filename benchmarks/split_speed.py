@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from bacpack.wasm import Kind, Module
-from bacpack.wasm.names import name_section
+from bacpack.wasm.custom_sections import name_section
 from corpora import image_blobs
 from measure import BACPACK, in_turn, median, table
 

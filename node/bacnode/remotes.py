@@ -17,7 +17,7 @@ from typing import BinaryIO, ClassVar, TypeVar, cast
 
 from bacnode.resolver import SourceKind
 from bacnode.sources import Found, read_ahead
-from bacnode.transport import Answer, RequestError, Transport, shown
+from bacnode.transport import Answer, RequestError, Transport
 from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError, block_mismatch
 from bacpack.content.car import CarError, CarReader
 from bacpack.content.cid import RAW, Cid
@@ -25,6 +25,7 @@ from bacpack.content.multihash import UnknownHashError
 from bacpack.content.unixfs import read_bytes
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import CheckFailedError, InputError
+from bacpack.text import shown
 
 #: Answers of a gateway that mean "I do not have it", as other implementations read them.
 _NOT_HERE = frozenset((403, 404, 410, 451))

@@ -16,9 +16,9 @@ from bacpack.content.namespaces import HostModule, UnlinkedNamespace, parse_name
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.errors import BacpackError, InputError, restated
 from bacpack.imports import by_namespace, check_host, check_provider, unlinked
+from bacpack.order import instantiation_order
 from bacpack.verdict import told_apart
 from bacpack.wasm.errors import WasmError
-from bacpack.wasm.instantiation import instantiation_order
 from bacpack.wasm.interface import ImportedItem, Interface, read_interface
 
 #: What a module can come from.

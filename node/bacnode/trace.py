@@ -15,7 +15,7 @@ import wasmtime
 
 from bacpack.errors import BacpackError
 from bacpack.wasm import Kind, Module
-from bacpack.wasm.names import read_names
+from bacpack.wasm.custom_sections import read_names
 
 #: Calls that are kept, from the innermost on.
 MAX_CALLS = 64

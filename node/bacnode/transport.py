@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Addresses: TypeAlias = dict[tuple[str, int], Sequence[Address]]
 
 #: What of an error's text is read, and kept for a message.
-_ERROR_BYTES, _ERROR_CHARACTERS = 4096, 200
+_ERROR_BYTES = 4096
 #: Open connections of one job.
 _CONNECTIONS = 64
 
@@ -363,12 +363,6 @@ class Answer:
             if len(text) >= _ERROR_BYTES or time.monotonic() > end:
                 break
         return text[:_ERROR_BYTES].decode("utf-8", "replace")
-
-
-def shown(text: str) -> str:
-    """What a server says, as a message may hold it: on one line, printable, and short."""
-    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
-    return line if len(line) <= _ERROR_CHARACTERS else f"{line[:_ERROR_CHARACTERS]}…"
 
 
 def too_large(what: str, size: int | None, max_bytes: int) -> InputError:

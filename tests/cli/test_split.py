@@ -14,7 +14,7 @@ import pytest
 from bacpack.content.cid import Cid
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.wasm import FuncType, Module, SectionId, writer
-from bacpack.wasm.names import name_section
+from bacpack.wasm.custom_sections import name_section
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs
 from node.harness import Command
 

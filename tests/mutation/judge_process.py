@@ -13,7 +13,7 @@ from typing import Any
 
 from bacpack.cli import cli
 from bacpack.errors import BacpackError
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.proof.component import prove_program
 from mutation.judge import Verdict, read_message, write_message
 

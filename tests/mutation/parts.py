@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bacpack.wasm import Export, FuncType, Import, Kind, Limits, Module, SectionId, writer
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Data, Element, Global, Mode, Table

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.cli.output import human_bytes
 from bacpack.content.car import car_chunks
 from bacpack.content.cid import Cid
 from bacpack.content.filedag import FileDag
@@ -25,6 +24,7 @@ from bacpack.content.keep import survey
 from bacpack.content.provenance import Provenance
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
+from bacpack.text import human_bytes
 from commands import command
 from content.harness import Bacpack
 from node.downloads import BLOCKS, ROOT, made_dag

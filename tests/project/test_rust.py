@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bacpack.wasm import Module
-from bacpack.wasm.producers import read_producers
+from bacpack.wasm.custom_sections import read_producers
 from project.conftest import TARGET_FOLDER, Rust, RustCommand, zig
 from wanting import wanting
 

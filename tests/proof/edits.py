@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Kind, Module, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Element
 from differential.harness import cid_of

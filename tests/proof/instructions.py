@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.opcodes import OPCODES, Opcode
 from strategies_wasm import heap_types, s64s, u32s, value_types
 from wasmtools import padded_signed, padded_unsigned

@@ -11,7 +11,8 @@ import pytest
 from bacpack.content.cid import Cid, encode_base58
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
-from bacpack.proof import Prover, check, form, track
+from bacpack.proof import check, form, track
+from bacpack.proof.check import Prover
 from bacpack.proof.code import Room
 from proof.handmade import Texts
 from wasmtools import assemble, invalid_because

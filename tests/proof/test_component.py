@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.proof.component import prove_program
 from split.test_components import LIFT, bodies, component, data_of, split_components
 from wasmtools import assemble, invalid_because, print_text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bacpack.proof.cut import Depth, _cut_slowly, cut, instructions_start
 from bacpack.wasm import Module, WasmError
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from corpus import image_blobs, rust_programs
 from proof.instructions import codes

@@ -15,7 +15,7 @@ from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
 from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
-from bacpack.proof import prove_folder
+from bacpack.proof.folder import prove_folder
 from bacpack.wasm import Module, SectionId, writer
 from corpus import rust_programs
 from node.harness import Command

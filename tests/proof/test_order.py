@@ -10,11 +10,11 @@ from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import CheckFailedError
-from bacpack.proof import prove
+from bacpack.order import ImportCircleError, instantiation_order
+from bacpack.proof.check import prove
 from bacpack.proof.code import Codes
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import in_order
-from bacpack.wasm.instantiation import ImportCircleError, instantiation_order
 from wasmtools import assemble
 
 NEEDS = {"a": "", "b": "", "c": "ba", "d": "ac", "root": "dbca"}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof import Prover, prove, prove_release
+from bacpack.proof.check import Prover, prove, prove_release
 from bacpack.split.pipeline import Input, split
 from bacpack.split.plan import partition
 from bacpack.wasm import Kind, Module, writer
-from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from corpus import image_blobs, rust_programs
 from proof import edits
 

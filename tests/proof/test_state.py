@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof import Prover, prove, prove_release
+from bacpack.proof.check import Prover, prove, prove_release
 from bacpack.proof.code import Codes
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import in_order

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import bacpack.proof.relation
 from bacpack.errors import BacpackError
-from bacpack.proof import prove
+from bacpack.proof.check import prove
 from bacpack.proof.code import Codes
 from bacpack.proof.compare import Side, find_difference
 from bacpack.proof.track import SlotConstants, follow

@@ -30,8 +30,8 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 import wasmtime  # noqa: E402
 
+from bacpack.component.binary import COMPONENT_HEADER, Component  # noqa: E402
 from bacpack.wasm import Module, SectionId, WasmError  # noqa: E402
-from bacpack.wasm.component import COMPONENT_HEADER, Component  # noqa: E402
 from differential.harness import Case, Host, Outcome, differences  # noqa: E402
 
 LIST = Path(__file__).with_name("blobs.toml")

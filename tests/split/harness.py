@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import wasmtime
 from wasmtime import Caller, Engine, FuncType, GlobalType, Linker, MemoryType, Store, TableType, Val
 
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.split.pipeline import Input, Split, split
 from bacpack.wasm import GlobalType as Content
 from bacpack.wasm import Kind, Module

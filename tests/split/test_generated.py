@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 import soak
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.split.data.image import image
 from bacpack.split.data.pieces import share_data
 from bacpack.split.emit.environment import environment

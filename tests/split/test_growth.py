@@ -12,7 +12,7 @@ import pytest
 from bacpack.split.pipeline import Input, split
 from bacpack.split.plan.partition import group_by_users
 from bacpack.wasm import Export, FuncType, Kind, Limits, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import I32
 
 #: How many times as much there is of something; a time that grows with the square grows by as much again.

@@ -6,7 +6,7 @@ import itertools
 
 from bacpack.split.pipeline import Input, split
 from bacpack.wasm import Kind, Module, SectionId
-from bacpack.wasm.names import read_names
+from bacpack.wasm.custom_sections import read_names
 from split.harness import both, split_all, work
 from wasmtools import assemble, invalid_because
 

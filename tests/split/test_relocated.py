@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import pytest
 
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.custom import stripped_size
 from bacpack.split.data.image import Image, image

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import soak
 from bacpack.errors import BacpackError, CheckFailedError
-from bacpack.proof import Prover
+from bacpack.proof.check import Prover
 from bacpack.split.catalog import catalog, existing_data, reuse
 from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
 from bacpack.split.catalog.existing import read_existing
@@ -32,7 +32,7 @@ from bacpack.split.prove import prove_split
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.split.validate import check_valid
 from bacpack.wasm import Kind, Module, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import Element
 from corpus import image_blobs, rust_programs
 from differential.harness import cid_of

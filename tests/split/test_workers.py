@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from bacpack.split import workers
+from bacpack import parallel
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from corpus import NAMED_PROGRAM
 
 
 def test_progress_is_told_while_no_worker_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "processors", lambda: 2)
-    monkeypatch.setattr(workers, "_SHOW_SECONDS", 0.05)
+    monkeypatch.setattr(parallel, "processors", lambda: 2)
+    monkeypatch.setattr(parallel, "_SHOW_SECONDS", 0.05)
     shown: list[str] = []
-    assert workers.in_workers(lambda position: time.sleep(0.5) or position, [1, 1], shown.append, "done") == [0, 1]
+    assert parallel.in_workers(lambda position: time.sleep(0.5) or position, [1, 1], shown.append, "done") == [0, 1]
     assert shown.count("0 of 2 done") > 1
     assert shown[-1] == "2 of 2 done"
 

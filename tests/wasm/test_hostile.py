@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import soak
 from bacpack.wasm import Module, SectionId, WasmError, writer
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
-from bacpack.wasm.names import read_names
-from bacpack.wasm.operands import constant_bases
+from bacpack.wasm.custom_sections import read_names
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
+from bacpack.wasm.operand_stack import constant_bases
 from bacpack.wasm.scanner import code_start, scan
 from strategies_wasm import seeds
 from wasmtools import ALL_FEATURES, assemble, run, smith

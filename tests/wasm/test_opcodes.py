@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bacpack.wasm import FuncType, Module, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.opcodes import BY_NUMBER, IMMEDIATES, OPCODES, PREFIXES, Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from bacpack.wasm import Module, operands
-from bacpack.wasm.operands import ZERO, constant_bases
+from bacpack.wasm import Module, operand_stack
+from bacpack.wasm.operand_stack import ZERO, constant_bases
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.scanner import code_start
 from wasmtools import assemble, invalid_because, padded
@@ -175,7 +175,7 @@ def test_code_made_to_be_slow_is_walked_in_linear_time(before: bytes, after: byt
 
 def test_what_is_known_of_other_functions_is_not_gone_through_for_each() -> None:
     module = Module.parse(b"\0asm\1\0\0\0")
-    operands._effects(module).update((number.to_bytes(4, "little"), (0, 1)) for number in range(300_000))
+    operand_stack._effects(module).update((number.to_bytes(4, "little"), (0, 1)) for number in range(300_000))
     started = time.process_time()
     for _ in range(300):
         assert constant_bases(module, b"\x41\x00\x28\x02\x04\x1a\x0b") == {2: (0, 4)}

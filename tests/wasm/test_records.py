@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacpack.wasm import Export, FuncType, Import, Limits, Module, SectionId, WasmError, writer
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
-from bacpack.wasm.names import name_section, read_names
+from bacpack.wasm.custom_sections import name_section, read_names
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_signed, encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Data, DefinedType, Element, Global, Table
 from strategies_wasm import (

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacpack.wasm import Module, SectionId, WasmError, writer
-from bacpack.wasm.leb import encode_unsigned
-from bacpack.wasm.relocation_writer import linking_section, relocation_section
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.relocations import (
     HAS_ADDEND,
     InitFunction,
@@ -29,6 +28,7 @@ from bacpack.wasm.relocations import (
 )
 from linked import PROGRAM, Toolchain
 from strategies_wasm import names, u32s
+from wasm.relocation_writer import linking_section, relocation_section
 from wasmtools import padded_unsigned, run
 
 RELOCATED = (SectionId.CODE, SectionId.DATA)

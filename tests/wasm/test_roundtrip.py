@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import soak
 from bacpack.wasm import Kind, Module, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import Element, Global, Import, Limits, Table, TableType
 from strategies_wasm import seeds
 from wasmtools import ALL_FEATURES, assemble, padded, print_text, smith

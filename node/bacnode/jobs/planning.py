@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from bacnode.compiled import CompileCache, Configuration
-from bacnode.jobs.holding import OneAtATime
 from bacnode.jobs.limits import MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule
 from bacnode.resolver import Graph, Node
@@ -14,6 +13,7 @@ from bacnode.sources import file_cid
 from bacpack.content.namespaces import WASI_UNSTABLE
 from bacpack.content.ref import CidRef, parse_ref
 from bacpack.errors import InputError
+from bacpack.single_flight import OneAtATime
 from bacpack.wasm import FuncType, Module
 
 

@@ -69,7 +69,7 @@ class ModulesPlugin(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         """Open the store, and announce what is in it."""
         from bacnode.jobs.proprietary import Proprietary, PublicStore
-        from bacpack.home import cache_folder
+        from bacpack.folders import cache_folder
 
         folder = self._path()
         cache = Path(self._cache) if self._cache else (folder / "cache" if self._folder else cache_folder())
@@ -213,7 +213,7 @@ class ModulesPlugin(WorkerPlugin):
         await inside_dask.hold(self._worker, data, sizes, KEEPER)
 
     def _path(self) -> Path:
-        from bacpack.home import data_folder
+        from bacpack.folders import data_folder
 
         return Path(self._folder) if self._folder else data_folder()
 

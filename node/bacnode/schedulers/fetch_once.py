@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bacnode.jobs.holding import OneAtATime
 from bacnode.schedulers.closure import keep_file
 from bacnode.sources import BlockSource, Found, Source
 from bacnode.transport import too_large
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
+from bacpack.single_flight import OneAtATime
 
 
 class FetchOnce:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from bacnode.private import private_file
 from bacnode.service.errors import RequestError
 from bacnode.service.hosts import host_of
 from bacpack.errors import InputError
+from bacpack.secret_file import private_file
 
 TOKEN_FILE = "node-token"
 

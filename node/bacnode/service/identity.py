@@ -12,10 +12,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bacnode.private import private_file
 from bacpack.content.multibase import encode_base58
 from bacpack.content.multihash import IDENTITY
 from bacpack.errors import InputError
+from bacpack.secret_file import private_file
 
 KEY_FILE = "node-key"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from bacpack.wasm import Export, FuncType, Import, Kind, Module, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import F32, F64, I32, I64, Limits, TableType
 from mutation.parts import Parts
 from mutation.release import Release

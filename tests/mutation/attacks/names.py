@@ -7,7 +7,7 @@ from random import Random
 
 from bacpack.content.cid import Cid, encode_base58
 from bacpack.wasm import FuncType, Import, Kind, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from mutation.attacks.attack import Attack, add_function, add_type, imports_from, redirected
 from mutation.parts import Parts
 from mutation.places.change import other

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from bacpack.wasm import Kind
-from bacpack.wasm.leb import encode_signed
+from bacpack.wasm.leb128 import encode_signed
 from bacpack.wasm.opcodes import OPCODES, Opcode
 from bacpack.wasm.types import F32, F64, I32, I64
 from mutation.parts import Body, Instruction, Parts

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, TableType, writer
-from bacpack.wasm.leb import decode_signed
+from bacpack.wasm.leb128 import decode_signed
 from bacpack.wasm.types import EXTERNREF, F32, F64, I32, I64
 from mutation.parts import Parts
 from mutation.places.change import Change, near, other

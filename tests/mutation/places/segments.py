@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from bacpack.wasm import Kind, writer
-from bacpack.wasm.leb import decode_signed
+from bacpack.wasm.leb128 import decode_signed
 from bacpack.wasm.types import Mode
 from mutation.parts import Parts, Segment
 from mutation.places.change import Change, near, other

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.output import Output, common_options, table
 from bacpack.cli.provenance import provenance_options
 from bacpack.cli.sources import SourceOptions, source_options
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances

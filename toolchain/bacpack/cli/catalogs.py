@@ -36,7 +36,7 @@ def _reader(ref: str, sources: SourceOptions) -> ReadFile:
     from bacnode.limits import LoadLimits
     from bacnode.programs import Folder, open_ref
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     limits = LoadLimits()
     opened = open_ref(ref, BlockStore(data_folder()), sources.web(), limits)

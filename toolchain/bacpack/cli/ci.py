@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from bacpack.cli.build import build
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.pipelines import (
     Annotation,
     Format,
@@ -31,6 +31,7 @@ from bacpack.cli.provenance import provenance_options
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from bacpack.files import write_file
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances
@@ -239,7 +240,7 @@ def _base(run: _Run, base: str | None) -> tuple[Base | None, str | None]:
 def _blocks(release: Path) -> dict[str, int]:
     """Every block of a release, with its size."""
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.publish.release import plan_release
 
     planned = plan_release((release,), BlockStore(data_folder()))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bacpack.cli.output import human_bytes, table
+from bacpack.cli.output import table
 from bacpack.cli.streams import printable
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.split.explain.explain import Explanation, ProgramBytes

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import joined
 from bacpack.cli.values import seconds, size
 from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
 from bacpack.errors import UnreachableError
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacnode.remotes import Remote
@@ -60,7 +61,7 @@ def command(
 
     REF is a CID, CID/path, ipfs://…, a CAR file, or the http(s) URL of one.
     """
-    from bacpack.content.keep import count_of
+    from bacpack.text import count_of
 
     wanted = parse_ref(ref)
     if isinstance(wanted, PathRef):
@@ -81,7 +82,7 @@ def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
     from bacpack.content.provenance import Provenance
     from bacpack.content.store import BlockStore
     from bacpack.content.transfer import import_car, inspect_car, named_files, require_roots
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
     with output.progress(f"checking {path}") as show:
@@ -113,7 +114,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
     from bacnode.sources import url_name
     from bacpack.content.pins import Pins
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
 

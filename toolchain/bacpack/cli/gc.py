@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
+from bacpack.text import human_bytes
 
 EPILOG = """\b
 Example:
@@ -24,11 +25,12 @@ def command(output: Output) -> None:
 
     Waits for a publish or fetch that is under way.
     """
-    from bacpack.content.keep import collect_garbage, count_of
+    from bacpack.content.keep import collect_garbage
     from bacpack.content.pins import Pins
     from bacpack.content.provenance import Provenance
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
+    from bacpack.text import count_of
 
     folder = data_folder()
     with output.progress("collecting garbage") as show:

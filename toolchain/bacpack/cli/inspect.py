@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
-from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.output import Output, common_options, table
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import joined
 from bacpack.errors import BacpackError, InputError, UnreachableError
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacnode.programs import Folder
@@ -58,7 +59,7 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
     from bacnode.resolver import resolve
     from bacnode.survey import survey_folder, survey_program
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     limits = LoadLimits()
     opened = open_ref(ref, BlockStore(data_folder()), sources.web(), limits)

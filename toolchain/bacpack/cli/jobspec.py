@@ -64,7 +64,7 @@ def command(
     from bacnode.schedulers.spec import JobSpec
     from bacpack.content.store import BlockStore
     from bacpack.files import write_file
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     closure = closure_of(ref, BlockStore(data_folder()), sources.web())
     spec = JobSpec(

@@ -8,9 +8,10 @@ from shlex import quote
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.streams import joined
 from bacpack.errors import InputError
+from bacpack.text import human_bytes
 
 EPILOG = """\b
 Examples:
@@ -56,7 +57,7 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
     from bacpack.content.ref import PathRef, parse_ref
     from bacpack.content.store import BlockStore
     from bacpack.files import read_file, write_file
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.link import link_imports, namespace_of
     from bacpack.project.config import load_project
     from bacpack.project.link import Links, check_linked, configured_links, on_one_memory

@@ -142,7 +142,7 @@ def serve(
     from bacnode.service.serve import ProcessOptions, parse_address
     from bacnode.service.serve import serve as run
     from bacpack.advisories import unsafe_engine
-    from bacpack.home import cache_folder, data_folder
+    from bacpack.folders import cache_folder, data_folder
 
     if mdns and find_spec("zeroconf") is None:
         raise InputError(
@@ -248,7 +248,7 @@ def labels(output: Output, *, store: Path | None) -> None:
     """
     from bacnode.jobs.proprietary import Proprietary
     from bacnode.schedulers.labels import label_of, setting
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     modules = Proprietary(data_folder() if store is None else store).modules
     keys = {cid: label_of(cid) for cid in sorted(modules)}

@@ -82,18 +82,6 @@ def common_options(function: F) -> F:
     return with_output  # type: ignore[return-value]  # same call, less the options that it takes care of
 
 
-def human_bytes(count: int) -> str:
-    """`count` bytes as people write it: `512 B`, `1.1 KB`, `50.4 MB` (powers of ten)."""
-    if count < 1000:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("KB", "MB", "GB"):
-        size /= 1000
-        if size < 1000 or unit == "GB":
-            return f"{size:.1f} {unit}"
-    raise AssertionError("unreachable")
-
-
 def table(rows: list[list[str]], right: frozenset[int] = frozenset()) -> str:
     """Lay `rows` out in columns, the first row as the heading; columns in `right` are right-aligned."""
     rows = [list(map(printable, row)) for row in rows]

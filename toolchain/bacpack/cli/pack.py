@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.errors import InputError
+from bacpack.text import human_bytes
 
 EPILOG = """\b
 Examples:
@@ -39,11 +40,11 @@ def command(output: Output, *, paths: tuple[Path, ...], car: str) -> None:
 
     The root of the file is a UnixFS directory, the same that `bacpack publish` gives.
     """
-    from bacpack.content.keep import count_of
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.publish.release import plan_release
     from bacpack.publish.targets import car_path, write_car
+    from bacpack.text import count_of
 
     target = car_path(car)
     refuse_output_inside(paths, target)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from bacpack.cli.output import human_bytes
 from bacpack.split.explain.explain import Explanation, ModuleBytes, Part, Parts, ProgramBytes
 from bacpack.split.explain.treemap import Box, squarify
+from bacpack.text import human_bytes
 
 _WIDTH, _MARGIN = 1200, 16
 #: Together, the maps cover so much.

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.output import Output, common_options, table
 from bacpack.content.ref import CidRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.content.pins import Pin
@@ -62,11 +63,12 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
 
     All its blocks must be in the store; those that are missing are named.
     """
-    from bacpack.content.keep import count_of, pin_directly, pin_recursively
+    from bacpack.content.keep import pin_directly, pin_recursively
     from bacpack.content.pins import Pins
     from bacpack.content.store import BlockStore
     from bacpack.content.unixfs import resolve
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
+    from bacpack.text import count_of
 
     wanted = _cid_ref(ref)
     store, pins = BlockStore(data_folder()), Pins(data_folder())
@@ -90,7 +92,7 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
 def remove_pin(output: Output, *, ref: str) -> None:
     """Remove the pin of REF, or the one called NAME; its blocks stay until `bacpack gc`."""
     from bacpack.content.pins import Pins
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     found = _find(ref)
     if len(found) > 1:
@@ -113,10 +115,11 @@ def remove_pin(output: Output, *, ref: str) -> None:
 def verify_pins(output: Output, *, ref: str | None) -> None:
     """Read and hash every pinned block, or those of one pin, and name what is missing or damaged."""
     from bacpack.content.audit import audit_pins
-    from bacpack.content.keep import count_of, incomplete
+    from bacpack.content.keep import incomplete
     from bacpack.content.pins import Pins
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
+    from bacpack.text import count_of
 
     store, wanted = BlockStore(data_folder()), _find(ref)
     with output.progress("checking pins") as show:
@@ -139,7 +142,7 @@ def _find(ref: str | None) -> list[Pin]:
     from bacpack.content.pins import Pins
     from bacpack.content.store import BlockStore
     from bacpack.content.unixfs import resolve
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     pins = Pins(data_folder()).all()
     if ref is None:

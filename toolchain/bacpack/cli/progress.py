@@ -7,8 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from bacpack.cli.output import human_bytes
 from bacpack.cli.streams import printable, say
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.output import Output, common_options, table
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.cli.progress import Progress
@@ -91,7 +92,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
     """
     from bacpack.cli.pack import note_left_out
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.project.config import load_project
     from bacpack.project.release import built_release
     from bacpack.publish.catalog import catalog_of
@@ -201,8 +202,8 @@ def _result(release: Release, outcomes: Sequence[Outcome], named: Sequence[Chose
 
 
 def _text(release: Release, outcomes: Sequence[Outcome], dry_run: bool) -> str:
-    from bacpack.content.keep import count_of
     from bacpack.publish.targets import CarTarget, StoreTarget
+    from bacpack.text import count_of
 
     summary = [f"{count_of(len(release.sizes), 'block')}, {human_bytes(sum(release.sizes.values()))}"]
     for outcome in outcomes:

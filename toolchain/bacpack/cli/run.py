@@ -121,7 +121,7 @@ def command(
     from bacnode.runtime import Job, Runtime
     from bacpack.content.store import BlockStore
     from bacpack.files import explain_os_error, writing_aside
-    from bacpack.home import cache_folder, data_folder
+    from bacpack.folders import cache_folder, data_folder
 
     limits = LoadLimits()
     program = open_program(ref, BlockStore(data_folder()), sources.web(), limits)

@@ -136,7 +136,7 @@ def _authorization(kubo: str | None, configured: Path | None) -> str | None:
 
 
 def _hold_url(url: str, cid: Cid, size: int) -> bool:
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.project.lock import UrlLock, lock_path
 
     return UrlLock(lock_path(data_folder())).hold(url, cid, size)

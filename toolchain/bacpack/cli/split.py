@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bacpack.cli.explain import explanation_json, explanation_text, treemap_option, write_treemap
-from bacpack.cli.output import Output, common_options, human_bytes, table
+from bacpack.cli.output import Output, common_options, table
 from bacpack.cli.provenance import provenance_options
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.errors import InputError
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances
@@ -231,7 +232,7 @@ def _gain(result: Split, manifest: Manifest) -> str | None:
 
 def _has_names(result: Split) -> bool:
     from bacpack.wasm import Module
-    from bacpack.wasm.names import read_names
+    from bacpack.wasm.custom_sections import read_names
 
     parts = [entry.blob for app in result.apps for entry in app.remains or ()]
     return any(read_names(Module.parse(part))[1] for part in parts)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import joined, printable, say
 from bacpack.cli.values import seconds, size
 from bacpack.errors import EXIT_FAILED, InputError
 from bacpack.installed import has_extra, line_for_extra
+from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacnode.schedulers.closure import Closure
@@ -127,7 +128,7 @@ def command(
     from bacnode.schedulers.orders import Submitted, closures_of, expand_inputs, expand_refs, orders_of
     from bacnode.schedulers.spec import JobSpec
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
     web = sources.web()
@@ -178,7 +179,7 @@ def _check(
 def _engine(
     engine: str, scheduler: str | None, closures: Sequence[Closure], sources: SourceOptions, workers: int | None
 ) -> Iterator[Engine]:
-    from bacpack.home import cache_folder, data_folder
+    from bacpack.folders import cache_folder, data_folder
 
     if engine == "local":
         from bacnode.schedulers.local_engine import local_engine

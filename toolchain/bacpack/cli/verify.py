@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 
 import click
 
-from bacpack.cli.output import Output, common_options, human_bytes
+from bacpack.cli.output import Output, common_options
 from bacpack.cli.streams import printable
 from bacpack.content.cid import BadCidError, Cid, is_cid
 from bacpack.content.ref import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError, UnreachableError
+from bacpack.text import human_bytes
 
 EPILOG = """\b
 Examples:
@@ -54,7 +55,7 @@ Exit status:
 @common_options
 def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[str, ...], key: Path | None) -> None:
     """Check a file, a folder, a CAR file or the store against its CIDs."""
-    from bacpack.content.keep import count_of
+    from bacpack.text import count_of
 
     wanted = parse_ref(ref)
     # What follows the first blob are more of them, but for a CID.
@@ -127,7 +128,7 @@ def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path
     from bacpack.attest.check import check_statement
     from bacpack.attest.dsse import key_id, load_public_key
     from bacpack.content.store import BlockStore
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
     from bacpack.manifest import MANIFEST_NAME, load_manifest
     from bacpack.publish.release import plan_release
 
@@ -164,7 +165,7 @@ def _linked(folder: Path) -> dict[str, str] | None:
 
 
 def _prove(output: Output, folder: Path, blobs: list[Path], linked: dict[str, str] | None) -> list[str]:
-    from bacpack.proof import prove_folder
+    from bacpack.proof.folder import prove_folder
     from bacpack.verdict import why_invalid
 
     with output.progress(f"proving {folder}") as show:
@@ -202,7 +203,7 @@ def _verify_stored(output: Output, wanted: CidRef, expected: Cid | None) -> dict
     from bacpack.content.keep import check_complete, incomplete
     from bacpack.content.store import BlockStore
     from bacpack.content.unixfs import resolve
-    from bacpack.home import data_folder
+    from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
     if not store.has(wanted.cid):

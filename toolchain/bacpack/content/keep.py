@@ -12,6 +12,7 @@ from bacpack.content.provenance import Provenance
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
 from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+from bacpack.text import count_of
 
 #: How many CIDs a message names; all are in its details.
 _NAMED = 5
@@ -141,8 +142,3 @@ def check_complete(store: BlockStore, root: Cid, on_bytes: Callable[[int], objec
     if found.missing:
         raise found.error(str(root), CheckFailedError)
     return found
-
-
-def count_of(count: int, what: str) -> str:
-    """Return `count` and `what`, in the plural if it must be: `1 block`, `2 blocks`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

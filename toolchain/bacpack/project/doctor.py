@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 from bacpack import __version__
 from bacpack.advisories import SAFE, known_holes
 from bacpack.errors import BacpackError
-from bacpack.home import data_folder
+from bacpack.folders import data_folder
 from bacpack.installed import EXTRAS, has_extra, line_for_extra, line_for_package
 from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
 from bacpack.project.config import Project, load_project

@@ -19,7 +19,7 @@ def closure_fetcher(web: Callable[[], Web]) -> FetchClosure:
         from bacnode.programs import open_program
         from bacnode.resolver import resolve
         from bacpack.content.store import BlockStore
-        from bacpack.home import data_folder
+        from bacpack.folders import data_folder
 
         limits = LoadLimits()
         program = open_program(ref, BlockStore(data_folder()), web(), limits)

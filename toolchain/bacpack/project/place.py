@@ -23,8 +23,8 @@ from bacpack.errors import InputError
 from bacpack.project.place_code import PLACED_KINDS, CodePlacer
 from bacpack.split.emit.environment import environment_cid, import_load, import_memory
 from bacpack.wasm import Export, FuncType, GlobalType, Kind, Module, SectionId, WasmError, writer
-from bacpack.wasm.leb import decode_signed, encode_unsigned
-from bacpack.wasm.producers import PRODUCERS_SECTION, read_producers
+from bacpack.wasm.custom_sections import PRODUCERS_SECTION, read_producers
+from bacpack.wasm.leb128 import decode_signed, encode_unsigned
 from bacpack.wasm.relocations import (
     Relocation,
     Symbol,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bacpack.wasm import Module, SectionId
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.relocations import Relocation, RelocationKind
 from bacpack.wasm.types import F32, F64, I32, I64, Element

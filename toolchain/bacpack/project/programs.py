@@ -22,7 +22,7 @@ from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.split.shapes.fold import fold
 from bacpack.split.shapes.unreached import drop_unreached
 from bacpack.wasm import Module
-from bacpack.wasm.names import NAME_SECTION
+from bacpack.wasm.custom_sections import NAME_SECTION
 from bacpack.wasm.writer import rewrite
 
 #: Stands before a namespace that is a CID or URL already, while the program is split: those of modules are refused.

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bacpack.component.binary import Component, is_component, module_imports
 from bacpack.proof.check import Prover
 from bacpack.proof.failure import not_equivalent
 from bacpack.wasm import limits
-from bacpack.wasm.component import Component, is_component, module_imports
 from bacpack.wasm.reader import Reader
 
 _CUSTOM, _CORE_MODULE, _CORE_INSTANCE, _CORE_TYPE, _ALIAS, _IMPORT = 0, 1, 2, 3, 6, 10

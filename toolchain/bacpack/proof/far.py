@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from bacpack.proof.form import NONE, Form, Number
 from bacpack.proof.unit import decoded
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 
 _LOADS = range(0x28, 0x36)
 _MINUS_ONE = (1 << 32) - 1

@@ -16,7 +16,7 @@ from bacpack.proof.growth import find_growth
 from bacpack.proof.literals import constant_globals
 from bacpack.proof.unit import Callee, Role, Unit, at
 from bacpack.wasm import Kind
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bacpack.proof.form import MOST_FORMS, NONE, Form, Number, Operand, Reading, SlotValue, mask
-from bacpack.wasm.leb import encode_signed
+from bacpack.wasm.leb128 import encode_signed
 
 #: How many numbers follow an opcode: of calls, globals, blocks of a function type, references.
 _NUMBERS = {

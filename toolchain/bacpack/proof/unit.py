@@ -11,8 +11,8 @@ from typing import TypeVar
 from bacpack.content.cid import is_cid
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
-from bacpack.wasm.names import read_names
+from bacpack.wasm.custom_sections import read_names
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.opcodes import BY_NUMBER, Opcode
 from bacpack.wasm.reader import Reader
 

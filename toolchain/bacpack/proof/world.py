@@ -7,11 +7,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from bacpack.content.cid import Cid, is_cid
+from bacpack.order import DEEPEST, MOST_MODULES, ImportCircleError, instantiation_order
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent
 from bacpack.proof.unit import Role, Unit, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
-from bacpack.wasm.instantiation import DEEPEST, MOST_MODULES, ImportCircleError, instantiation_order
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
 Address = int

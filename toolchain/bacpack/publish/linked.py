@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bacpack.component.binary import is_component
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
@@ -12,7 +13,6 @@ from bacpack.imports import Providers, check_imports, read_at_hand
 from bacpack.publish.needed import MODULES
 from bacpack.publish.release import Release
 from bacpack.wasm import WasmError
-from bacpack.wasm.component import is_component
 from bacpack.wasm.interface import read_interface
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bacpack.component.binary import Component, is_component
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.filedag import FileDag
-from bacpack.content.keep import count_of
 from bacpack.content.ref import CidRef, parse_ref
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import read_bytes, resolve
 from bacpack.content.unixfs_build import Built
 from bacpack.errors import CheckFailedError, InputError
+from bacpack.text import count_of
 from bacpack.wasm import Module, WasmError
-from bacpack.wasm.component import Component, is_component
 
 #: Where the modules of a program are, beside it and in a release.
 MODULES = "modules"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bacpack.component.binary import COMPONENT_HEADER, Component, Exchange, Provider
 from bacpack.errors import InputError
+from bacpack.order import instantiation_order
 from bacpack.split.pipeline import Input, OutputApp, Split
 from bacpack.split.refuse import refuse_unsound
 from bacpack.wasm import Kind, Limits, Module, TableType, WasmError
-from bacpack.wasm.component import COMPONENT_HEADER, Component, Exchange, Provider
-from bacpack.wasm.instantiation import instantiation_order
 
 #: Smaller core modules, and those without memory, are glue that tools add: tables to be filled later, adapters.
 _WORTH_SPLITTING = 2048

@@ -6,7 +6,7 @@ Splitting moves and renumbers code. What describes it by offsets or numbers, or 
 from __future__ import annotations
 
 from bacpack.wasm import Module
-from bacpack.wasm.names import NAME_SECTION
+from bacpack.wasm.custom_sections import NAME_SECTION
 from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
 from bacpack.wasm.types import Section
 

@@ -11,6 +11,7 @@ from itertools import chain
 from bacpack.content.unixfs_build import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.manifest import ModuleKind
+from bacpack.parallel import in_workers
 from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
 from bacpack.split.catalog.reuse import Fit
 from bacpack.split.catalog.shelf import Shelf, take
@@ -34,9 +35,8 @@ from bacpack.split.refuse import refuse_unsound
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
 from bacpack.split.shapes.fold import fold
 from bacpack.split.shapes.unreached import drop_unreached
-from bacpack.split.workers import in_workers
 from bacpack.wasm import Module, WasmError
-from bacpack.wasm.names import read_names
+from bacpack.wasm.custom_sections import read_names
 from bacpack.wasm.relocations import has_relocations
 
 #: Below this many bytes, starting another process takes longer than it saves.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bacpack.errors import CheckFailedError
+from bacpack.parallel import in_workers
 from bacpack.split.pipeline import OutputApp, Split
-from bacpack.split.workers import in_workers
 
 
 def prove_split(
@@ -21,7 +21,7 @@ def prove_split(
     A program that stays as it is needs no proof. `catalogs` are those that modules may come from, `linked` has what
     stands in a remainder for namespaces of its blob. Raises `CheckFailedError` naming the function that differs.
     """
-    from bacpack.proof import Prover
+    from bacpack.proof.check import Prover
     from bacpack.proof.component import prove_program
 
     prover = Prover({cid: module.data for cid, module in split.modules.items()}, linked)

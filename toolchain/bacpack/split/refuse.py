@@ -8,7 +8,7 @@ from typing import NoReturn
 from bacpack.content.cid import is_cid
 from bacpack.errors import InputError
 from bacpack.wasm import Import, Kind, Limits, Module, SectionId, WasmError
-from bacpack.wasm.leb import decode_unsigned
+from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.scanner import GLOBAL_GET, REF_FUNC, instructions
 
 #: By this name object files import the memory that a linker gives them.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from bacpack.errors import BacpackError, InputError
-from bacpack.split.workers import processors
+from bacpack.parallel import processors
 from bacpack.verdict import why_invalid
 from bacpack.wasm_tools import wasm_tools
 

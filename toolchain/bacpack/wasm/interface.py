@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, TableType
-from bacpack.wasm.types import PLAIN_VALUE_TYPES
+from bacpack.wasm.module import Module
+from bacpack.wasm.types import PLAIN_VALUE_TYPES, Export, FuncType, GlobalType, Import, Kind, Limits, TableType
 
 Type: TypeAlias = FuncType | TableType | Limits | GlobalType
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from bacpack.wasm import leb
+from bacpack.wasm import leb128
 from bacpack.wasm.errors import WasmError
 from bacpack.wasm.limits import MAX_BRANCH_TARGETS, MAX_NAME_BYTES
 from bacpack.wasm.opcodes import BY_NUMBER, PREFIXES, Opcode
@@ -85,7 +85,7 @@ class Reader:
 
     def _leb(self, what: str, longest: int, maximum: int) -> int:
         end = self._leb_end(what, longest)
-        value, _ = leb.decode_unsigned(self.data, self.position)
+        value, _ = leb128.decode_unsigned(self.data, self.position)
         if value > maximum:
             raise self.fail(f"{what} is too large")
         self.position = end
@@ -98,7 +98,7 @@ class Reader:
     def signed(self, what: str, bits: int) -> int:
         """Read a signed number of `bits` bits."""
         end = self._leb_end(what, (bits + 6) // 7)
-        value, _ = leb.decode_signed(self.data, self.position)
+        value, _ = leb128.decode_signed(self.data, self.position)
         if not -(1 << bits - 1) <= value < 1 << bits - 1:
             raise self.fail(f"{what} is too large")
         self.position = end

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.module import CORE_VERSION, MAGIC, Module
 from bacpack.wasm.types import (
     FUNCREF,

@@ -28,7 +28,7 @@ from bacpack.split.shapes.far import LOADS, before_address, count_locals, far_lo
 from bacpack.split.shapes.fingerprint import ANY_CONST, ANY_LONG, CALL, CONST, LONG, digest
 from bacpack.wasm import Import, Kind, Module, WasmError
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64, Body, Mode

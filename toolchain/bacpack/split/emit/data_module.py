@@ -15,7 +15,7 @@ from bacpack.split.data.pieces import DataPlan, Piece
 from bacpack.split.emit.environment import import_load, import_memory
 from bacpack.split.emit.form import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import I32, Data, Mode
 
 #: The name under which the module exports its function.

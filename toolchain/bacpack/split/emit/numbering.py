@@ -10,7 +10,7 @@ from bacpack.split.shapes.elements import has_program_table
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import Export, FuncType, Import, Kind, Module, SectionId, writer
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import FUNCREF, I32
 

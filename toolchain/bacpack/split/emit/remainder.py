@@ -31,9 +31,8 @@ from bacpack.split.shapes.elements import is_table_plain, referenced_function, s
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import encode_unsigned
-from bacpack.wasm.names import name_section, read_names
-from bacpack.wasm.producers import PRODUCERS_SECTION, processed_by
+from bacpack.wasm.custom_sections import PRODUCERS_SECTION, name_section, processed_by, read_names
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode
 
 _NOTHING = FuncType((), ())

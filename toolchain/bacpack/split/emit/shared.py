@@ -30,7 +30,7 @@ from bacpack.split.shapes.far import LOADS, count_locals, with_scratch, write_fa
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned, encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_signed, encode_unsigned
 from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 
 _NOTHING = FuncType((), ())

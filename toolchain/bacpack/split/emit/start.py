@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bacpack.wasm import Limits, TableType
-from bacpack.wasm.leb import encode_signed, encode_unsigned
+from bacpack.wasm.leb128 import encode_signed, encode_unsigned
 from bacpack.wasm.types import FUNCREF
 from bacpack.wasm.writer import END, i32_const, i64_const
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from bacpack.component.binary import COMPONENT_HEADER, Component
 from bacpack.content.cid import is_cid
 from bacpack.split.explain.stayed import Remains
 from bacpack.wasm import Kind, Module, SectionId, WasmError
-from bacpack.wasm.component import COMPONENT_HEADER, Component
-from bacpack.wasm.leb import decode_unsigned
-from bacpack.wasm.names import read_names
+from bacpack.wasm.custom_sections import read_names
+from bacpack.wasm.leb128 import decode_unsigned
 
 if TYPE_CHECKING:
     from bacpack.split.pipeline import Split

@@ -16,8 +16,8 @@ from itertools import chain
 from bacpack.split.shapes.literals import constant_globals
 from bacpack.wasm import Module
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_unsigned, encode_unsigned
-from bacpack.wasm.operands import ZERO, constant_bases
+from bacpack.wasm.leb128 import decode_unsigned, encode_unsigned
+from bacpack.wasm.operand_stack import ZERO, constant_bases
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Body
 from bacpack.wasm.writer import i32_const

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from bacpack.wasm.types import FUNCREF, Element, Mode
 
 _REF_FUNC = bytes([scan.REF_FUNC])

@@ -18,7 +18,7 @@ from itertools import pairwise
 from bacpack.split.shapes.elements import constant_offset, referenced_function
 from bacpack.wasm import Kind, Module, SectionId
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from bacpack.wasm.relocations import (
     Linking,
     Relocation,

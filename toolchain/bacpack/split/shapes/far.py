@@ -12,7 +12,7 @@ where no memory has anything, and traps as before.
 
 from __future__ import annotations
 
-from bacpack.wasm.leb import decode_unsigned, encode_unsigned
+from bacpack.wasm.leb128 import decode_unsigned, encode_unsigned
 from bacpack.wasm.reader import Reader
 
 #: Loads without a prefix. Others, and stores, have an address in the offset too rarely.

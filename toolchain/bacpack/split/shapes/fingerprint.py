@@ -20,7 +20,7 @@ from bacpack.split.shapes.known import UNKNOWN, Knowledge, Known
 from bacpack.split.shapes.registers import assign_registers
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_signed, decode_unsigned
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32, I64
 from bacpack.wasm.writer import func_type

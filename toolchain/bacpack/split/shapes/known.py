@@ -16,7 +16,7 @@ from bacpack.split.shapes.exact import Code, Exact, Meaning, Operand, exact
 from bacpack.split.shapes.far import LOADS
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_unsigned
+from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.relocations import SymbolFlags, SymbolKind
 
 #: Of an operand: just a number, or the place of a function in the table. Anything else is the address of an object.

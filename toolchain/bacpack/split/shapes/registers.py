@@ -16,7 +16,7 @@ from bacpack.split.emit.environment import REGISTERS
 from bacpack.split.shapes.canonical import cut
 from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
-from bacpack.wasm.leb import decode_unsigned
+from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.types import I32, I64
 
 

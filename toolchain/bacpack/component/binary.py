@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bacpack.wasm import limits, writer
 from bacpack.wasm.errors import WasmError
-from bacpack.wasm.leb import encode_unsigned
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.module import COMPONENT_LAYER, MAGIC, Module
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import Export, ExternType, Import, Kind

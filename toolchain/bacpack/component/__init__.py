@@ -1,0 +1,1 @@
+"""Components, and core modules of one exchanged for others."""

@@ -1,0 +1,29 @@
+"""Sizes, counts and a stranger's text, as messages show them."""
+
+from __future__ import annotations
+
+#: Characters of what a server says that a message repeats.
+_ERROR_CHARACTERS = 200
+
+
+def shown(text: str) -> str:
+    """What a server says, as a message may hold it: on one line, printable, and short."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return line if len(line) <= _ERROR_CHARACTERS else f"{line[:_ERROR_CHARACTERS]}…"
+
+
+def human_bytes(count: int) -> str:
+    """`count` bytes as people write it: `512 B`, `1.1 KB`, `50.4 MB` (powers of ten)."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KB", "MB", "GB"):
+        size /= 1000
+        if size < 1000 or unit == "GB":
+            return f"{size:.1f} {unit}"
+    raise AssertionError("unreachable")
+
+
+def count_of(count: int, what: str) -> str:
+    """Return `count` and `what`, in the plural if it must be: `1 block`, `2 blocks`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
