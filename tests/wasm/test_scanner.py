@@ -213,3 +213,30 @@ def test_an_expression_cuts_what_toolchains_write(code: str, monkeypatch: pytest
     cut = b"".join(part for pair in zip(runs, [*opened, b""], strict=True) for part in pair)
     assert cut == data[start : body.end]
     assert b"".join(scanner.instructions(cut)) == cut
+
+
+def test_only_a_long_branch_table_is_decoded_and_not_what_is_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of large `switch` statements took twice as long to split."""
+    data = assemble(f"""(module (memory 1) (func (param i32) {"i32.const 700 drop " * 50} block
+      local.get 0 br_table {"0 " * 90} end {"i32.const 700 drop " * 50}))""")
+    body = Module.parse(data).bodies[0]
+    code = data[code_start(data, body.start, body.end) : body.end]
+    one_by_one = []
+    reader = Reader(code)
+    while reader.remaining:
+        at = reader.position
+        reader.instruction()
+        one_by_one.append(code[at : reader.position])
+    decoded = []
+
+    class Counting(Reader):
+        def instruction(self) -> tuple[Opcode, list[int]]:
+            row, values = super().instruction()
+            decoded.append(row.name)
+            return row, values
+
+    monkeypatch.setattr("bacpack.wasm.scanner.Reader", Counting)
+    assert scanner.instructions(code) == one_by_one
+    assert decoded == ["br_table"]
+    with pytest.raises(WasmError):
+        scanner.instructions(code + b"\xff\0")

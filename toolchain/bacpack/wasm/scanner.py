@@ -83,9 +83,6 @@ _FREQUENT = (("local",), ("i32",), (), ("load",), ("memarg",), ("block",))
 _RARE = len(_FREQUENT)
 _LOADS = range(0x28, 0x36)
 
-#: Instructions of one byte.
-_BARE = frozenset(row.number for row in OPCODES if row.prefix is None and not row.immediates)
-
 #: Declarations of locals in up to so many groups are found by an expression, if each is of less than 128.
 _MOST_GROUPS = 64
 
@@ -172,21 +169,29 @@ def _locals(groups: int) -> re.Pattern[bytes]:
 
 @cache
 def _instruction() -> re.Pattern[bytes]:
-    closed, open_ = _patterns()
-    return re.compile(rb"%b|%b|." % (closed, open_), re.DOTALL)
+    return re.compile(b"|".join(_patterns()), re.DOTALL)
+
+
+@cache
+def _stretch() -> re.Pattern[bytes]:
+    return re.compile(repeated(b"|".join(_patterns())), re.DOTALL)
 
 
 def instructions(code: bytes) -> list[bytes]:
     """Cut code into instructions; raises `WasmError` when it is malformed."""
     found = _instruction().findall(code)
-    if all(len(instruction) > 1 or instruction[0] in _BARE for instruction in set(found)):
+    if sum(map(len, found)) == len(code):  # nothing was passed over
         return found
-    reader = Reader(code)  # for the few functions that the expression cannot follow
     found = []
+    reader = Reader(code)  # for the few instructions that the expression cannot follow, such as long branch tables
     while reader.remaining:
-        at = reader.position
-        reader.instruction()
-        found.append(code[at : reader.position])
+        known = _stretch().match(code, reader.position)
+        assert known is not None  # it matches the empty stretch as well
+        found += _instruction().findall(code, known.start(), known.end())
+        reader.position = known.end()
+        if reader.remaining:
+            reader.instruction()
+            found.append(code[known.end() : reader.position])
     return found
 
 
