@@ -9,7 +9,7 @@ private table of the module that each remainder fills.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -145,28 +145,26 @@ class _Resolver:
                 stands_for[operand] = self._call(users, column)
             else:
                 stands_for[operand] = slots.read(CONSTANTS[kind], users, column, meanings, apart=operand in apart)
+        self._use_tables(stands_for, counted)
         resolved = [
             ResolvedFunction(*min(function.members.items()), [stands_for[operand] for operand in columns])
             for function, columns in zip(functions, every, strict=True)
         ]
-        self._use_tables(resolved)
         return SharedPlan(dict(enumerate(resolved)), slots.chosen, [dict(callees) for callees in self._late])
 
-    def _use_tables(self, functions: Sequence[ResolvedFunction]) -> None:
+    def _use_tables(self, stands_for: dict[_Column, Operand], counted: Mapping[_Column, int]) -> None:
         """Call what lies in lower modules through their tables, where importing it would take more, or cannot be."""
-        calls = Counter(
-            operand for function in functions for operand in function.operands if isinstance(operand, DirectCall)
-        )
-        through = {
-            call: TableCall(call.module, call.index)
-            for call, count in calls.items()
-            if call.module != self._module and (count * TABLE_CALL_BYTES < IMPORT_BYTES or not self._is_named(call))
+        lower = {
+            column: call
+            for column, call in stands_for.items()
+            if isinstance(call, DirectCall) and call.module != self._module
         }
-        for function in functions:
-            function.operands = [
-                through.get(operand, operand) if isinstance(operand, DirectCall) else operand
-                for operand in function.operands
-            ]
+        calls: Counter[DirectCall] = Counter()
+        for column, call in lower.items():
+            calls[call] += counted[column]
+        for column, call in lower.items():
+            if calls[call] * TABLE_CALL_BYTES < IMPORT_BYTES or not self._is_named(call):
+                stands_for[column] = TableCall(call.module, call.index)
 
     def _is_named(self, call: DirectCall) -> bool:
         """Whether a function can be imported: any of a new module, those of an existing one that it exports."""
