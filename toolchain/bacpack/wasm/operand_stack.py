@@ -51,14 +51,15 @@ _STORES = range(0x36, 0x3F)
 _MOST_STEPS = 16
 
 
-def constant_bases(module: Module, code: bytes) -> dict[int, tuple[int, int]]:
+def constant_bases(module: Module, code: bytes, least_size: int = 0) -> dict[int, tuple[int, int]]:
     """Find the loads and stores in `code` whose address is an `i32.const 0` that nothing else can see.
 
-    Returns, by position of the access, the position of the constant and the access's offset. If the effect of any
-    instruction on the stack is not known, nothing is returned, which is always right.
+    Returns, by position of the access, the position of the constant and the access's offset; of accesses that take
+    less than `least_size` bytes, nothing. If the effect of any instruction on the stack is not known, nothing at all
+    is returned, which is always right.
     """
     try:
-        return _Walk(module, instructions(code)).bases()
+        return _Walk(module, instructions(code)).bases(least_size)
     except (WasmError, LookupError):
         return {}  # malformed code is reported by those who must understand it
 
@@ -111,7 +112,7 @@ class _Walk:
         self._effects = _effects(module)
         self._steps = _MOST_STEPS * len(code)
 
-    def bases(self) -> dict[int, tuple[int, int]]:
+    def bases(self, least_size: int) -> dict[int, tuple[int, int]]:
         """What `constant_bases` returns."""
         for instruction in set(self._code):  # a difference from a subclass of dict goes through all that it has
             self._effects[instruction]  # which fails for one whose effect is not known
@@ -121,7 +122,7 @@ class _Walk:
         found: dict[int, tuple[int, int]] = {}
         for access in _ACCESSES.finditer(self._opcodes):
             at = access.start()
-            base = self._base(at)
+            base = self._base(at) if len(self._code[at]) >= least_size else None
             if base is not None:
                 _, (_, memory, offset) = Reader(self._code[at]).instruction()
                 if memory == 0 and offset < 1 << 32:

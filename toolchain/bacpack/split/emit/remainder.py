@@ -26,7 +26,6 @@ from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.placement import left_over
 from bacpack.split.plan.resolve import Plan
 from bacpack.split.plan.slots import Slot
-from bacpack.split.shapes.canonical import cut
 from bacpack.split.shapes.elements import is_table_plain, referenced_function, segment_entries
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
@@ -334,7 +333,7 @@ class _RemainderWriter:
         return segments, b"".join(steps)
 
     def _code(self, position: int) -> bytes:
-        locals_, runs, opened = cut(self._module, self._module.bodies[position])
+        locals_, runs, opened = self._blob.cut(position)
         rewritten = [self._instructions[instruction] for instruction in opened]
         rewritten.append(b"")
         return locals_ + b"".join(chain.from_iterable(zip(runs, rewritten, strict=True)))

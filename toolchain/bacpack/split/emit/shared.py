@@ -25,7 +25,6 @@ from bacpack.split.emit.form import (
 )
 from bacpack.split.plan.placement import Placer
 from bacpack.split.plan.resolve import Operand, Plan, ResolvedFunction, SharedPlan
-from bacpack.split.shapes.canonical import cut
 from bacpack.split.shapes.far import LOADS, count_locals, with_scratch, write_far_load
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
@@ -216,7 +215,7 @@ class _SharedWriter:
         """The function's code with everything open filled in for this module."""
         blob = self._blobs[function.blob]
         module = blob.module
-        locals_, runs, opened = cut(module, module.bodies[function.index])
+        locals_, runs, opened = blob.cut(function.index)
         closed = self._closed.get(function.blob)
         if closed is None:
             closed = self._closed[function.blob] = _Closed(blob, self._types, self._registers)

@@ -25,14 +25,20 @@ from bacpack.wasm.writer import i32_const
 _ACCESSES = frozenset(range(0x28, 0x3F))
 #: Static data lies above this address, and few structures are larger: offsets below are fields.
 _LOWEST_ADDRESS = 1024
+#: Of an access whose offset takes more than one byte: one that is smaller has no address, and is never open.
+_LEAST_SIZE = 4
 # A load at zero plus an address: where one stands, the function may hold stores to such places too. That it may also
 # match bytes that are no such load does no harm.
 _LOAD_AT_ZERO = re.compile(rb"\x41\x00[\x28-\x35][\x00-\x3f](?:[\x80-\xff][\x08-\x7f]|[\x80-\xff]{2,4}[\x00-\x7f])")
 
 
+#: Declarations of locals, closed runs of code, and the open instructions between them.
+Cut = tuple[bytes, list[bytes], list[bytes]]
+
+
 @lru_cache(maxsize=4096)  # a body that is read again soon, as when there is one blob, is not cut again
-def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
-    """Return a body's declarations of locals, its closed runs, and the open instructions between them."""
+def cut(module: Module, body: Body) -> Cut:
+    """Return a body cut, its code in the canonical form."""
     start = scan.code_start(module.data, body.start, body.end)
     runs, opened = scan.scan(module.data, start, body.end)
     code = module.data[start : body.end]
@@ -42,6 +48,12 @@ def cut(module: Module, body: Body) -> tuple[bytes, list[bytes], list[bytes]]:
     if padded or _LOAD_AT_ZERO.search(code):
         runs, opened = _canonical(module, code, runs, opened)
     return module.data[body.start : start], runs, opened
+
+
+def cut_canonical(module: Module, body: Body, code: bytes) -> Cut:
+    """Return what `cut` does, where the canonical form of the body's code is known."""
+    start = scan.code_start(module.data, body.start, body.end)
+    return module.data[body.start : start], *scan.scan(code, 0, len(code))
 
 
 def _read_globals(
@@ -69,7 +81,7 @@ def _canonical(module: Module, code: bytes, runs: list[bytes], opened: list[byte
         position = at + len(instruction)
         if instruction[0] in _ACCESSES:
             changes[at] = len(instruction), _access(instruction)
-    bases = constant_bases(module, code) if ZERO in code else {}
+    bases = constant_bases(module, code, _LEAST_SIZE) if ZERO in code else {}
     for at, (base, offset) in bases.items():
         if at in changes or offset >= _LOWEST_ADDRESS:
             reader = Reader(code, at)
@@ -85,6 +97,7 @@ def _canonical(module: Module, code: bytes, runs: list[bytes], opened: list[byte
     return scan.scan(canonical, 0, len(canonical))
 
 
+@lru_cache(maxsize=1 << 16)  # a program has few that differ
 def _access(instruction: bytes, offset: int | None = None) -> bytes:
     """A load or store written minimally, with another offset if one is given."""
     _, (alignment, memory, old) = Reader(instruction).instruction()

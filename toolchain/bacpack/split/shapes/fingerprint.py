@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
-from bacpack.split.shapes.canonical import cut
+from bacpack.split.shapes.canonical import Cut, cut, cut_canonical
 from bacpack.split.shapes.elements import has_program_table
 from bacpack.split.shapes.far import LOADS, far_load
 from bacpack.split.shapes.known import UNKNOWN, Knowledge, Known
@@ -88,6 +88,14 @@ class Blob:
     unreached: set[int] = field(default_factory=set)
     #: What its relocations say, if it was linked with them.
     known: Known | None = None
+    #: The canonical form of the code of functions that have another: it takes long to find. Positions in `functions`.
+    canonical: dict[int, bytes] = field(default_factory=dict)
+
+    def cut(self, function: int) -> Cut:
+        """The code of a function, cut: see `canonical`."""
+        body = self.module.bodies[function]
+        code = self.canonical.get(function)
+        return cut(self.module, body) if code is None else cut_canonical(self.module, body, code)
 
     def meanings(self, function: int) -> Sequence[int]:
         """What each operand of a function is: see `known`."""
@@ -108,9 +116,13 @@ def fingerprint(module: Module, show: Callable[[str], None] = lambda state: None
     shapes = _Shapes(module, registers)
     knowledge = Knowledge(module)
     starts_empty = bool(module.memories) and not module.memories[0].minimum
-    functions = []
+    functions: list[Function] = []
+    canonical: dict[int, bytes] = {}
     for type_index, body in zip(module.functions, module.bodies, strict=True):
         locals_, runs, opened = cut(module, body)
+        code = b"".join(chain.from_iterable(zip(runs, [*opened, b""], strict=True)))
+        if code != module.data[body.start + len(locals_) : body.end]:
+            canonical[len(functions)] = code
         signature = shapes.signature(type_index)
         forms = [shapes[instruction] for instruction in opened]
         function = _function(signature, locals_, runs, forms, body.end - body.start)
@@ -120,7 +132,7 @@ def fingerprint(module: Module, show: Callable[[str], None] = lambda state: None
         if not len(functions) % _SHOW_EACH:
             show(f"{len(functions)} of {len(module.bodies)} functions read")
         knowledge.note(opened, [(form.kind, form.value) for form in forms])
-    return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known())
+    return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known(), canonical=canonical)
 
 
 def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms: list[_Form], size: int) -> Function:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 
 from bacpack.split.emit.environment import REGISTERS
-from bacpack.split.shapes.canonical import cut
 from bacpack.wasm import Kind, Module
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb128 import decode_unsigned
@@ -42,7 +41,8 @@ def _users(module: Module) -> Counter[int]:
     """How many functions use each global."""
     users: Counter[int] = Counter()
     for body in module.bodies:
-        _, _, opened = cut(module, body)
+        start = scan.code_start(module.data, body.start, body.end)
+        _, opened = scan.scan(module.data, start, body.end)
         users.update(
             {
                 decode_unsigned(instruction, 1)[0]
