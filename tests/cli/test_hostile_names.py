@@ -31,15 +31,16 @@ def test_a_file_of_any_name(tmp_path: Path, name: str, monkeypatch: pytest.Monke
     folder = tmp_path / "in"
     folder.mkdir()
     blob = write(Path(os.fsdecode(os.fsencode(f"{folder}/{name}.wasm"))), ECHO_ARGUMENTS)
-    out, car = tmp_path / f"out{name}", tmp_path / "x.car"
+    out, car = tmp_path / f"out{name}", tmp_path / f"{name}.car"
     for line in (
         ("split", blob, "-o", out), ("inspect", out), ("inspect", out / f"{name}.wasm"), ("verify", out),
         ("verify", out, "--against", blob), ("publish", out), ("pack", out, "-o", car), ("pack", blob, "-o", car),
-        ("inspect", car), ("inspect", f"{car}/{name}.wasm"), ("publish", blob), ("publish", folder),
+        ("inspect", car), ("fetch", car), ("inspect", f"{car}/{name}.wasm"), ("publish", blob), ("publish", folder),
         ("run", blob), ("run", name), ("inspect", name), ("pin", "add", name), ("pin", "rm", name), ("fetch", name),
         ("link", blob, "--map", f"{name}={name}"), ("jobspec", blob), ("split", blob, "-o", out, "--catalog", name),
-        ("run", "--invoke", name, blob), ("run", "--dir", name, blob), ("run", "--env", name, blob, name),
-        (name, name), ("run", "--peer", name, blob), ("fetch", "bafkqaaa", "--gateway", name),
+        ("run", "--invoke", name, blob), ("run", "--dir", name, blob), ("run", "--dir", out, blob),
+        ("run", "--env", name, blob, name), (name, name), ("run", "--peer", name, blob),
+        ("fetch", "bafkqaaa", "--gateway", name),
         ("publish", blob, "--to", name), ("submit", name, "--engine", "bacalhau", "--scheduler", f"http://{name}"),
     ):  # fmt: skip
         for options in ([], ["--json"]):
@@ -49,6 +50,13 @@ def test_a_file_of_any_name(tmp_path: Path, name: str, monkeypatch: pytest.Monke
             check(done, line, as_json=bool(options))
             for text in (done.stdout, done.stderr):
                 assert all(character == "\n" or character.isprintable() for character in text), (line, text)
+
+
+@pytest.mark.parametrize(("blob", "home"), [("app.wasm", "\udcff"), ("\udcff.wasm", "home")])
+def test_a_job_whose_paths_are_no_utf8_says_so(tmp_path: Path, blob: str, home: str) -> None:
+    path = write(tmp_path / blob, ECHO_ARGUMENTS)
+    done = call(tmp_path / home, "submit", path, "--json")
+    assert done.status != 0 and json.loads(done.stdout)["error"]["code"] == "not-utf8", done
 
 
 def test_exports_of_any_name(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def explain_os_error(error: OSError, doing: str) -> BacpackError:
     return InputError(code, f"cannot {doing}: {reason}", hint=hint, details=details)
 
 
+def explain_not_utf8(error: UnicodeEncodeError) -> BacpackError:
+    """Turn the failure to write a name, a path or an argument as UTF-8 into an error with a hint."""
+    text = error.object.encode(errors="replace").decode()
+    return InputError("not-utf8", f"`{text}` is not UTF-8", hint="rename the file or folder: it is passed on as text")
+
+
 def read_file(path: Path) -> bytes:
     """Return the content of `path`; raises `InputError` saying why not, `too-large` if it does not end."""
     try:

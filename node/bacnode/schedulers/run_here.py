@@ -45,7 +45,8 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
-from bacpack.errors import BacpackError, InputError
+from bacpack.errors import EXIT_INPUT, BacpackError, InputError
+from bacpack.files import explain_not_utf8
 
 #: Returns a source that uses a transport.
 MakeSource: TypeAlias = Callable[[Transport], Source]
@@ -146,6 +147,8 @@ class RunHere:
                 return self._run(spec, holders, watch, JobFolder(Path(temporary, "job")))
         except BacpackError as error:
             return self._failed(spec, problem(error), error.exit_status)
+        except UnicodeEncodeError as error:
+            return self._failed(spec, problem(explain_not_utf8(error)), EXIT_INPUT)
         except LostError as lost:
             code, hint = lost.code or "interrupted", "give it more memory or time, or run it alone to see why"
             message = f"the program was stopped: {lost.why}"

@@ -15,7 +15,7 @@ import click
 from bacpack import __version__
 from bacpack.cli.streams import ReaderGoneError, StdoutError, joined, open_streams, printable, say
 from bacpack.errors import EXIT_INPUT, EXIT_INTERRUPTED, BacpackError
-from bacpack.files import explain_os_error
+from bacpack.files import explain_not_utf8, explain_os_error
 
 #: Each command and its one-line help: `bacpack --help` must not import the commands to list them.
 COMMANDS = {
@@ -117,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _fail(error, arguments)
     except OSError as error:
         _fail(explain_os_error(error, f"use `{error.filename}`" if error.filename else "go on"), arguments)
+    except UnicodeEncodeError as error:
+        _fail(explain_not_utf8(error), arguments)
     except MemoryError:
         _fail(BacpackError("out-of-memory", "not enough memory", hint="split fewer programs at a time"), arguments)
     sys.exit(status if isinstance(status, int) else 0)

@@ -31,7 +31,9 @@ class Provenance:
     def record(self, named: Iterable[tuple[Cid, str]], obtained_from: str) -> None:
         """Note that each CID, under its name (may be empty), came from `obtained_from` now."""
         moment = now()
-        rows = [(str(cid.to_v1()), name, obtained_from, moment) for cid, name in named]
+        # The path of a file may be no UTF-8, which the database takes alone.
+        source = obtained_from.encode(errors="replace").decode()
+        rows = [(str(cid.to_v1()), name, source, moment) for cid, name in named]
         with writing(self._folder) as database:
             database.executemany("INSERT OR IGNORE INTO provenance VALUES (?, ?, ?, ?)", rows)
 
