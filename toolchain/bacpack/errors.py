@@ -8,6 +8,7 @@ ends with `exit_status`. The codes are listed in `docs/reference/errors.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 #: The thing checked or run did not hold.
@@ -20,6 +21,26 @@ EXIT_UNREACHABLE = 3
 EXIT_TIMEOUT = 124
 #: Interrupted from the keyboard.
 EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as plain data: what messages, databases, reports and answers carry of one."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    #: Facts behind the message as JSON values.
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fault(cls, code: str, error: Exception) -> Problem:
+        """What is said of an error that nobody expected."""
+        return cls(code, repr(error), "report this")
+
+    def as_json(self) -> dict[str, Any]:
+        """The problem as `--json` and the interface of a node write it."""
+        return asdict(self)
 
 
 class BacpackError(Exception):
@@ -48,6 +69,10 @@ class BacpackError(Exception):
         self.hint = hint
         #: Facts behind the message as JSON values: paths, CIDs, sizes in bytes.
         self.details: dict[str, Any] = dict(details or {})
+
+    def problem(self) -> Problem:
+        """The error as plain data."""
+        return Problem(self.code, self.message, self.hint, self.details)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions travel between processes by their arguments alone, which would lose all but the message.
