@@ -24,6 +24,7 @@ UNPLACED: set[str] = {
     "bacnode/download",
     "bacnode/engine",
     "bacnode/execute",
+    "bacnode/execution",
     "bacnode/invoke",
     "bacnode/jobs",
     "bacnode/limits",

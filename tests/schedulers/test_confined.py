@@ -48,7 +48,7 @@ def test_programs_that_mean_harm_end_as_on_a_node(cluster: Cluster, tmp_path: Pa
         found = closure(worker.folder, data)
         sent += orders(found, first=len(sent), **limits)
     results = sorted(cluster.engine().run(sent), key=lambda one: one.number)
-    assert [(one.state, one.exit_code, one.error and one.error["code"]) for one in results] == [
+    assert [(one.state, one.exit_code, one.error and one.error.code) for one in results] == [
         ("failed", 124, "time-limit"),
         ("failed", 137, "time-limit"),
         ("done", 7, None),
@@ -95,4 +95,4 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
     finally:
         over.set()
         joined(killer, "the last process is killed")
-    assert result.error is not None and result.error["code"] == "interrupted", result
+    assert result.error is not None and result.error.code == "interrupted", result

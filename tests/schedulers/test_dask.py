@@ -182,7 +182,7 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
         engine = cluster.engine(peers=[server.url], wait_seconds=0.5)
         engine.on_note = notes.append
         (given_up,) = engine.run(orders(found))
-        assert given_up.error is not None and given_up.error["code"] == "no-holder"
+        assert given_up.error is not None and given_up.error.code == "no-holder"
         assert notes == [f"job 0 waits: no worker offers {Cid.of_raw(secret)}"]
 
         engine = cluster.engine(peers=[server.url])
@@ -247,7 +247,7 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
         engine = cluster.engine(peers=[server.url])
         engine.on_begin = lambda _number, worker: os.kill(workers[worker].process.pid, signal.SIGKILL)
         (result,) = engine.run(orders(found))
-    assert result.error is not None and result.error["code"] == "kills-workers", result
+    assert result.error is not None and result.error.code == "kills-workers", result
     # Dask counts for each task: that a worker took modules along which the task waited for is not counted there.
     assert 3 <= len(result.lost) <= 4 and result.attempts == len(result.lost)
 

@@ -60,7 +60,7 @@ def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> d
     if refusal is not None:
         reason, message = refusal.code, refusal.message
     elif surveyed.error is not None:
-        reason, message = surveyed.error["code"], surveyed.error["message"]
+        reason, message = surveyed.error.code, surveyed.error.message
     elif surveyed.unobtainable:
         reason, message = "module-not-found", f"nobody who may be asked has {surveyed.unobtainable[0]}"
     can_run = reason is None

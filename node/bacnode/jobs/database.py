@@ -19,7 +19,7 @@ import msgspec
 
 from bacnode.jobs.schema import ENDED, Granted, OutputFile, State, Submission
 from bacpack.content.pins import now
-from bacpack.errors import InputError
+from bacpack.errors import InputError, Problem
 from bacpack.files import explain_os_error
 
 DATABASE_NAME = "jobs.sqlite3"
@@ -56,7 +56,7 @@ class Ending(msgspec.Struct, kw_only=True):
     """How a job ended, with what it left."""
 
     exit_code: int | None = None
-    error: dict[str, Any] | None = None
+    error: Problem | None = None
     results: list[str] = []
     files: list[OutputFile] = []
     stdout_bytes: int = 0

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bacnode.jobs.schema import Granted, Submission
+from bacpack.errors import Problem
 
 
 class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +115,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     job: str
     plan: Plan | None
-    error: dict[str, Any] | None
+    error: Problem | None
     load_ms: float
 
 
@@ -129,7 +130,7 @@ class Surveyed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     unobtainable: list[str]
     #: What is still to be compiled, including what is missing.
     uncompiled_bytes: int
-    error: dict[str, Any] | None
+    error: Problem | None
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -139,7 +140,7 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     exit_code: int
     results: list[str]
     trap: dict[str, Any] | None
-    error: dict[str, Any] | None
+    error: Problem | None
     run_ms: float
     #: Whether code that the plan names was not in the cache: make a new plan.
     stale: bool = False

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bacnode.compiled import CompileCache, Configuration
 from bacnode.jobs.channel import Parent
@@ -22,7 +22,6 @@ from bacnode.jobs.holding import JobWeb, LayeredStore
 from bacnode.jobs.limits import ALL_FEATURES
 from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Ready, Surveyed
 from bacnode.jobs.planning import Planner
-from bacnode.jobs.problems import problem
 from bacnode.jobs.proprietary import Proprietary, PublicStore
 from bacnode.jobs.reports import places_in
 from bacnode.jobs.runners import find_runner, size_at_peers
@@ -36,7 +35,7 @@ from bacnode.sources import BlockSource, Sources
 from bacnode.trace import located
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef, UrlRef, parse_ref
-from bacpack.errors import BacpackError, CheckFailedError, InputError
+from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
 
 #: What is prepared at once; each is mostly waiting for peers.
 THREADS = 8
@@ -194,16 +193,16 @@ class Preparer:
         return list(missing), here
 
 
-def _caught(work: Callable[[], T]) -> tuple[T | None, dict[str, Any] | None]:
+def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None]:
     try:
         return work(), None
     except BacpackError as error:
-        return None, problem(error)
+        return None, error.problem()
     except RecursionError:
-        return None, {"code": "too-deep", "message": "it is nested too deeply", "hint": None, "details": {}}
+        return None, Problem("too-deep", "it is nested too deeply")
     except Exception as error:
         # A fault of ours must not leave the node waiting.
-        return None, {"code": "preparing-failed", "message": repr(error), "hint": "report this", "details": {}}
+        return None, Problem.fault("preparing-failed", error)
 
 
 def main() -> None:

@@ -26,11 +26,10 @@ from bacnode.jobs.folders import JobFolder
 from bacnode.jobs.limits import GRACE_SECONDS, KILLED, MAX_ATTEMPTS, OVERHEAD_BYTES, Grants
 from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.jobs.pool import Pool
-from bacnode.jobs.problems import problem
 from bacnode.jobs.reports import job_report, later
 from bacnode.jobs.schema import ENDED, State, Submission
 from bacnode.service.errors import RequestError
-from bacpack.errors import BacpackError
+from bacpack.errors import BacpackError, Problem
 
 log = logging.getLogger("bacnode.jobs")
 
@@ -246,10 +245,10 @@ class Scheduler:
                 raise
             await self._end(live, "cancelled", Ending(error=_CANCELLED))
         except BacpackError as error:
-            await self._end(live, "failed", Ending(error=problem(error)))
+            await self._end(live, "failed", Ending(error=error.problem()))
         except Exception as error:
             log.exception("a fault of the node", extra=_about(record))
-            ending = Ending(error={"code": "node-failed", "message": repr(error), "hint": "report this", "details": {}})
+            ending = Ending(error=Problem.fault("node-failed", error))
             with contextlib.suppress(BacpackError):
                 await self._end(live, "failed", ending)
         finally:
@@ -348,12 +347,11 @@ class Scheduler:
                 if answer.plan.lasting:
                     self._plans[key] = answer.plan
             return answer
-        error = {
-            "code": "preparing-failed",
-            "message": f"the program could not be prepared: the process that does it ended {MAX_ATTEMPTS} times",
-            "hint": "its modules may take too much memory or time to compile",
-            "details": {},
-        }
+        error = Problem(
+            "preparing-failed",
+            f"the program could not be prepared: the process that does it ended {MAX_ATTEMPTS} times",
+            "its modules may take too much memory or time to compile",
+        )
         return Prepared(job=record.id, plan=None, error=error, load_ms=0.0)
 
     async def _run(self, live: Live, plan: Plan) -> Ran:
@@ -392,7 +390,7 @@ class Scheduler:
         record, plan = live.record, prepared.plan
         assert plan is not None
         state: State = "done" if ran.error is None else "failed"
-        if ran.error is not None and ran.error["code"] == "cancelled":
+        if ran.error is not None and ran.error.code == "cancelled":
             state = "cancelled"
         ran = msgspec.structs.replace(ran, trap=await self._located(plan, ran.trap))
         report = job_report(record.submission.ref, record.attempts, prepared, ran, self._name)
@@ -422,9 +420,7 @@ class Scheduler:
         try:
             await self._file(keep)
         except OSError as error:
-            ending.error = ending.error or {
-                "code": "io-error", "message": f"its outputs cannot be kept: {error}", "hint": None, "details": {}
-            }  # fmt: skip
+            ending.error = ending.error or Problem("io-error", f"its outputs cannot be kept: {error}")
         await self._write(lambda: self.database.finish(live.record, state, ending, used))
         self._changed(live)
         self.on_end(live.record)
@@ -474,22 +470,14 @@ def _without_content(submission: Submission) -> Submission:
     return msgspec.structs.replace(submission, stdin=stdin, files=files)
 
 
-_CANCELLED: dict[str, Any] = {
-    "code": "cancelled", "message": "the job was cancelled", "hint": "submit it again", "details": {}
-}  # fmt: skip
+_CANCELLED = Problem("cancelled", "the job was cancelled", "submit it again")
 
 
-def _interrupted(why: str, record: Record) -> dict[str, Any]:
-    return {
-        "code": "interrupted",
-        "message": f"the job was interrupted: {why}; it was started {record.attempts} times",
-        "hint": "submit it again, if that does no harm",
-        "details": {"attempts": record.attempts},
-    }
+def _interrupted(why: str, record: Record) -> Problem:
+    message = f"the job was interrupted: {why}; it was started {record.attempts} times"
+    hint = "submit it again, if that does no harm"
+    return Problem("interrupted", message, hint, {"attempts": record.attempts})
 
 
-def _stopped(error: LostError) -> dict[str, Any]:
-    return {
-        "code": error.code, "message": f"the program was stopped: {error.why}", "hint": "give it more with `limits`",
-        "details": {},
-    }  # fmt: skip
+def _stopped(error: LostError) -> Problem:
+    return Problem(error.code or "time-limit", f"the program was stopped: {error.why}", "give it more with `limits`")

@@ -11,7 +11,7 @@ import msgspec
 
 from bacpack.content.cid import Cid
 from bacpack.content.ref import PathRef, parse_ref
-from bacpack.errors import InputError
+from bacpack.errors import InputError, Problem
 
 MIB = 1 << 20
 
@@ -115,7 +115,7 @@ class JobView(msgspec.Struct, kw_only=True):
     #: How often it was started; more than 1 says that it was run again.
     attempts: int
     exit_code: int | None
-    error: dict[str, Any] | None
+    error: Problem | None
     limits: Granted
     #: What the called function returned, as text.
     results: list[str]

@@ -13,9 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import wasmtime
 
@@ -26,10 +25,9 @@ from bacnode.jobs.confine import confine
 from bacnode.jobs.folders import JobFolder, usage
 from bacnode.jobs.limits import ALL_FEATURES, KILLED, LARGEST_FILE, MAX_TABLE_ELEMENTS
 from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Ran, Ready, Run, Stop
-from bacnode.jobs.problems import problem
 from bacnode.limits import RunLimits
 from bacnode.runtime import ROOT, Entry, Job, Outcome, Part, Runtime, Streams
-from bacpack.errors import BacpackError
+from bacpack.errors import BacpackError, Problem
 from bacpack.wasm import FuncType
 
 #: Seconds from one count of the epoch to the next, and counts after which a program looks whether it must end.
@@ -91,15 +89,14 @@ class Worker:
                 outcome, stale = Outcome(1), True
             else:
                 outcome = self._run(running, parts)
-            error = problem(outcome.error) if outcome.error else None
+            error = outcome.error.problem() if outcome.error else None
             if error is not None and outcome.trap is not None:
-                error["hint"] = _HINTS.get(error["code"], _TRACE_HINT)
+                error = replace(error, hint=_HINTS.get(error.code, _TRACE_HINT))
         except BacpackError as failure:
-            outcome, error = Outcome(failure.exit_status), problem(failure)
+            outcome, error = Outcome(failure.exit_status), failure.problem()
         except Exception as failure:
             # A fault of ours must not leave the node waiting.
-            outcome = Outcome(1)
-            error = {"code": "worker-failed", "message": repr(failure), "hint": "report this", "details": {}}
+            outcome, error = Outcome(1), Problem.fault("worker-failed", failure)
         finally:
             with self._lock:
                 del self._running[run.job]
@@ -230,9 +227,9 @@ _MESSAGES: dict[str, Callable[[Run], str]] = {
 }
 
 
-def _ended(reason: str, run: Run) -> dict[str, Any]:
+def _ended(reason: str, run: Run) -> Problem:
     hint = "submit it again" if reason == "cancelled" else "give it more with `limits`, as far as the node allows"
-    return {"code": reason, "message": _MESSAGES[reason](run), "hint": hint, "details": {}}
+    return Problem(reason, _MESSAGES[reason](run), hint)
 
 
 def main() -> None:

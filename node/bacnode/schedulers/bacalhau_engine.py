@@ -13,7 +13,7 @@ import httpx2
 from bacnode.schedulers.bacalhau_spec import bacalhau_job
 from bacnode.schedulers.spec import JobResult, JobSpec
 from bacpack.decode import DecodeError, decode_json
-from bacpack.errors import BacpackError, InputError, UnreachableError
+from bacpack.errors import BacpackError, InputError, Problem, UnreachableError
 
 if TYPE_CHECKING:
     from bacnode.schedulers.orders import Order
@@ -64,10 +64,7 @@ class BacalhauEngine:
         is_done = str(_get(state, "StateType")).lower() == "completed"
         code = _get(output, "exitCode")
         message = _get(output, "runnerError") or _get(state, "Message") or "Bacalhau gives no reason"
-        error = {
-            "code": "bacalhau-failed", "message": str(message), "hint": f"see `bacalhau job describe {name}`",
-            "details": {"job": name},
-        }  # fmt: skip
+        error = Problem("bacalhau-failed", str(message), f"see `bacalhau job describe {name}`", {"job": name})
         if _get(output, "stdouttruncated"):
             self.on_note(f"job {spec.number}: Bacalhau kept only the beginning of what it printed")
         return JobResult(

@@ -17,7 +17,7 @@ from bacnode.schedulers.dask_worker import EnsurePlugin, run_job
 from bacnode.schedulers.held import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.orders import Order
 from bacnode.schedulers.spec import JobResult, JobSpec, decode_result, encode
-from bacpack.errors import UnreachableError
+from bacpack.errors import Problem, UnreachableError
 
 #: Workers that may end under one job before it is given up, and how often it is sent again for any other reason.
 MAX_ATTEMPTS, MAX_SENDINGS = 3, 20
@@ -299,7 +299,7 @@ def _scheduler_lost(client: Any, count: int, left: list[int]) -> UnreachableErro
 
 
 def _failed(spec: JobSpec, code: str, message: str, hint: str, sent: _Sent, lost: list[str] | None = None) -> JobResult:
-    error = {"code": code, "message": message, "hint": hint, "details": {}}
     return JobResult(
-        number=spec.number, ref=spec.ref, state="failed", error=error, attempts=len(sent.begun), lost=lost or []
-    )
+        number=spec.number, ref=spec.ref, state="failed", error=Problem(code, message, hint), attempts=len(sent.begun),
+        lost=lost or [],
+    )  # fmt: skip

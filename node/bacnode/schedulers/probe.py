@@ -90,7 +90,7 @@ def modules_of(question: Probe) -> list[str]:
 def decide(surveyed: Surveyed, most: int) -> tuple[bool, str]:
     """Whether to bid, and the reason."""
     if surveyed.error is not None:
-        return False, str(surveyed.error["message"])
+        return False, surveyed.error.message
     if not surveyed.missing:
         return True, "every module is here"
     count = len(surveyed.missing)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,7 +28,6 @@ from bacnode.jobs.limits import GRACE_SECONDS, KILLED, MAX_ATTEMPTS, OVERHEAD_BY
 from bacnode.jobs.plan import Plan, Prepared, Ran, Run
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.pool import Pool
-from bacnode.jobs.problems import problem
 from bacnode.jobs.reports import job_report, later, places_in
 from bacnode.jobs.schema import Limits
 from bacnode.limits import LoadLimits
@@ -45,7 +44,7 @@ from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
-from bacpack.errors import EXIT_INPUT, BacpackError, InputError
+from bacpack.errors import EXIT_INPUT, BacpackError, InputError, Problem
 from bacpack.files import explain_not_utf8
 
 #: Returns a source that uses a transport.
@@ -146,18 +145,16 @@ class RunHere:
             with tempfile.TemporaryDirectory(prefix="bacpack-job-") as temporary:
                 return self._run(spec, holders, watch, JobFolder(Path(temporary, "job")))
         except BacpackError as error:
-            return self._failed(spec, problem(error), error.exit_status)
+            return self._failed(spec, error.problem(), error.exit_status)
         except UnicodeEncodeError as error:
-            return self._failed(spec, problem(explain_not_utf8(error)), EXIT_INPUT)
+            return self._failed(spec, explain_not_utf8(error).problem(), EXIT_INPUT)
         except LostError as lost:
             code, hint = lost.code or "interrupted", "give it more memory or time, or run it alone to see why"
             message = f"the program was stopped: {lost.why}"
-            ended_by = {"code": code, "message": message, "hint": hint, "details": {}}
-            return self._failed(spec, ended_by, KILLED if lost.code else None)
+            return self._failed(spec, Problem(code, message, hint), KILLED if lost.code else None)
         except Exception as error:
             # A fault of ours is an answer, too: the job would kill worker after worker otherwise.
-            failure = {"code": "worker-failed", "message": repr(error), "hint": "report this", "details": {}}
-            return self._failed(spec, failure, None)
+            return self._failed(spec, Problem.fault("worker-failed", error), None)
 
     def _run(self, spec: JobSpec, holders: MakeSource | None, watch: Watch, folder: JobFolder) -> JobResult:
         for _ in range(MAX_ATTEMPTS):
@@ -292,7 +289,7 @@ class RunHere:
             moved_bytes=sum(module.bytes for module in prepared.plan.modules if module.source in _FAR),
         )
 
-    def _failed(self, spec: JobSpec, error: dict[str, Any], exit_code: int | None) -> JobResult:
+    def _failed(self, spec: JobSpec, error: Problem, exit_code: int | None) -> JobResult:
         return JobResult(
             number=spec.number, ref=spec.ref, state="failed", exit_code=exit_code, error=error, node=self.here.name
         )

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bacpack.decode import decode_msgpack
+from bacpack.errors import Problem
 
 #: `done`: the program ended by itself, whatever its exit code. `failed`: it could not start, or was stopped, or given
 #: up; `error` says why. `fetched`: its modules are where it was sent; it is to be sent once more.
@@ -65,7 +66,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     state: JobState
     exit_code: int | None = None
-    error: dict[str, Any] | None = None
+    error: Problem | None = None
     #: What the called function returned, as text.
     results: list[str] = []
     stdout: bytes = b""

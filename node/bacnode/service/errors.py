@@ -70,9 +70,8 @@ def error_body(error: BacpackError) -> bytes:
 
 def error_response(error: BacpackError) -> JSONResponse:
     """The answer that carries `error`."""
-    body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
     headers = error.headers if isinstance(error, RequestError) else None
-    return JSONResponse({"schema": 1, "error": body}, status_of(error), headers)
+    return JSONResponse({"schema": 1, "error": error.problem().as_json()}, status_of(error), headers)
 
 
 async def on_bacpack_error(_request: Request, error: Exception) -> JSONResponse:

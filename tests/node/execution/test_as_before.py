@@ -98,7 +98,7 @@ class Fake(Scheduler):
             raise LostError("gone", alone=True)
         if what == "late":
             raise TimeoutError
-        error = WRONG if what == "wrong" else None
+        error = Problem(**WRONG) if what == "wrong" else None
         return Prepared(job=job, plan=None if error else PLAN, error=error, load_ms=0)
 
     @asynccontextmanager
@@ -117,7 +117,8 @@ class Fake(Scheduler):
             self._overdue(self._live[job])
         if what in LOST:
             raise LostError(*LOST[what][:1], alone=LOST[what][1], code=LOST[what][2])
-        error = {"wrong": WRONG, "stopped": STOPPED}.get(what)
+        given = {"wrong": WRONG, "stopped": STOPPED}.get(what)
+        error = Problem(**given) if given else None
         return Ran(
             job=job, exit_code=int(error is not None), results=[], trap=None, error=error, run_ms=0,
             stale=what == "stale",
@@ -149,7 +150,7 @@ async def as_before(history: History, record: Record) -> tuple[object, ...]:
     return (
         record.state,
         ending.exit_code,
-        ending.error,
+        ending.error and ending.error.as_json(),
         record.attempts,
         counts["prepared"],
         counts["run"],

@@ -149,9 +149,8 @@ def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
 
 def _said_as_json(error: BacpackError) -> bool:
     """Print `error` on stdout; return whether stdout takes it."""
-    body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
     try:
-        say(json.dumps({"schema": 1, "error": body}))
+        say(json.dumps({"schema": 1, "error": error.problem().as_json()}))
     except (StdoutError, ReaderGoneError):
         return False
     return not isinstance(error, StdoutError)

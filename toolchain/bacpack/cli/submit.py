@@ -266,7 +266,8 @@ class _Shown:
         folder = self._keep(result)
         body: dict[str, Any] = {
             "job": result.number, "ref": result.ref, "input": order.input, "state": result.state,
-            "exit_code": result.exit_code, "error": result.error, "results": result.results, "node": result.node,
+            "exit_code": result.exit_code, "error": result.error.as_json() if result.error else None,
+            "results": result.results, "node": result.node,
             "attempts": result.attempts, "lost": result.lost, "moved_bytes": result.moved_bytes,
             **_text("stdout", result.stdout), **_text("stderr", result.stderr),
             "files": [{"path": file.path, "bytes": len(file.data)} for file in result.files],
@@ -325,7 +326,7 @@ def _line(result: JobResult, order: Order) -> str:
     where = f" on {result.node}" if result.node else ""
     if result.error is not None:
         return printable(
-            f"{result.number}  {result.ref}{over}  {result.error['code']}: {result.error['message']}{where}{again}"
+            f"{result.number}  {result.ref}{over}  {result.error.code}: {result.error.message}{where}{again}"
         )
     return printable(f"{result.number}  {result.ref}{over}  exit {result.exit_code}{where}{again}")
 
