@@ -141,3 +141,13 @@ def test_a_file_called_modules_is_in_the_way(bacpack: Bacpack, tmp_path: Path) -
     program = write_release(tmp_path / "out", PROGRAM, LEAF, MIDDLE)
     (tmp_path / "modules").write_bytes(b"")
     bacpack.fails(2, "duplicate-name", "publish", program, tmp_path / "modules")
+
+
+def test_an_assembly_of_dotnet_is_published_and_said_to_be_no_program(bacpack: Bacpack, tmp_path: Path) -> None:
+    assembly = tmp_path / "System.wasm"
+    assembly.write_bytes(assemble('(module (import "webcil" "memory" (memory 1)) (data "assembly"))'))
+    published = bacpack.ok("publish", assembly)
+    assert files_in(bacpack, published["root"]) == {"System.wasm"}
+    for ref in (assembly, published["apps"]["System"]):
+        refused = bacpack.run("run", ref)
+        assert refused.returncode == 2 and "this is a .NET assembly in a wrapper, so data" in refused.stderr

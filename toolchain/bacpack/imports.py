@@ -14,6 +14,9 @@ from bacpack.content.unixfs import read_bytes, resolve
 from bacpack.errors import BacpackError, InputError, restated
 from bacpack.wasm.interface import ImportedItem, Interface, mismatch, read_interface
 
+#: From this namespace .NET assemblies import the memory into which they copy themselves.
+WEBCIL = "webcil"
+
 #: Of all names that are known, how many a hint lists.
 _LISTED = 8
 
@@ -132,6 +135,13 @@ def unlinked(entry: ImportedItem, known: Iterable[str] = ()) -> BacpackError:
                 hint="build it for wasm32-wasip1: WASI preview 1 and 0 are provided, and nothing else",
                 details={"namespace": entry.namespace, "name": entry.name, "known": names},
             )
+    if entry.namespace == WEBCIL:
+        return InputError(
+            "unlinked-import",
+            f"nothing provides `{entry.name}` of `{WEBCIL}`: this is a .NET assembly in a wrapper, so data, no program",
+            hint="leave it to the program that loads it, `dotnet.native.wasm`",
+            details={"namespace": entry.namespace, "name": entry.name, "known": names},
+        )
     mapping = f"{shlex.quote(entry.namespace or 'NAME')}=REF"
     return InputError(
         "unlinked-import",

@@ -9,7 +9,7 @@ from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import read_bytes
-from bacpack.imports import Providers, check_imports, read_at_hand
+from bacpack.imports import WEBCIL, Providers, check_imports, read_at_hand
 from bacpack.publish.needed import MODULES
 from bacpack.publish.release import Release
 from bacpack.wasm import WasmError
@@ -19,8 +19,9 @@ from bacpack.wasm.interface import read_interface
 def refuse_unlinked(release: Release, store: BlockStore) -> None:
     """Raise `InputError` (`unlinked-import`, `missing-export`, `type-mismatch`) for what could not be run.
 
-    Looked at are programs and modules of the core format; a file that is neither is published as it is. Providers are
-    read from the release, or from the store; of what is in neither, or at a URL, nothing is said.
+    Looked at are programs and modules of the core format; a file that is neither, or a wrapped .NET assembly, is
+    published as it is. Providers are read from the release, or from the store; of what is in neither, or at a URL,
+    nothing is said.
     """
 
     def get(cid: Cid) -> bytes:
@@ -39,5 +40,5 @@ def refuse_unlinked(release: Release, store: BlockStore) -> None:
             interface = None if is_component(data) else read_interface(data)
         except WasmError:
             continue
-        if interface:
+        if interface and not any(entry.namespace == WEBCIL for entry in interface.imports):
             check_imports(user, interface, providers)

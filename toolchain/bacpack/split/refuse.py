@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from bacpack.content.cid import is_cid
 from bacpack.errors import InputError
+from bacpack.imports import WEBCIL
 from bacpack.wasm import Import, Kind, Limits, Module, SectionId, WasmError
 from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.scanner import GLOBAL_GET, REF_FUNC, instructions
@@ -15,8 +16,6 @@ from bacpack.wasm.scanner import GLOBAL_GET, REF_FUNC, instructions
 _OBJECT_MEMORY = "__linear_memory"
 #: Of dynamic libraries, and of programs that load them (Emscripten's main modules), which have a memory of their own.
 _DYNAMIC = ("dylink.0", "dylink")
-#: From this namespace .NET assemblies import the memory into which they copy themselves.
-_WEBCIL = "webcil"
 #: What a module is to be in a component. A program that has it defines its memory.
 _COMPONENT_TYPE = "component-type:"
 #: Code beyond this would take minutes to compare.
@@ -44,7 +43,7 @@ def refuse_unsound(name: str, module: Module) -> None:
 
 def _refuse_imported_memory(name: str, module: Module, memory: Import) -> NoReturn:
     """Say what a module is that works on the memory of another."""
-    if memory.module == _WEBCIL:
+    if memory.module == WEBCIL:
         hint = "leave it as it is: what can be split is the program that loads it, `dotnet.native.wasm`"
         raise _refusal(name, "it is a .NET assembly in a wrapper (Webcil), and so data, no program", hint)
     if any(module.custom_sections(section) for section in _DYNAMIC):
