@@ -51,19 +51,16 @@ def expand_refs(given: Sequence[str]) -> list[str]:
     refs: list[str] = []
     for ref in given:
         if any(mark in ref for mark in "*?[") and not Path(ref).exists() and "://" not in ref:
-            refs += _fitting(ref)
+            refs += _fitting(ref, only_files=False)
         else:
             refs.append(ref)
     return refs
 
 
 def expand_inputs(patterns: Sequence[str]) -> list[Input]:
-    """Return the files that fit; raises `InputError` (`no-input`, `same-name`)."""
-    paths = [
-        Path(path) for pattern in patterns for path in ([pattern] if Path(pattern).is_file() else _fitting(pattern))
-    ]
-    inputs = [Input(path, path.name) for path in paths if path.is_file()]
-    return list({one.path: one for one in inputs}.values())
+    """Return the files that fit; raises `InputError` (`no-input`) for a pattern that no file fits."""
+    paths = dict.fromkeys(Path(path) for pattern in patterns for path in _fitting(pattern, only_files=True))
+    return [Input(path, path.name) for path in paths]
 
 
 def orders_of(
@@ -110,8 +107,9 @@ def _given(one: Input, *, send: bool) -> GivenFile:
     return GivenFile(path=one.name, data=one.path.read_bytes())
 
 
-def _fitting(pattern: str) -> list[str]:
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - patterns may be absolute
+def _fitting(pattern: str, *, only_files: bool) -> list[str]:
+    named = [pattern] if Path(pattern).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207 - may be absolute
+    found = sorted(path for path in named if not only_files or Path(path).is_file())
     if not found:
         raise InputError(
             "no-input", f"no file fits `{pattern}`", hint="check the pattern, and quote it so that the shell leaves it"
