@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bacnode.schedulers import worker_process
-from bacnode.transport import Answer, Transport
+from bacpack.http_client import HttpClient, Response
 
 
 class Link:
@@ -41,21 +41,21 @@ class Link:
 
 def slow_down(link: Link) -> None:
     """Have all that this process fetches come over a link."""
-    at_once, chunks_at_once = Transport.open, Answer.chunks
+    at_once, chunks_at_once = HttpClient.open, Response.chunks
 
     @contextmanager
-    def late(self: Transport, *arguments: Any, **options: Any) -> Iterator[Answer]:
+    def late(self: HttpClient, *arguments: Any, **options: Any) -> Iterator[Response]:
         link.wait()
         with at_once(self, *arguments, **options) as answer:
             yield answer
 
-    def slowly(self: Answer) -> Iterator[bytes]:
+    def slowly(self: Response) -> Iterator[bytes]:
         for chunk in chunks_at_once(self):
             link.take(len(chunk))
             yield chunk
 
     # For all of this process, so that nothing which it fetches comes faster.
-    Transport.open, Answer.chunks = late, slowly  # type: ignore[method-assign]
+    HttpClient.open, Response.chunks = late, slowly  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 from bacnode.download import DownloadLimits
+from bacnode.fetch import source_health
 from bacnode.jobs import limits as job_limits
 from bacnode.jobs import preparing, scheduler, schema, side
 from bacnode.jobs.limits import Grants
 from bacnode.limits import LoadLimits
 from bacnode.pages import held, routes, sessions, views
-from bacnode.peers import book, mdns, race, routers, standing, swarm
-from bacnode.redirects import MAX_HOPS
+from bacnode.peers import book, mdns, race, swarm
 from bacnode.schedulers.run_here import MOST_FETCHING
 from bacnode.service import body, front, peers, protocol, state, uploads
 from bacnode.sources import _AHEAD, _AHEAD_BYTES, PARALLEL
-from bacnode.transport import Patience
 from bacpack.content import blocks, path, scope, unixfs, walk
 from bacpack.content.car import layout
+from bacpack.http_client import RequestPolicy
+from bacpack.http_client.redirects import MAX_HOPS
 from bacpack.publish.targets import kubo, node, pinning
 from bacpack.split.refuse import MOST_CODE_BYTES
 from bacpack.wasm import limits as wasm
@@ -36,7 +37,7 @@ def binary(count: int) -> str:
     raise AssertionError(f"{count} is no number of KiB")
 
 
-load, patience, grants, downloads = LoadLimits(), Patience(), Grants(1, 1, 0), DownloadLimits()
+load, policy, grants, downloads = LoadLimits(), RequestPolicy(), Grants(1, 1, 0), DownloadLimits()
 
 #: The beginning of each row, and the values in its second column and after, in their order.
 ROWS: dict[str, list[str]] = {
@@ -45,15 +46,15 @@ ROWS: dict[str, list[str]] = {
     "one module": [binary(load.module_bytes)],
     "the code of one blob to split": [f"{MOST_CODE_BYTES // 1_000_000} MB"],
     "all modules of one program": [binary(load.total_bytes)],
-    "what a URL gives": [binary(load.module_bytes), f"{patience.answer:g} s"],
+    "what a URL gives": [binary(load.module_bytes), f"{policy.answer:g} s"],
     "redirects of one request": [str(MAX_HOPS)],
     "modules that are fetched before it is their turn": [str(_AHEAD), binary(_AHEAD_BYTES)],
-    "silence; a request until": [f"{patience.idle:g} s"],
-    "one block, however slowly it comes": [f"{patience.block:g} s"],
-    "a Kubo looking for a block": [f"{patience.search:g} s"],
-    "waiting for one source that answers 429": [f"{patience.busy:g} s in all"],
-    "requests for one thing, when": [str(patience.tries), f"{patience.pause:g} s", f"{patience.pause * 2:g} s"],
-    "failures one after the other": [str(patience.strikes)],
+    "silence; a request until": [f"{policy.idle:g} s"],
+    "one block, however slowly it comes": [f"{policy.block:g} s"],
+    "a Kubo looking for a block": [f"{policy.search:g} s"],
+    "waiting for one source that answers 429": [f"{policy.busy:g} s in all"],
+    "requests for one thing, when": [str(policy.tries), f"{policy.pause:g} s", f"{policy.pause * 2:g} s"],
+    "failures one after the other": [str(policy.strikes)],
     "requests on their way": [str(PARALLEL)],
     "blocks of a stream that nobody asked for": [binary(downloads.unexpected_bytes)],
     "all new blocks": [binary(downloads.total_bytes)],
@@ -85,9 +86,9 @@ ROWS: dict[str, list[str]] = {
     "names in a path": [str(path.MAX_NAMES)],
     "depth of a DAG that is sent": [f"{unixfs.MAX_DEPTH} levels", f"{scope.MAX_REPEATS:,}"],
     "a peer that is asked whether": [f"{peers.ASK_SECONDS:g} s"],
-    "requests to one peer": [str(standing.MOST_AT_ONCE), str(swarm._BLOCKS), str(race.MOST_RUNNING)],
-    "silence of a peer": [f"{swarm.PATIENCE.idle:g} s", f"{swarm.PATIENCE.block:g} s"],
-    "peers that routers named": [str(book.MOST_ROUTED), f"{book.ROUTED_SECONDS / 3600:g} h", str(routers._MOST)],
+    "requests to one peer": [str(source_health.MOST_AT_ONCE), str(swarm._BLOCKS), str(race.MOST_RUNNING)],
+    "silence of a peer": [f"{swarm.POLICY.idle:g} s", f"{swarm.POLICY.block:g} s"],
+    "peers that routers named": [str(book.MOST_ROUTED), f"{book.ROUTED_SECONDS / 3600:g} h", str(swarm.MOST_PROVIDERS)],
     "peers on the local network": [str(book.MOST_FOUND), str(mdns._ADDRESSES)],
     "running time of a job": [f"{grants.default_seconds:g} s", f"{grants.max_seconds / 3600:g} h"],
     "each memory of a job": [binary(grants.default_memory_bytes), binary(job_limits.OVERHEAD_BYTES)],

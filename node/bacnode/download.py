@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bacnode.remotes import CarUrl, NoCarError, Remote
+from bacnode.fetch.remote_source import CarUrl, RemoteSource
 from bacnode.sources import PARALLEL
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarError
@@ -24,6 +24,7 @@ from bacpack.content.store import Batch, BlockStore
 from bacpack.content.unixfs import resolve
 from bacpack.content.walk import links_of, walk
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
+from bacpack.ipfs_clients import NoCarError
 
 #: Fewer missing blocks than this are asked for one by one.
 _WORTH_A_CAR = 8
@@ -49,7 +50,7 @@ class Downloaded:
     bytes: int = 0
     new_bytes: int = 0
     #: Whom each new block came from.
-    origins: dict[Cid, Remote] = field(default_factory=dict)
+    origins: dict[Cid, RemoteSource] = field(default_factory=dict)
 
 
 class Download:
@@ -62,7 +63,7 @@ class Download:
         self,
         store: BlockStore,
         batch: Batch,
-        remotes: Sequence[Remote],
+        remotes: Sequence[RemoteSource],
         limits: DownloadLimits | None = None,
         on_bytes: Callable[[int], object] = lambda count: None,
     ) -> None:
@@ -84,10 +85,10 @@ class Download:
         self._links: dict[Cid, Sequence[Cid]] = {}
         self._sizes: dict[Cid, int] = {}
         #: What sources said when they were asked for a block; all of them, for what is given up.
-        self._failures: dict[Cid, list[tuple[Remote, BacpackError]]] = {}
+        self._failures: dict[Cid, list[tuple[RemoteSource, BacpackError]]] = {}
         self._given_up: set[Cid] = set()
         #: What came of each stream that was asked for.
-        self._streams: dict[tuple[Remote, Cid], BacpackError | None] = {}
+        self._streams: dict[tuple[RemoteSource, Cid], BacpackError | None] = {}
 
     def close(self) -> None:
         """Give up what is planned or awaited; what is being written is written to its end."""
@@ -174,7 +175,7 @@ class Download:
         self._sizes[key] = len(block)
         self._links[key] = links
 
-    def _keep(self, cid: Cid, block: bytes, remote: Remote) -> None:
+    def _keep(self, cid: Cid, block: bytes, remote: RemoteSource) -> None:
         """Store a verified block; raises `InputError` when it cannot be written, or is one too many."""
         key = cid.to_v1()
         with self._written:
@@ -224,7 +225,7 @@ class Download:
                 return
         self._given_up.add(cid)
 
-    def _get_from(self, remote: Remote, cid: Cid) -> bool:
+    def _get_from(self, remote: RemoteSource, cid: Cid) -> bool:
         """Ask one source for a block, store it, and return whether it had it."""
         if any(asked is remote and isinstance(said, MissingBlockError) for asked, said in self._failures.get(cid, ())):
             return False
@@ -236,7 +237,7 @@ class Download:
         self._keep(cid, block, remote)
         return True
 
-    def _fail(self, cid: Cid, remote: Remote, error: BacpackError) -> None:
+    def _fail(self, cid: Cid, remote: RemoteSource, error: BacpackError) -> None:
         with self._lock:
             self._failures.setdefault(cid, []).append((remote, error))
 
@@ -259,7 +260,7 @@ class Download:
             if self.done.new_bytes > before:
                 return
 
-    def _take_expected(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]], remote: Remote) -> None:
+    def _take_expected(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]], remote: RemoteSource) -> None:
         """Store those `blocks` of a stream that `root` leads to and that are not here."""
         expected = {cid.to_v1() for cid in self._missing([root])}
         early: dict[Cid, bytes] = {}
@@ -286,14 +287,14 @@ class Download:
                             expected.add(link)
 
     @contextmanager
-    def _storing(self) -> Iterator[Callable[[Cid, bytes, Remote], None]]:
+    def _storing(self) -> Iterator[Callable[[Cid, bytes, RemoteSource], None]]:
         """Yield a function that stores blocks beside reading: the disk and the network need not wait for each other.
 
         When the block ends, however it does, all that it was given is stored.
         """
         under_way: deque[Future[None]] = deque()
 
-        def store(cid: Cid, block: bytes, remote: Remote) -> None:
+        def store(cid: Cid, block: bytes, remote: RemoteSource) -> None:
             under_way.append(self._pool.submit(self._keep, cid, block, remote))
             if len(under_way) > PARALLEL:
                 under_way.popleft().result()
@@ -364,11 +365,11 @@ def _from_the_top(roots: Sequence[Cid], links: dict[Cid, Sequence[Cid]], enter: 
             waiting.extend(link.to_v1() for link in reversed(links.get(cid, ())) if not link.is_identity)
 
 
-def _said(said: Sequence[tuple[Remote, BacpackError]], remote: Remote) -> list[BacpackError]:
+def _said(said: Sequence[tuple[RemoteSource, BacpackError]], remote: RemoteSource) -> list[BacpackError]:
     return [error for asked, error in said if asked is remote]
 
 
-def _answer(remote: Remote, said: Sequence[BacpackError]) -> str:
+def _answer(remote: RemoteSource, said: Sequence[BacpackError]) -> str:
     """What a source said to requests that failed, as a clause."""
     if remote.aside is not None:
         return f"not asked any more, since {remote.aside}"
@@ -398,7 +399,7 @@ def _too_much(limit: int) -> InputError:
     )
 
 
-def _unexpected(remote: Remote, count: int) -> UnreachableError:
+def _unexpected(remote: RemoteSource, count: int) -> UnreachableError:
     return UnreachableError(
         "url-failed",
         f"{remote.label} sends blocks that nobody asked for: {count} bytes of them",

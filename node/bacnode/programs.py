@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from bacnode.limits import LoadLimits
 from bacnode.resolver import Fetched
 from bacnode.sources import BlockSource, FolderSource, Source, Sources, file_cid, url_name
-from bacnode.transport import too_large
 from bacnode.web import Web
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarReader
@@ -20,6 +19,7 @@ from bacpack.content.store import BlockStore
 from bacpack.content.unixfs import is_directory, list_directory, resolve
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error, read_file
+from bacpack.http_client import too_large
 
 _SUFFIX = ".wasm"
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from bacnode.resolver import Fetched, SourceKind
-from bacnode.transport import too_large
 from bacpack.content.blocks import MAX_BLOCK_BYTES, CorruptBlockError, GetBlock, MissingBlockError, block_mismatch
 from bacpack.content.cid import RAW, Cid
 from bacpack.content.ref import CidRef, UrlRef
@@ -26,6 +25,7 @@ from bacpack.content.unixfs_build import build_file
 from bacpack.content.walk import links_of
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from bacpack.files import explain_os_error
+from bacpack.http_client import too_large
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bacnode.remotes import CarUrl, Gateway, Kubo, Peer, Remote
+from bacnode.fetch.remote_source import CarUrl, RemoteSource, gateway, kubo_rpc, peer
 from bacnode.sources import HoldUrl
-from bacnode.transport import Patience, Transport
+from bacpack.http_client import HttpClient, RequestPolicy
 
 #: In which order the sources on the network are asked.
 ORDER = ("peers", "gateways", "kubo")
@@ -31,15 +31,15 @@ class Web:
         offline: bool = False,
         allow_private: bool = False,
         hold_url: HoldUrl | None = None,
-        patience: Patience | None = None,
+        policy: RequestPolicy | None = None,
         deadline: float | None = None,
     ) -> None:
-        self.transport = Transport(offline=offline, allow_private=allow_private, patience=patience, deadline=deadline)
+        self.http = HttpClient(offline=offline, allow_private=allow_private, policy=policy, deadline=deadline)
         self.hold_url = hold_url
-        self.peers = [] if offline else [Peer(url, self.transport) for url in peers]
-        self.gateways = [] if offline else [Gateway(url, self.transport) for url in gateways]
-        self.kubo = [] if offline else [Kubo(url, self.transport, kubo_authorization) for url in kubo]
-        by_name: dict[str, Sequence[Remote]] = {"peers": self.peers, "gateways": self.gateways, "kubo": self.kubo}
+        self.peers = [] if offline else [peer(url, self.http) for url in peers]
+        self.gateways = [] if offline else [gateway(url, self.http) for url in gateways]
+        self.kubo = [] if offline else [kubo_rpc(url, self.http, kubo_authorization) for url in kubo]
+        by_name: dict[str, Sequence[RemoteSource]] = {"peers": self.peers, "gateways": self.gateways, "kubo": self.kubo}
         # What the order leaves out comes last.
         self.remotes = [remote for name in dict.fromkeys((*order, *ORDER)) for remote in by_name[name]]
 
@@ -50,10 +50,10 @@ class Web:
 
         What a person typed may be at any address; what a module names may not.
         """
-        with self.transport.open("GET", url, {}, any_address=named_by_user) as answer:
+        with self.http.open("GET", url, any_address=named_by_user) as answer:
             answer.check()
-            return answer.read(max_bytes, self.transport.patience.answer)
+            return answer.read(max_bytes, self.http.policy.answer)
 
     def car_url(self, url: str) -> CarUrl:
         """Return the CAR file at a URL that a person typed; nothing is asked yet."""
-        return CarUrl(url, self.transport)
+        return CarUrl(url, self.http)

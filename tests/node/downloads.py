@@ -9,7 +9,6 @@ from contextlib import ExitStack
 import pytest
 
 from bacnode.download import Download, Downloaded, DownloadLimits
-from bacnode.transport import Patience
 from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.filedag import FileDag
@@ -17,10 +16,11 @@ from bacpack.content.keep import survey
 from bacpack.content.store import BlockStore
 from bacpack.content.walk import read_dag
 from bacpack.errors import BacpackError
+from bacpack.http_client import RequestPolicy
 from node.gateway import Gateway, Server
 
 #: Enough for a machine that is busy, and short where a test waits for it.
-QUICK = Patience(idle=5, block=5, pause=0.01, search=1)
+QUICK = RequestPolicy(idle=5, block=5, pause=0.01, search=1)
 
 
 def made_dag(leaves: int = 6, modules: int = 6, size: int = 900) -> tuple[Cid, dict[Cid, bytes]]:
@@ -45,11 +45,11 @@ def download(
     servers: Sequence[Server],
     root: Cid = ROOT,
     *,
-    patience: Patience = QUICK,
+    policy: RequestPolicy = QUICK,
     limits: DownloadLimits | None = None,
     kubo: Server | None = None,
 ) -> Downloaded:
-    web = Web([server.url for server in servers], kubo=[kubo.url] if kubo else [], patience=patience)
+    web = Web([server.url for server in servers], kubo=[kubo.url] if kubo else [], policy=policy)
     with store.batch() as batch:
         one = Download(store, batch, web.remotes, limits)
         try:

@@ -160,7 +160,7 @@ def test_a_source_that_is_busy_too_long_is_given_up(store: BlockStore, serve: Ex
 def test_a_source_that_is_busy_for_ever_is_given_up(store: BlockStore, serve: ExitStack) -> None:
     server = gateway(serve)
     server.mend = lambda asked, reply: Reply(503, {"Retry-After": "0"})
-    assert "asks to wait" in refused(store, [server], patience=replace(QUICK, busy=0.5)).message
+    assert "asks to wait" in refused(store, [server], policy=replace(QUICK, busy=0.5)).message
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
@@ -199,7 +199,7 @@ def test_a_stream_that_stalls_is_left_for_single_blocks(store: BlockStore, serve
     stall = threading.Event()
     server.mend = lambda asked, reply: replace(reply, cut=2500, stall=stall) if asked.is_car else reply
     try:
-        download(store, [server], patience=replace(QUICK, idle=0.3))
+        download(store, [server], policy=replace(QUICK, idle=0.3))
         check_complete(store)
     finally:
         stall.set()
@@ -212,7 +212,7 @@ def test_a_source_that_is_silent_is_given_up(store: BlockStore, serve: ExitStack
     stall = threading.Event()
     server.mend = lambda asked, reply: replace(reply, cut=0, stall=stall)
     try:
-        error = refused(store, [server], patience=replace(QUICK, idle=0.3))
+        error = refused(store, [server], policy=replace(QUICK, idle=0.3))
     finally:
         stall.set()
     assert "no answer came in 0.3 s" in error.message
@@ -221,10 +221,10 @@ def test_a_source_that_is_silent_is_given_up(store: BlockStore, serve: ExitStack
 def test_a_slow_drip_is_given_up(store: BlockStore, serve: ExitStack) -> None:
     drips, sound = gateway(serve), gateway(serve)
     drips.mend = lambda asked, reply: replace(reply, drip=0.002)
-    patience = replace(QUICK, block=0.2)
-    download(store, [drips, sound], patience=patience)
+    policy = replace(QUICK, block=0.2)
+    download(store, [drips, sound], policy=policy)
     check_complete(store)
-    error = refused(BlockStore(store.folder / "other"), [drips], patience=patience)
+    error = refused(BlockStore(store.folder / "other"), [drips], policy=policy)
     assert "it was not done after 0.2 s" in error.message
 
 
@@ -232,7 +232,7 @@ def test_a_slow_drip_of_headers_is_given_up(store: BlockStore, serve: ExitStack)
     drips = gateway(serve)
     drips.mend = lambda asked, reply: replace(reply, drip=0.1)
     started = time.monotonic()
-    error = refused(store, [drips], patience=replace(QUICK, idle=0.3))
+    error = refused(store, [drips], policy=replace(QUICK, idle=0.3))
     assert "no answer came in 0.3 s" in error.message
     assert time.monotonic() - started < 5
 

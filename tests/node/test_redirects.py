@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.redirects import MAX_HOPS, next_hop
 from bacnode.web import Web
 from bacpack.content.car.writer import car_chunks
 from bacpack.content.cid import Cid
 from bacpack.errors import UnreachableError
+from bacpack.http_client.redirects import MAX_HOPS, next_hop
 from inprocess import call
 from node.harness import PLENTY
 from node.server import Answer, FileServer

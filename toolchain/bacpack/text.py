@@ -6,10 +6,10 @@ from __future__ import annotations
 _ERROR_CHARACTERS = 200
 
 
-def shown(text: str) -> str:
+def shown(text: str, characters: int = _ERROR_CHARACTERS) -> str:
     """What a server says, as a message may hold it: on one line, printable, and short."""
     line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
-    return line if len(line) <= _ERROR_CHARACTERS else f"{line[:_ERROR_CHARACTERS]}…"
+    return line if len(line) <= characters else f"{line[:characters]}…"
 
 
 def human_bytes(count: int) -> str:

@@ -34,6 +34,7 @@ class JobWeb(Web):
 
     def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
         super().__init__(deadline=deadline)
+        self.deadline = deadline
         swarm.refresh()
         self.nearby = PeerSource(swarm, store, deadline) if swarm.may_ask else None
         self.remotes = [self.nearby] if self.nearby else []  # type: ignore[list-item]  # as far as jobs use them

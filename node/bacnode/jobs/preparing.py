@@ -24,7 +24,6 @@ from bacnode.jobs.plan import Bid, Locate, Located, Plan, Prepare, Prepared, Rea
 from bacnode.jobs.planning import Planner
 from bacnode.jobs.proprietary import Proprietary, PublicStore
 from bacnode.jobs.reports import places_in
-from bacnode.jobs.runners import find_runner, size_at_peers
 from bacnode.jobs.schema import Submission
 from bacnode.limits import LoadLimits
 from bacnode.peers.ahead import announce_closure
@@ -105,7 +104,7 @@ class Preparer:
         finally:
             if web.nearby is not None:
                 web.nearby.finish()
-            web.transport.close()
+            web.http.close()
 
     def _plan(self, message: Prepare, web: JobWeb) -> Plan:
         program = self._open(message.submission.ref, web)
@@ -142,14 +141,15 @@ class Preparer:
         cid = error.details.get("cid")
         if error.code != "module-not-found" or not isinstance(cid, str):
             return error
-        runner = find_runner(web.transport, self._swarm.urls, cid)
-        if runner is None:
+        found = self._swarm.runner(Cid.parse(cid), web.deadline)
+        if found is None:
             return error
+        url, peer_id = found
         return CheckFailedError(
             "proprietary-module",
-            f"{cid} is not given away: the node {runner.peer_id} runs jobs that need it",
-            hint=f"submit the job to {runner.url}",
-            details={"cid": cid, "node": runner.peer_id, "url": runner.url},
+            f"{cid} is not given away: the node {peer_id} runs jobs that need it",
+            hint=f"submit the job to {url}",
+            details={"cid": cid, "node": peer_id, "url": url},
         )
 
     def _survey(self, message: Bid) -> Surveyed:
@@ -158,9 +158,9 @@ class Preparer:
         web.remotes = []
         try:
             missing, here = self._missing(message, web)
-            sizes = {cid: size_at_peers(web.transport, self._swarm.urls, cid) for cid in missing}
+            sizes = {cid: self._swarm.size(Cid.parse(cid), web.deadline) for cid in missing}
         finally:
-            web.transport.close()
+            web.http.close()
         known = [size for size in sizes.values() if size is not None]
         uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, self._configuration))
         return Surveyed(

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bacnode.peers.book import Told
+from bacnode.fetch.source_health import MOST_AT_ONCE, Busy, Health
 from bacnode.peers.race import Attempt
-from bacnode.peers.standing import MOST_AT_ONCE, Standing
-from bacnode.transport import RequestError, Transport
-from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError, block_mismatch
+from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError
 from bacpack.content.cid import Cid
-from bacpack.errors import CheckFailedError, InputError
+from bacpack.errors import CheckFailedError
+from bacpack.http_client import HttpClient, RequestError
+from bacpack.ipfs_clients import GatewayClient
 
-#: Answers that mean "I do not have it".
-_NOT_HERE = frozenset((403, 404, 410, 451))
 #: The longest pause that a peer may ask for.
 _LONGEST_PAUSE = 30.0
 #: How often one who waits for a place looks whether it is still needed.
@@ -29,18 +27,25 @@ class Peer:
     """A peer that may be asked."""
 
     url: str
-    told: Told
-    standing: Standing
+    may_be_anywhere: bool
+    health: Health
+    busy: Busy = field(default_factory=Busy)
     slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MOST_AT_ONCE))
     under_way: int = 0
-    #: When it may be asked again, since it said that it is busy; a time of `time.monotonic`.
-    not_before: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def label(self) -> str:
         """How messages call it."""
         return f"the peer {self.url}"
+
+    def is_busy(self, now: float) -> bool:
+        """Whether it asked to be left alone until later than `now`, a time of `time.monotonic`."""
+        return self.busy.until > now
+
+    def client(self, http: HttpClient) -> GatewayClient:
+        """Return what asks it."""
+        return GatewayClient(http, self.url, self.label, self.may_be_anywhere)
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class _Progress:
     size: int | None = None
 
 
-def ask_peer(transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, *, any_address: bool) -> bytes:
+def ask_peer(http: HttpClient, peer: Peer, cid: Cid, attempt: Attempt) -> bytes:
     """Return a block from a peer, verified, and note how it did.
 
     Raises `MissingBlockError`, `RequestError`, `CheckFailedError` (`block-mismatch`), and `UnreachableError`.
@@ -60,9 +65,9 @@ def ask_peer(transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, *, an
     try:
         with _slot(peer, attempt):
             progress = _Progress(time.monotonic())
-            attempt.hedge_at = progress.started + peer.standing.hedge_first_byte()
+            attempt.hedge_at = progress.started + peer.health.hedge_first_byte()
             try:
-                block = _ask(transport, peer, cid, attempt, progress, any_address=any_address)
+                block = _ask(http, peer, cid, attempt, progress)
             except BaseException as error:
                 _note_failure(peer, error, attempt, progress)
                 raise
@@ -72,7 +77,7 @@ def ask_peer(transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, *, an
             assert progress.first_byte is not None
             with peer.lock:
                 first_byte = progress.first_byte - progress.started
-                peer.standing.answered(time.time(), first_byte, len(block), ended - progress.first_byte)
+                peer.health.answered(time.time(), first_byte, len(block), ended - progress.first_byte)
             return block
     finally:
         with peer.lock:
@@ -93,46 +98,28 @@ def _slot(peer: Peer, attempt: Attempt) -> Iterator[None]:
         peer.slots.release()
 
 
-def _ask(
-    transport: Transport, peer: Peer, cid: Cid, attempt: Attempt, progress: _Progress, *, any_address: bool
-) -> bytes:
-    # A gateway that would look elsewhere itself need not: others are asked here.
-    headers = {"Accept": "application/vnd.ipld.raw", "Cache-Control": "only-if-cached"}
-    url = f"{peer.url}/ipfs/{cid.to_v1()}?format=raw"
-    with (
-        transport.ended_by(attempt.cancel),
-        transport.open("GET", url, headers, any_address=any_address) as answer,
-    ):
+def _ask(http: HttpClient, peer: Peer, cid: Cid, attempt: Attempt, progress: _Progress) -> bytes:
+    def on_head(size: int | None) -> None:
         progress.first_byte = time.monotonic()
-        if answer.status in _NOT_HERE or answer.status == 412:
-            raise MissingBlockError(cid, peer.label)
-        answer.check()
-        stated = answer.header("Content-Length")
-        progress.size = min(int(stated), MAX_BLOCK_BYTES) if stated.isdecimal() else MAX_BLOCK_BYTES
-        attempt.hedge_at = progress.first_byte + peer.standing.hedge_body(progress.size)
-        try:
-            block = answer.read(MAX_BLOCK_BYTES, transport.patience.block)
-        except InputError as error:
-            # The peer is at fault and not the content: others may be asked.
-            raise RequestError(url, error.message, final=True) from error
-    if not cid.matches(block):
-        raise block_mismatch(cid, block, f" from {peer.label}")
-    return block
+        progress.size = MAX_BLOCK_BYTES if size is None else min(size, MAX_BLOCK_BYTES)
+        attempt.hedge_at = progress.first_byte + peer.health.hedge_body(progress.size)
+
+    return peer.client(http).block(cid, only_here=True, cancel=attempt.cancel, on_head=on_head)
 
 
 def _note_failure(peer: Peer, error: BaseException, attempt: Attempt, progress: _Progress) -> None:
     now, ended = time.time(), time.monotonic()
     with peer.lock:
         if isinstance(error, CheckFailedError):
-            peer.standing.lied(now, error.message)
+            peer.health.lied(now, error.message)
         elif isinstance(error, MissingBlockError):
-            peer.standing.lacked(now, (progress.first_byte or ended) - progress.started)
+            peer.health.lacked(now, (progress.first_byte or ended) - progress.started)
         elif attempt.cancel.cancelled:
             # From when it began to be slow.
             since = progress.started if progress.first_byte is None else progress.first_byte
             size = progress.size if progress.first_byte is not None else None
-            peer.standing.outrun(now, ended - since, size)
+            peer.health.outrun(now, ended - since, size)
         elif isinstance(error, RequestError) and error.seconds is not None:
-            peer.not_before = ended + min(error.seconds, _LONGEST_PAUSE)
+            peer.busy.asked_for(ended, min(error.seconds, _LONGEST_PAUSE))
         else:
-            peer.standing.failed(now, str(getattr(error, "reason", error)))
+            peer.health.failed(now, str(getattr(error, "reason", error)))

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from bacnode.peers.standing import Standing
+from bacnode.fetch.source_health import Health
 
 Told: TypeAlias = Literal["configured", "mdns", "routing"]
 
@@ -29,7 +29,7 @@ MOST_FOUND = 64
 _FOR_EVER = 1e18
 
 _KINDS = {"float": "REAL", "float | None": "REAL", "int": "INTEGER", "bool": "INTEGER"}
-_COLUMNS = [(entry.name, _KINDS.get(str(entry.type), "TEXT")) for entry in fields(Standing)]
+_COLUMNS = [(entry.name, _KINDS.get(str(entry.type), "TEXT")) for entry in fields(Health)]
 _NAMES = ", ".join(name for name, _ in _COLUMNS)
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS peers (
@@ -63,7 +63,12 @@ class KnownPeer:
     #: Seconds in which it last said who it is.
     ping: float | None
     is_present: bool
-    standing: Standing = field(default_factory=Standing)
+    health: Health = field(default_factory=Health)
+
+    @property
+    def may_be_anywhere(self) -> bool:
+        """Whether it may be at any address: a router is a stranger, who must not lead where only this machine can."""
+        return self.told != "routing"
 
 
 class PeerBook:
@@ -123,13 +128,13 @@ class PeerBook:
                 "UPDATE peers SET peer_id = ?, ping = ?, seen = ? WHERE url = ?", (peer_id, seconds, time.time(), url)
             )
 
-    def measured(self, standings: dict[str, Standing]) -> None:
+    def measured(self, healths: dict[str, Health]) -> None:
         """Keep how peers did."""
         places = ", ".join("?" * (len(_COLUMNS) + 1))
         with self._connected() as book:
             book.executemany(
                 f"INSERT OR REPLACE INTO standings (url, {_NAMES}) VALUES ({places})",
-                [(url, *astuple(standing)) for url, standing in standings.items()],
+                [(url, *astuple(health)) for url, health in healths.items()],
             )
 
     def all(self) -> list[KnownPeer]:
@@ -142,7 +147,7 @@ class PeerBook:
                 f"{columns} FROM peers LEFT JOIN standings ON standings.url = peers.url ORDER BY peers.rowid"
             ).fetchall()
         return [
-            KnownPeer(url, told, peer_id, ping, until > now, _standing(values) if measured else Standing())
+            KnownPeer(url, told, peer_id, ping, until > now, _health(values) if measured else Health())
             for url, told, peer_id, ping, until, measured, *values in rows
         ]
 
@@ -191,7 +196,7 @@ def _count(book: sqlite3.Connection, told: Told) -> int:
     return int(book.execute(query, (told, time.time())).fetchone()[0])
 
 
-def _standing(values: Sequence[object]) -> Standing:
-    standing = Standing(*values)  # type: ignore[arg-type]  # as they were written
-    standing.is_liar = bool(standing.is_liar)
-    return standing
+def _health(values: Sequence[object]) -> Health:
+    health = Health(*values)  # type: ignore[arg-type]  # as they were written
+    health.is_liar = bool(health.is_liar)
+    return health

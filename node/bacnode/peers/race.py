@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from bacnode.peers.standing import HEDGE_SECONDS
-from bacnode.transport import Cancel
+from bacnode.fetch.source_health import HEDGE_SECONDS
 from bacpack.errors import BacpackError
+from bacpack.http_client import Cancel
 
 #: Who is asked at once for one thing.
 MOST_RUNNING = 4

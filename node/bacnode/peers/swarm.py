@@ -19,21 +19,23 @@ from pathlib import Path
 from bacnode.peers.asking import Peer, ask_peer
 from bacnode.peers.book import PeerBook
 from bacnode.peers.race import MOST_RUNNING, Outcome, race
-from bacnode.peers.routers import ask_routers
-from bacnode.transport import Patience, RequestError, Transport
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.provenance import Provenance
 from bacpack.content.store import BlockStore
 from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+from bacpack.http_client import HttpClient, RequestError, RequestPolicy
+from bacpack.ipfs_clients.routing_client import GATEWAY_PROTOCOL, RUNS_JOBS, RoutingClient
 
 #: How long one peer is waited for, while others are asked beside it. Jobs wait longer, and ask again.
-PATIENCE = Patience(idle=10, block=60)
+POLICY = RequestPolicy(connect=10, idle=10, block=60)
 #: Times that peers which failed are asked for one block, and the first pause between; each is twice the one before.
 _ROUNDS, _PAUSE = 3, 0.2
 #: Blocks of all jobs together that are asked for at once. Each has threads for all who may be asked for it, so that
 #: those who wait for slow peers take none from others.
 _BLOCKS = 64
+#: Addresses that are taken of one answer of a router.
+MOST_PROVIDERS = 8
 #: Blocks of which it is remembered who gave them.
 _REMEMBERED = 8192
 
@@ -58,14 +60,14 @@ class _OutOfTimeError(RequestError):
 class Swarm:
     """The peers of the node whose state is in `folder`; what they give is kept in `store`. Safe for threads."""
 
-    def __init__(self, folder: Path, store: BlockStore, patience: Patience = PATIENCE) -> None:
+    def __init__(self, folder: Path, store: BlockStore, policy: RequestPolicy = POLICY) -> None:
         self._book = PeerBook(folder)
         self._store = store
         self._provenance = Provenance(store.folder)
         options = self._book.options()
         self._routers = options.routers
         self._allow_private = options.allow_private
-        self._transport = Transport(allow_private=options.allow_private, patience=patience)
+        self._http = HttpClient(allow_private=options.allow_private, policy=policy)
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}
         self._present: list[Peer] = []
@@ -79,12 +81,6 @@ class Swarm:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_BLOCKS * MOST_RUNNING, "peer")
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The peers that may be asked now, the nearest first."""
-        now = time.time()
-        return tuple(peer.url for peer in self._ranked(now) if not peer.standing.is_aside(now))
 
     @property
     def may_ask(self) -> bool:
@@ -103,21 +99,35 @@ class Swarm:
             for known in self._book.all():
                 peer = self._peers.get(known.url)
                 if peer is None:
-                    if known.standing.first_byte is None:
-                        known.standing.first_byte = known.ping
-                        known.standing.measured_at = time.time() if known.ping else 0.0
-                    peer = self._peers[known.url] = Peer(known.url, known.told, known.standing)
-                peer.told = known.told
+                    if known.health.first_byte is None:
+                        known.health.first_byte = known.ping
+                        known.health.measured_at = time.time() if known.ping else 0.0
+                    peer = self._peers[known.url] = Peer(known.url, known.may_be_anywhere, known.health)
+                peer.may_be_anywhere = known.may_be_anywhere
                 if known.is_present:
                     present.append(peer)
             self._present = present
+
+    def size(self, cid: Cid, until: float) -> int | None:
+        """Return how large a block is, as the first peer that has it says; None if none has it."""
+        sizes = (peer.client(self._http).size(cid, until=until) for peer in self._askable())
+        return next((size for size in sizes if size is not None), None)
+
+    def runner(self, cid: Cid, until: float) -> tuple[str, str] | None:
+        """Return the URL and the ID of a peer that says it runs jobs with a module that nobody gives."""
+        for peer in self._askable():
+            router = RoutingClient(self._http, peer.url, peer.may_be_anywhere)
+            for provider in router.providers(cid, RUNS_JOBS, until):
+                if provider.peer_id is not None and RUNS_JOBS in provider.protocols:
+                    return peer.url, provider.peer_id
+        return None
 
     def save(self) -> None:
         """Keep how peers did."""
         with self._lock:
             changed, self._changed = self._changed, set()
         if changed:
-            self._book.measured({peer.url: peer.standing for peer in changed})
+            self._book.measured({peer.url: peer.health for peer in changed})
 
     def get(self, cid: Cid, deadline: float) -> Given:
         """Return a block from the store or a peer.
@@ -188,7 +198,7 @@ class Swarm:
             if not remaining or not again:
                 break
             now = time.monotonic()
-            seconds = max(pause, min(peer.not_before for peer in again) - now)
+            seconds = max(pause, min(peer.busy.until for peer in again) - now)
             if now + seconds >= deadline:
                 break
             time.sleep(seconds)
@@ -208,14 +218,11 @@ class Swarm:
     def _run_race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
         return race(
             iter(peers),
-            lambda peer, attempt: ask_peer(
-                # A router is a stranger, and may not make this machine call services that only it can reach.
-                self._transport, peer, cid, attempt, any_address=peer.told != "routing"
-            ),
+            lambda peer, attempt: ask_peer(self._http, peer, cid, attempt),
             self._pool,
             deadline,
             lambda: _OutOfTimeError(cid),
-        )  # fmt: skip
+        )
 
     def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
         with self._store.batch() as batch:
@@ -232,7 +239,7 @@ class Swarm:
         """Return those to ask for a block, the nearest first; some have `said` already that they have it not."""
         now, soon = time.time(), time.monotonic()
         willing = [peer for peer in self._ranked(now) if peer not in said or _may_help(said[peer])]
-        ready = [peer for peer in willing if not peer.standing.is_aside(now) and peer.not_before <= soon]
+        ready = [peer for peer in willing if not peer.health.is_aside(now) and not peer.is_busy(soon)]
         if ready:
             return ready
         # One that could not be reached may be there again, and only asking tells.
@@ -241,7 +248,12 @@ class Swarm:
     def _ranked(self, now: float) -> Iterator[Peer]:
         with self._lock:
             present = list(self._present)
-        return iter(sorted(present, key=lambda peer: peer.standing.expected(now, peer.under_way)))
+        return iter(sorted(present, key=lambda peer: peer.health.expected(now, peer.under_way)))
+
+    def _askable(self) -> list[Peer]:
+        """Return those that are not put aside, the nearest first."""
+        now = time.time()
+        return [peer for peer in self._ranked(now) if not peer.health.is_aside(now)]
 
     def _ask_routers(self, cid: Cid, deadline: float) -> bool:
         """Ask who has a block, unless that was asked lately; return whether there is anybody new to ask."""
@@ -252,11 +264,16 @@ class Swarm:
             self._routed[cid] = now + 30
             if len(self._routed) > _REMEMBERED:
                 self._routed.popitem(last=False)
-        found = ask_routers(self._transport, self._routers, cid, deadline)
-        if found:
-            self._book.routed(found)
-            self.refresh()
-        return bool(found)
+        for router in self._routers:
+            found: dict[str, str | None] = {}
+            for provider in RoutingClient(self._http, router).providers(cid, GATEWAY_PROTOCOL, deadline):
+                for url in provider.urls:
+                    found.setdefault(url, provider.peer_id)
+            if found:
+                self._book.routed(list(found.items())[:MOST_PROVIDERS])
+                self.refresh()
+                return True
+        return False
 
     def _failure(self, cid: Cid, said: dict[Peer, BacpackError]) -> BacpackError:
         for error in said.values():
@@ -266,7 +283,7 @@ class Swarm:
         for peer in self._present:
             answer = said.get(peer)
             if answer is None:
-                clauses.append(f"{peer.url} is put aside: {peer.standing.aside_reason or 'it is busy'}")
+                clauses.append(f"{peer.url} is put aside: {peer.health.aside_reason or 'it is busy'}")
             elif not isinstance(answer, MissingBlockError):
                 clauses.append(f"{peer.url}: {getattr(answer, 'reason', answer.message)}")
         if not clauses:
@@ -282,7 +299,7 @@ class Swarm:
 def _may_be_back(peers: Iterable[Peer]) -> list[Peer]:
     """Return those who may be asked if nobody better is left, put aside or not."""
     soon = time.monotonic()
-    return [peer for peer in peers if not peer.standing.is_liar and peer.not_before <= soon]
+    return [peer for peer in peers if not peer.health.is_liar and not peer.is_busy(soon)]
 
 
 def _may_help(error: BacpackError) -> bool:

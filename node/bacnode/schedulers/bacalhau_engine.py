@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx2
-
 from bacnode.schedulers.bacalhau_spec import bacalhau_job
 from bacnode.schedulers.spec import JobResult, JobSpec
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError, Problem, UnreachableError
+from bacpack.http_client import HttpClient, RequestError
+from bacpack.text import shown
 
 if TYPE_CHECKING:
     from bacnode.schedulers.orders import Order
@@ -26,6 +27,8 @@ _ENDED = frozenset(("completed", "failed", "stopped"))
 LOOK_SECONDS, MAX_FAILURES = 0.5, 10
 #: Bytes of input files that stand in the job itself.
 MAX_INLINE_BYTES = 5 << 20
+#: The longest that one answer of the orchestrator may take and be: what a job printed stands in it.
+_ANSWER_SECONDS, _MAX_ANSWER_BYTES = 120.0, 64 << 20
 
 
 class BacalhauEngine:
@@ -33,7 +36,7 @@ class BacalhauEngine:
 
     def __init__(self, url: str, look_seconds: float = LOOK_SECONDS) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx2.Client(timeout=30)
+        self._http = HttpClient()
         self._look_seconds = look_seconds
         #: Told what a person may want to know.
         self.on_note: Callable[[str], object] = lambda text: None
@@ -85,20 +88,32 @@ class BacalhauEngine:
         failures = 0
         while True:
             try:
-                answer = self._client.request(method, self._url + path, json=body)
-            except httpx2.HTTPError as error:
+                status, answer = self._send(method, path, body)
+            except RequestError as error:
                 failures += 1
                 # A job is not put there twice.
                 if method != "GET" or failures >= MAX_FAILURES:
-                    raise self._unreachable(str(error) or type(error).__name__) from error
+                    raise self._unreachable(error.reason) from error
                 time.sleep(self._look_seconds)
                 continue
-            if answer.status_code == 200:
-                return self._object(answer.content)
+            if status == 200:
+                return self._object(answer)
             failures += 1
-            if answer.status_code < 500 or method != "GET" or failures >= MAX_FAILURES:
-                raise self._refused(answer.status_code, answer.text)
+            if status < 500 or method != "GET" or failures >= MAX_FAILURES:
+                raise self._refused(status, answer.decode(errors="replace"))
             time.sleep(self._look_seconds)
+
+    def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        until = time.monotonic() + _ANSWER_SECONDS
+        with self._http.open(
+            method, self._url + path, headers, content, any_address=True, follow=False, until=until
+        ) as answer:
+            try:
+                return answer.status, answer.read(_MAX_ANSWER_BYTES)
+            except InputError as error:
+                raise self._unreachable("its answer is too large") from error
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:
@@ -113,10 +128,9 @@ class BacalhauEngine:
         )  # fmt: skip
 
     def _refused(self, status: int, text: str) -> BacpackError:
-        shown = " ".join(text.split())[:300]
         kind = InputError if status < 500 else UnreachableError
         return kind(
-            "bacalhau-refused", f"Bacalhau at `{self._url}` answers {status}: {shown}",
+            "bacalhau-refused", f"Bacalhau at `{self._url}` answers {status}: {shown(text, 300)}",
             hint="see the job with `bacpack jobspec`", details={"status": status},
         )  # fmt: skip
 
@@ -126,7 +140,7 @@ class BacalhauEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._http.close()
 
 
 def with_files(job: dict[str, Any], spec: JobSpec) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class ModulesPlugin(WorkerPlugin):
             on_begin=on_begin,
         )
         try:
-            result = self._run.run(spec, lambda transport: Holders(holders, self._url, transport), watch)
+            result = self._run.run(spec, lambda http: Holders(holders, self._url, http), watch)
         finally:
             sync(worker.loop, self._give_up, key)
         self._learn(result)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from bacnode.schedulers.closure import keep_file
 from bacnode.sources import BlockSource, Found, Source
-from bacnode.transport import too_large
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.content.store import BlockStore
+from bacpack.http_client import too_large
 from bacpack.single_flight import OneAtATime
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bacnode.remotes import Peer
+from bacnode.fetch.remote_source import RemoteSource, peer
 from bacnode.sources import Found
-from bacnode.transport import Transport
 from bacpack.content.blocks import MissingBlockError
 from bacpack.content.cid import Cid
 from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+from bacpack.http_client import HttpClient
 
 #: Keys of modules and of jobs begin so, and all workers that run jobs hold the key `PRESENT`.
 MODULE_PREFIX, JOB_PREFIX = "bacpack-module-", "bacpack-job-"
@@ -67,10 +67,10 @@ class Holders:
 
     label = "the workers that hold it"
 
-    def __init__(self, held: Iterable[Held], own_url: str | None, transport: Transport) -> None:
+    def __init__(self, held: Iterable[Held], own_url: str | None, http: HttpClient) -> None:
         self._urls: Mapping[str, list[str]] = {one.cid: [url for url in one.urls if url != own_url] for one in held}
-        self._peers: dict[str, Peer] = {}
-        self._transport = transport
+        self._peers: dict[str, RemoteSource] = {}
+        self._http = http
 
     def get(self, cid: Cid) -> bytes:
         """Return a block, verified; raises `MissingBlockError`."""
@@ -80,9 +80,9 @@ class Holders:
         """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
         failure: BacpackError = MissingBlockError(cid, self.label)
         for url in self._urls.get(str(cid.to_v1()), ()):
-            peer = self._peers.setdefault(url, Peer(url, self._transport))
+            holder = self._peers.setdefault(url, peer(url, self._http))
             try:
-                return peer.read(cid, max_bytes)
+                return holder.read(cid, max_bytes)
             except (UnreachableError, CheckFailedError) as error:
                 failure = error
         raise failure

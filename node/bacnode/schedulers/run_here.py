@@ -39,16 +39,16 @@ from bacnode.schedulers.spec import GivenFile, JobResult, JobSpec, KeptFile
 from bacnode.schedulers.turns import Turns
 from bacnode.sources import Source
 from bacnode.trace import located
-from bacnode.transport import Transport
 from bacnode.web import Web
 from bacpack.content.cid import Cid
 from bacpack.content.ref import CidRef
 from bacpack.content.store import BlockStore
 from bacpack.errors import EXIT_INPUT, BacpackError, InputError, Problem
 from bacpack.files import explain_not_utf8
+from bacpack.http_client import HttpClient
 
-#: Returns a source that uses a transport.
-MakeSource: TypeAlias = Callable[[Transport], Source]
+#: Returns a source that uses a client.
+MakeSource: TypeAlias = Callable[[HttpClient], Source]
 
 #: Files that one job may leave.
 MAX_FILES = 1024
@@ -221,7 +221,7 @@ class RunHere:
             offline=here.offline, allow_private=here.allow_private,
         )  # fmt: skip
         if holders is not None and not here.offline:
-            web.remotes.insert(0, holders(web.transport))  # type: ignore[arg-type]  # as far as programs use them
+            web.remotes.insert(0, holders(web.http))  # type: ignore[arg-type]  # as far as programs use them
         # As far as programs use them: they read from remotes, and ask them for no CAR.
         web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]
         try:
@@ -231,7 +231,7 @@ class RunHere:
                 program.sources.announce([CidRef(Cid.parse(cid)) for cid in missing])
                 return resolve(program.root, program.sources.fetch, limits, program.sources.announce)
         finally:
-            web.transport.close()
+            web.http.close()
 
     def _question(self, spec: JobSpec, plan: Plan, folder: JobFolder) -> Run:
         asked = Limits(seconds=spec.seconds, memory_bytes=spec.memory_bytes, output_bytes=spec.output_bytes)

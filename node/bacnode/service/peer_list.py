@@ -50,30 +50,30 @@ async def list_peers(node: NodeState) -> list[ListedPeer]:
     """Return what is known of every peer."""
     now = time.time()
     known = await node.in_reader(node.book.all)
-    known.sort(key=lambda peer: (not peer.is_present, peer.standing.is_aside(now), peer.standing.expected(now)))
+    known.sort(key=lambda peer: (not peer.is_present, peer.health.is_aside(now), peer.health.expected(now)))
     return [_listed(peer, now) for peer in known]
 
 
 def _listed(peer: KnownPeer, now: float) -> ListedPeer:
-    standing = peer.standing
-    first_byte = peer.ping if standing.first_byte is None else standing.first_byte
-    is_aside = standing.is_aside(now)
-    until = datetime.datetime.fromtimestamp(standing.aside_until, datetime.UTC) if is_aside else None
+    health = peer.health
+    first_byte = peer.ping if health.first_byte is None else health.first_byte
+    is_aside = health.is_aside(now)
+    until = datetime.datetime.fromtimestamp(health.aside_until, datetime.UTC) if is_aside else None
     return ListedPeer(
         url=peer.url,
         told=peer.told,
         present=peer.is_present,
         peer_id=peer.peer_id,
         latency_ms=None if first_byte is None else round(first_byte * 1000, 3),
-        bytes_per_second=None if standing.rate is None else round(standing.rate),
-        blocks=standing.blocks,
-        bytes=standing.bytes,
-        missing=standing.missing,
-        failures=standing.failures,
-        wrong=standing.wrong,
-        last_error=standing.last_error,
+        bytes_per_second=None if health.rate is None else round(health.rate),
+        blocks=health.blocks,
+        bytes=health.bytes,
+        missing=health.missing,
+        failures=health.failures,
+        wrong=health.wrong,
+        last_error=health.last_error,
         aside_until=until.isoformat(timespec="seconds") if until else None,
-        aside_reason=standing.aside_reason if is_aside else None,
+        aside_reason=health.aside_reason if is_aside else None,
     )
 
 

@@ -8,24 +8,26 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from cachetools import TTLCache
 
-from bacnode.peers.book import KnownPeer, PeerBook
+from bacnode.peers.book import KnownPeer, PeerBook, PeerOptions
 from bacnode.service.identity import peer_id_of_url
-from bacnode.service.multiaddr import of_url
 from bacnode.service.records import PeerRecord
 from bacpack.content.cid import Cid
 from bacpack.decode import DecodeError, decode_json
+from bacpack.errors import BacpackError
+from bacpack.http_client import HttpClient, RequestPolicy
+from bacpack.ipfs_clients import GatewayClient
+from bacpack.ipfs_clients.multiaddr import of_url
 
-# Imported where it is used: most nodes have no peers, and it takes memory.
 if TYPE_CHECKING:
-    import httpx2
-
     from bacnode.peers.mdns import LocalNetwork
 
 #: Seconds that a peer has to say whether it has a block.
@@ -41,6 +43,8 @@ _QUESTIONS = 32
 _PEER_ID = re.compile(r"(?:12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{40,60}")
 _MAX_DESCRIPTION_BYTES = 4096
 
+T = TypeVar("T")
+
 
 class _Description(msgspec.Struct):
     peer_id: str
@@ -49,15 +53,16 @@ class _Description(msgspec.Struct):
 class Peers:
     """The peers in `book`. Those whose addresses cannot be told to others are not asked.
 
-    With `mdns` the local network is searched for more, and told of this node, whose peer ID is `own`.
+    `options` say whether the local network is searched for more, and told of this node, whose peer ID is `own`.
     """
 
-    def __init__(self, book: PeerBook, own: str, *, mdns: bool = False) -> None:
+    def __init__(self, book: PeerBook, own: str, options: PeerOptions) -> None:
         self._book = book
         self._own = own
-        self._mdns = mdns
+        self._mdns = options.mdns
         self._network: LocalNetwork | None = None
-        self._client: httpx2.AsyncClient | None = None
+        policy = RequestPolicy(connect=ASK_SECONDS, idle=ASK_SECONDS)
+        self._http = HttpClient(allow_private=options.allow_private, policy=policy)
         self._answers: TTLCache[Cid, asyncio.Task[list[PeerRecord]]] = TTLCache(_REMEMBERED, REMEMBERED_SECONDS)
         self._turn = asyncio.Semaphore(_QUESTIONS)
         self._present: tuple[float, dict[str, KnownPeer]] = 0.0, {}
@@ -66,7 +71,7 @@ class Peers:
     async def open(self, url: str) -> None:
         """Measure the peers, and join the local network if that is wished; `url` is where this node is reached."""
         for peer in list(self._peers().values()):
-            self._begin(self._ping(peer.url))
+            self._begin(self._ping(peer))
         if self._mdns:
             from bacnode.peers.mdns import LocalNetwork
 
@@ -99,7 +104,7 @@ class Peers:
 
         async def ask(peer: KnownPeer) -> tuple[str, str | None, float | None]:
             began = time.monotonic()
-            described = await self._describe(peer.url)
+            described = await self._describe(peer)
             ms = None if described is None else round((time.monotonic() - began) * 1000, 1)
             return peer.url, described or peer.peer_id, ms
 
@@ -112,8 +117,8 @@ class Peers:
         for task in [*self._tasks, *self._answers.values()]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
+        self._http.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _records(self) -> list[tuple[KnownPeer, PeerRecord]]:
         return [(peer, record) for peer in self._peers().values() if (record := _record(peer)) is not None]
@@ -134,7 +139,7 @@ class Peers:
 
     async def _ask_all(self, cid: Cid) -> list[PeerRecord]:
         records = self._records()
-        having = await asyncio.gather(*(self._has(peer.url, cid) for peer, _ in records))
+        having = await asyncio.gather(*(self._has(peer, cid) for peer, _ in records))
         holders = [(peer, record) for (peer, record), has in zip(records, having, strict=True) if has]
         return list(await asyncio.gather(*(self._named(peer, record) for peer, record in holders)))
 
@@ -142,7 +147,7 @@ class Peers:
         """Ask a peer who it is, where that is not known."""
         if peer.peer_id is not None:
             return record
-        described = await self._describe(peer.url)
+        described = await self._describe(peer)
         return record if described is None else replace(record, peer_id=described)
 
     def _on_found(self, url: str, peer_id: str) -> None:
@@ -153,64 +158,55 @@ class Peers:
 
     async def _found(self, url: str, peer_id: str) -> None:
         # Anybody may announce any address: what does not answer as who it is said to be is no node.
-        if peer_id != self._own and await self._describe(url) == peer_id:
+        peer = KnownPeer(url, "mdns", peer_id, None, is_present=True)
+        if peer_id != self._own and await self._describe(peer) == peer_id:
             await asyncio.to_thread(self._book.found, url, peer_id)
             self._present = 0.0, {}
-            await self._ping(url)
+            await self._ping(peer)
 
     async def _lost(self, url: str) -> None:
         await asyncio.to_thread(self._book.vanished, url)
         self._present = 0.0, {}
 
-    async def _ping(self, url: str) -> None:
+    async def _ping(self, peer: KnownPeer) -> None:
         """Measure how long a peer takes to answer; the first time also takes connecting."""
-        if await self._describe(url) is None:
+        if await self._describe(peer) is None:
             return
         started = time.monotonic()
-        peer_id = await self._describe(url)
+        peer_id = await self._describe(peer)
         if peer_id is not None:
-            await asyncio.to_thread(self._book.pinged, url, peer_id, time.monotonic() - started)
+            await asyncio.to_thread(self._book.pinged, peer.url, peer_id, time.monotonic() - started)
 
-    async def _has(self, url: str, cid: Cid) -> bool:
-        import httpx2
+    async def _has(self, peer: KnownPeer, cid: Cid) -> bool:
+        client = GatewayClient(self._http, peer.url, peer.url, peer.may_be_anywhere)
+        return await self._in_thread(lambda until: client.size(cid, until=until)) is not None
 
-        # A gateway that would look elsewhere itself must not.
-        headers = {"Cache-Control": "only-if-cached"}
+    async def _describe(self, peer: KnownPeer) -> str | None:
+        return await self._in_thread(lambda until: self._ask_who(peer, until))
+
+    def _ask_who(self, peer: KnownPeer, until: float) -> str | None:
+        url = f"{peer.url}/api/v1/node"
         try:
-            async with self._turn, asyncio.timeout(ASK_SECONDS):
-                answer = await self._http().head(f"{url}/ipfs/{cid}?format=raw", headers=headers)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError):
-            return False
-        return answer.status_code == 200
-
-    async def _describe(self, url: str) -> str | None:
-        import httpx2
-
-        body = b""
-        try:
-            async with (
-                self._turn,
-                asyncio.timeout(ASK_SECONDS),
-                self._http().stream("GET", f"{url}/api/v1/node") as answer,
-            ):
-                if answer.status_code != 200:
-                    return None
-                async for part in answer.aiter_bytes():
-                    body += part
-                    if len(body) > _MAX_DESCRIPTION_BYTES:
-                        return None
-            peer_id = decode_json(body, _Description).peer_id
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError, DecodeError):
+            with self._http.open("GET", url, any_address=peer.may_be_anywhere, follow=False, until=until) as answer:
+                answer.check()
+                peer_id = decode_json(answer.read(_MAX_DESCRIPTION_BYTES), _Description).peer_id
+        except (BacpackError, DecodeError):
             return None
         return peer_id if _PEER_ID.fullmatch(peer_id) else None
 
-    def _http(self) -> httpx2.AsyncClient:
-        if self._client is None:
-            import httpx2
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_QUESTIONS, "asking")
 
-            # What the environment says of proxies is for the internet, not for peers that a person named.
-            self._client = httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=ASK_SECONDS)
-        return self._client
+    async def _in_thread(self, ask: Callable[[float], T]) -> T | None:
+        """Ask in a thread until a time of `time.monotonic`; return None where that is not enough."""
+        loop = asyncio.get_running_loop()
+        try:
+            # Looking up a name knows no limit.
+            async with self._turn, asyncio.timeout(ASK_SECONDS):
+                return await loop.run_in_executor(self._pool, ask, time.monotonic() + ASK_SECONDS)
+        except TimeoutError:
+            return None
 
 
 def _record(peer: KnownPeer) -> PeerRecord | None:

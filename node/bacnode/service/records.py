@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bacnode.service.multiaddr import protocols_of
-
-GATEWAY_PROTOCOL = "transport-ipfs-gateway-http"
-#: Of a node that runs jobs which need something, and does not give it.
-RUNS_JOBS = "bacpack-jobs"
+from bacpack.ipfs_clients.multiaddr import protocols_of
+from bacpack.ipfs_clients.routing_client import GATEWAY_PROTOCOL
 
 #: What stands in a filter for records that say nothing.
 _UNKNOWN = "unknown"

@@ -15,10 +15,11 @@ from starlette.routing import Route
 
 from bacnode.service.content_headers import CROSS_ORIGIN, PREFLIGHT, Headers
 from bacnode.service.errors import RequestError
-from bacnode.service.multiaddr import of_host
-from bacnode.service.records import RUNS_JOBS, Filters, PeerRecord
+from bacnode.service.records import Filters, PeerRecord
 from bacnode.service.state import NodeState, state_of
 from bacpack.content.cid import BadCidError, Cid
+from bacpack.ipfs_clients.multiaddr import of_host
+from bacpack.ipfs_clients.routing_client import RUNS_JOBS
 
 #: Seconds for which an answer may be kept; one that names nobody may soon be wrong.
 _FOUND_SECONDS, _NOT_FOUND_SECONDS = 300, 15

@@ -96,7 +96,7 @@ def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOption
         streams=Slots(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
-        peers=Peers(book, identity.peer_id, mdns=peers.mdns),
+        peers=Peers(book, identity.peer_id, peers),
         book=book,
         jobs=open_jobs(folder, proprietary, options, identity.peer_id),
     )

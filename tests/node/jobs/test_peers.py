@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from bacnode.fetch.source_health import Health
 from bacnode.peers.book import PeerBook, PeerOptions
-from bacnode.peers.standing import Standing
 from node.jobs import programs
 from node.jobs.harness import JobNode
 
@@ -68,7 +68,7 @@ def test_who_was_put_aside_is_asked_when_the_other_is_gone(tmp_path: Path) -> No
         program = back.add(programs.user_of(back.add(programs.library(5))))
         book = PeerBook(tmp_path / "c")
         book.begin(PeerOptions(peers=(back.url, gone.url)))
-        book.measured({back.url: Standing(failures=3, row=3, asides=1, aside_until=time.time() + 600)})
+        book.measured({back.url: Health(failures=3, row=3, asides=1, aside_until=time.time() + 600)})
         gone.stop()
         with JobNode(tmp_path / "c", "--peer", back.url, "--peer", gone.url) as node:
             job = node.run(program)

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from bacnode.fetch.source_health import OF_A_NODE, Health
 from bacnode.peers.book import MOST_FOUND, MOST_ROUTED, PeerBook, PeerOptions
 from bacnode.peers.race import Attempt, race
-from bacnode.peers.standing import STRIKES, Standing
-from bacnode.service.multiaddr import of_url, to_url
 from bacpack.errors import UnreachableError
+from bacpack.ipfs_clients.multiaddr import of_url, to_url
 from waiting import until
 
 NOW = 1_000_000.0
 
 
 def test_the_quicker_and_the_surer_are_nearer() -> None:
-    quick, slow, unsure = Standing(), Standing(), Standing()
+    quick, slow, unsure = Health(), Health(), Health()
     for _ in range(8):
         quick.answered(NOW, 0.01, 1 << 16, 0.01)
         slow.answered(NOW, 0.2, 1 << 16, 0.01)
@@ -33,11 +33,11 @@ def test_the_quicker_and_the_surer_are_nearer() -> None:
     assert quick.expected(NOW, under_way=8) > 1.9 * quick.expected(NOW)
     # What was slow long ago is tried again; one that nobody knows is tried.
     assert slow.expected(NOW + 6000) < 2 * quick.expected(NOW)
-    assert Standing().expected(NOW) < slow.expected(NOW)
+    assert Health().expected(NOW) < slow.expected(NOW)
 
 
 def test_another_is_asked_after_twice_the_time_that_is_expected() -> None:
-    standing = Standing()
+    standing = Health()
     assert standing.hedge_first_byte() == 0.3
     standing.answered(NOW, 0.4, 1 << 20, 1.0)
     assert standing.hedge_first_byte() == pytest.approx(0.8)
@@ -47,19 +47,19 @@ def test_another_is_asked_after_twice_the_time_that_is_expected() -> None:
 
 
 def test_failures_put_aside_for_longer_each_time() -> None:
-    standing = Standing()
+    standing = Health()
     until = []
-    for _ in range(STRIKES + 3):
+    for _ in range(OF_A_NODE.strikes + 3):
         standing.failed(NOW, "no answer")
         until.append(standing.aside_until)
-    assert until[: STRIKES - 1] == [0.0] * (STRIKES - 1)
-    assert [moment - NOW for moment in until[STRIKES - 1 :]] == [15, 30, 60, 120]
+    assert until[: OF_A_NODE.strikes - 1] == [0.0] * (OF_A_NODE.strikes - 1)
+    assert [moment - NOW for moment in until[OF_A_NODE.strikes - 1 :]] == [15, 30, 60, 120]
     standing.answered(NOW, 0.1, 10, 0.1)
     assert not standing.is_aside(NOW)
 
 
 def test_wrong_bytes_put_aside_and_sound_ones_on_their_way_excuse_nothing() -> None:
-    standing = Standing()
+    standing = Health()
     standing.lied(NOW, "not what its CID says")
     standing.answered(NOW + 1, 0.1, 10, 0.1)
     assert standing.is_aside(NOW + 3599) and not standing.is_aside(NOW + 3600)
@@ -72,14 +72,14 @@ def test_wrong_bytes_put_aside_and_sound_ones_on_their_way_excuse_nothing() -> N
 def test_the_book_keeps_what_it_is_told(tmp_path: Path) -> None:
     book = PeerBook(tmp_path)
     book.begin(PeerOptions(("http://one/",), ("http://router",), allow_private=True))
-    standing = Standing()
+    standing = Health()
     standing.answered(NOW, 0.5, 1 << 20, 0.5)
     standing.lied(time.time(), "wrong")
     book.measured({"http://one": standing})
     book.pinged("http://one", "12D3KooWx", 0.25)
     again = PeerBook(tmp_path)
     (peer,) = again.all()
-    assert peer.standing == standing and peer.is_present
+    assert peer.health == standing and peer.is_present
     assert (peer.url, peer.told, peer.peer_id, peer.ping) == ("http://one", "configured", "12D3KooWx", 0.25)
     assert (again.options().routers, again.options().allow_private) == (("http://router",), True)
     # Of another start, to which it was not named.

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bacnode.service import multiaddr
 from bacnode.service.records import Filters, PeerRecord
 from bacpack.content.cid import Cid
+from bacpack.ipfs_clients import multiaddr
 from node.service.dags import Dag
 from node.service.harness import Node, keep
 from serving import Quiet, Serving

@@ -18,7 +18,7 @@ from bacpack.errors import UnreachableError
 from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
-    from bacnode.remotes import Remote
+    from bacnode.fetch.remote_source import RemoteSource
     from bacnode.web import Web
     from bacpack.content.cid import Cid
     from bacpack.content.store import BlockStore
@@ -123,7 +123,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
         store.batch(lambda: output.note("waiting for garbage collection to end")) as batch,
         output.progress("fetching") as show,
     ):
-        web.transport.on_wait = show.waiting
+        web.http.on_wait = show.waiting
         download = Download(store, batch, web.remotes, DownloadLimits(total_bytes=max_bytes), show.add)
         try:
             if isinstance(wanted, UrlRef):
@@ -132,7 +132,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
                 roots = [download.resolve(wanted.cid, wanted.path)]
             download.fetch(roots)
         except BaseException:
-            web.transport.stop()
+            web.http.stop()
             raise
         finally:
             download.close()
@@ -154,7 +154,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
     }
 
 
-def _record(store: BlockStore, roots: Sequence[Cid], origins: Mapping[Cid, Remote]) -> None:
+def _record(store: BlockStore, roots: Sequence[Cid], origins: Mapping[Cid, RemoteSource]) -> None:
     """Note where each file that is new came from."""
     from bacpack.content.provenance import Provenance
     from bacpack.content.transfer import named_files

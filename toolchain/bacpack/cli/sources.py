@@ -67,7 +67,7 @@ class SourceOptions:
         )
         context = click.get_current_context(silent=True)
         if context:
-            context.call_on_close(web.transport.close)
+            context.call_on_close(web.http.close)
         return web
 
 

@@ -93,10 +93,11 @@ def open_targets(chosen: Sequence[Chosen], setting: Setting) -> list[Target]:
 
 def _service_target(one: Chosen, setting: Setting, kubos: Sequence[Target]) -> Target:
     # Imported late: a store needs no network, and the client takes longer to import than most publishing lasts.
+    from bacpack.http_client.address_rules import is_loopback
     from bacpack.publish.targets.kubo import KuboTarget
     from bacpack.publish.targets.node import NodeTarget
     from bacpack.publish.targets.pinning import PinningTarget, reachable
-    from bacpack.publish.targets.service import Service, is_loopback
+    from bacpack.publish.targets.service import Service
 
     kind = _TOKEN_KINDS[one.kind]
     token = find_token(kind, setting.token_files, setting.configured_token_files)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-import httpx2
-
-from bacpack import __version__
 from bacpack.decode import DecodeError, decode_json
+from bacpack.errors import InputError
+from bacpack.http_client import HttpClient, RequestError, RequestPolicy, Response
+from bacpack.http_client.client import Body
 from bacpack.publish.targets.base import TargetError
 from bacpack.publish.targets.tokens import Token
-from bacpack.publish.targets.wire import Backend, Clock, trailer
-from bacpack.wire import Transport, retry_after
+from bacpack.text import shown
 
-#: How often a request is sent in all, and the first wait between, which doubles.
-_ATTEMPTS = 4
-_FIRST_WAIT = 0.25
-#: The longest wait for a connection, and for the next bytes where an answer comes at once.
-_CONNECT_SECONDS = 10.0
-_IDLE_SECONDS = 30.0
+POLICY = RequestPolicy(connect=10, idle=30, tries=4, pause=0.25, spread=0.2)
 #: No answer that is asked for here is larger.
 _MAX_ANSWER_BYTES = 32 << 20
 #: What of a server's message is repeated.
@@ -51,6 +44,23 @@ class Answer:
         return [decode_json(line, kind) for line in self.body.splitlines() if line.strip()]
 
 
+class Clock:
+    """When the time for a target is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now."""
+        self.end = time.monotonic() + self.seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.end - time.monotonic()
+
+
 class Service:
     """The HTTP service that is a target. May be used by several threads."""
 
@@ -60,12 +70,8 @@ class Service:
         self._url = url.rstrip("/")
         self._token = token
         self._token_help = token_help
-        headers = {"User-Agent": f"bacpack/{__version__}", "Accept-Encoding": "identity", "Accept": "application/json"}
-        if token:
-            headers["Authorization"] = token.header
-        self._client = httpx2.Client(
-            transport=Transport(Backend(self.clock)), follow_redirects=False, trust_env=False, headers=headers
-        )
+        self._headers = {"Accept": "application/json", **({"Authorization": token.header} if token else {})}
+        self._http = HttpClient(policy=POLICY)
 
     def call(
         self,
@@ -84,23 +90,22 @@ class Service:
         because the server works first. Without `again` a request whose answer was lost is not repeated. Raises
         `TargetError` (`target-unreachable`, `target-denied`, `target-failed`, `target-timeout`).
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            last = attempt == _ATTEMPTS
-            wait = _FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)
+        url = f"{self._url}{path}" + (f"?{urlencode(params)}" if params else "")
+        for attempt in range(1, POLICY.tries + 1):
+            last = attempt == POLICY.tries
+            wait = POLICY.pause_after(attempt)
             try:
-                response, answer = self._send(method, path, params, body, headers or {}, slow)
-            except httpx2.TransportError as error:
+                answer, asked = self._send(method, url, body, headers or {}, slow)
+            except RequestError as error:
                 if self.clock.left <= 0:
                     raise self.timed_out() from error
-                never_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-                if last or not (again or never_sent):
+                if last or not (again or not error.sent):
                     raise self._unreachable(error, attempt) from error
             else:
                 if answer.status in (401, 403):
                     raise self._denied(answer)
                 if answer.status not in _LATER:
                     return answer
-                asked = retry_after(response.headers.get("Retry-After", "")) or 0.0
                 if last or max(wait, asked) > self.clock.left:
                     soon = f", and asks to wait for {asked:.0f} s" if asked else ""
                     raise self.failed(answer, f"it answers {answer.status}{soon}", "try again later")
@@ -145,65 +150,49 @@ class Service:
 
     def masked(self, text: str) -> str:
         """Return a server's text in one line without control characters, secrets, or much length."""
-        line = "".join(char if char.isprintable() else " " for char in text)
-        line = self._token.mask(line) if self._token else line
-        return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}…"
+        return shown(self._token.mask(text) if self._token else text, _MAX_REASON)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._http.close()
 
     def _send(
         self,
         method: str,
-        path: str,
-        params: Sequence[tuple[str, str]],
+        url: str,
         body: Mapping[str, Any] | Callable[[], Iterator[bytes]] | None,
         headers: Mapping[str, str],
         slow: bool,
-    ) -> tuple[httpx2.Response, Answer]:
-        content: Iterable[bytes] | bytes | None = None
-        if callable(body):
-            content = body()
-        elif body is not None:
-            content, headers = json.dumps(body).encode(), {**headers, "Content-Type": "application/json"}
-        request = self._client.build_request(
-            method,
-            f"{self._url}{path}",
-            params=httpx2.QueryParams(list(params)),
-            content=content,
-            headers=dict(headers),
-            timeout=httpx2.Timeout(_IDLE_SECONDS, connect=_CONNECT_SECONDS, read=None if slow else _IDLE_SECONDS),
-        )
-        response = self._client.send(request, stream=True)
+    ) -> tuple[Answer, float]:
+        """Send a request once; return the answer, and the seconds that the server asks to wait."""
+        sent = {**self._headers, **headers}
+        content: Body | None
+        if body is None or callable(body):
+            content = body() if body else None
+        else:
+            content, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
+        # A token goes to nobody but whom a person named.
+        with self._http.open(
+            method, url, sent, content, slow=slow, any_address=True, follow=False, until=self.clock.end
+        ) as response:
+            return self._received(response), response.retry_after or 0.0
+
+    def _received(self, response: Response) -> Answer:
         try:
-            received = bytearray()
-            for chunk in response.iter_raw():
-                received += chunk
-                if len(received) > _MAX_ANSWER_BYTES:
-                    raise self.error("target-failed", "its answer is too large", "is this the right URL?")
-            return response, Answer(response.status_code, bytes(received), trailer(response, "X-Stream-Error"))
-        finally:
-            response.close()
+            body = response.read(_MAX_ANSWER_BYTES)
+        except InputError:
+            raise self.error("target-failed", "its answer is too large", "is this the right URL?") from None
+        return Answer(response.status, body, response.trailer("X-Stream-Error"))
 
     def _denied(self, answer: Answer) -> TargetError:
         said = self.masked(_reason(answer.body))
         why = "it does not accept the token" if self._token else "it asks for a token"
         return self.error("target-denied", f"{why} ({answer.status}{f': {said}' if said else ''})", self._token_help)
 
-    def _unreachable(self, error: Exception, attempts: int) -> TargetError:
-        why = str(error) or type(error).__name__
+    def _unreachable(self, error: RequestError, attempts: int) -> TargetError:
         tried = f" ({attempts} attempts)" if attempts > 1 else ""
-        return self.error("target-unreachable", f"{why}{tried}", "check the URL, the network, and that it is running")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine, so that what is sent to it can be read by nobody else."""
-    host = httpx2.URL(url).host
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        why = f"{error.reason}{tried}"
+        return self.error("target-unreachable", why, "check the URL, the network, and that it is running")
 
 
 def _reason(body: bytes) -> str:

@@ -1,7 +1,8 @@
-"""What is known of how a peer answers, and what follows from it: pure, given the time."""
+"""What is known of how a source answers, and what follows from it: pure, given the time. Failures are counted here."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 #: Weight of the newest of several measurements.
@@ -18,17 +19,30 @@ MOST_AT_ONCE = 8
 #: Seconds without an answer after which another peer is asked too: of a peer not measured; least and most of another.
 HEDGE_SECONDS = 0.3
 _HEDGE_LEAST, _HEDGE_MOST = 0.1, 2.0
-#: Failures, one after the other, after which a peer is put aside, and for how long: twice as long each time.
-STRIKES = 3
-_ASIDE_SECONDS, _ASIDE_MOST = 15.0, 600.0
-#: The same for one that sent wrong bytes.
-_LIE_SECONDS, _LIE_MOST = 3600.0, 86400.0
 _MOST_DOUBLINGS = 16
 
 
+@dataclass(frozen=True, slots=True)
+class HealthRules:
+    """When a source is put aside, and for how long: twice as long each time, up to the most."""
+
+    #: Failures, one after the other.
+    strikes: int = 3
+    aside_seconds: float = 15.0
+    aside_most: float = 600.0
+    #: The same for one that sent wrong bytes.
+    lie_seconds: float = 3600.0
+    lie_most: float = 86400.0
+
+
+#: For a node, which will want its peers again; and for a run, which ends before a source may be sound again.
+OF_A_NODE = HealthRules()
+OF_A_RUN = HealthRules(aside_seconds=math.inf, aside_most=math.inf, lie_seconds=math.inf, lie_most=math.inf)
+
+
 @dataclass(slots=True)
-class Standing:
-    """How a peer did so far. Times are those of `time.time`: they are kept for the next start."""
+class Health:
+    """How a source did so far. Times are those of `time.time`: those of peers are kept for the next start."""
 
     #: Seconds to the first byte of an answer, and bytes a second from there; None before there was one.
     first_byte: float | None = None
@@ -82,14 +96,14 @@ class Standing:
         self.success += _NEWEST * (1 - self.success)
         self.blocks += 1
         self.bytes += size
-        self._is_sound(now)
+        self.recovered(now)
 
     def lacked(self, now: float, first_byte: float) -> None:
         """Note that it said it has no such block."""
         self._measure(now, first_byte)
         self.success -= _NEWEST * self.success
         self.missing += 1
-        self._is_sound(now)
+        self.recovered(now)
 
     def outrun(self, now: float, seconds: float, size: int | None) -> None:
         """Note that another was quicker, after so many seconds: it takes at least that long."""
@@ -99,35 +113,53 @@ class Standing:
             rate = size / max(seconds, 1e-4)
             self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
 
-    def failed(self, now: float, reason: str) -> None:
-        """Note a request that failed."""
+    def failed(self, now: float, reason: str, rules: HealthRules = OF_A_NODE, *, final: bool = False) -> None:
+        """Note a request that failed; a `final` failure puts it aside at once."""
         self.failures += 1
         self.row += 1
         self.last_error = reason
         self.success -= _NEWEST * self.success
-        if self.row >= STRIKES:
-            self._put_aside(now, reason, _ASIDE_SECONDS, _ASIDE_MOST, self.asides)
+        if final or self.row >= rules.strikes:
+            self._put_aside(now, reason, rules.aside_seconds, rules.aside_most, self.asides)
             self.asides += 1
 
-    def lied(self, now: float, reason: str) -> None:
+    def lied(self, now: float, reason: str, rules: HealthRules = OF_A_NODE) -> None:
         """Note a block that was not what its CID says."""
         self.failures += 1
-        self._put_aside(now, reason, _LIE_SECONDS, _LIE_MOST, self.wrong)
+        self._put_aside(now, reason, rules.lie_seconds, rules.lie_most, self.wrong)
         self.wrong += 1
         self.last_error = reason
         self.is_liar = True
 
-    def _put_aside(self, now: float, reason: str, seconds: float, most: float, before: int) -> None:
-        self.aside_until = max(now + min(seconds * 2 ** min(before, _MOST_DOUBLINGS), most), self.aside_until)
-        self.aside_reason = reason
-
-    def _is_sound(self, now: float) -> None:
+    def recovered(self, now: float) -> None:
+        """Note that it answered as it should."""
         self.row = self.asides = 0
-        # What was under way when it lied excuses nothing.
-        if not self.is_liar or now >= self.aside_until:
+        # What was under way when it lied excuses nothing, nor when it was put aside for good.
+        if now >= self.aside_until or not (self.is_liar or self.aside_until == math.inf):
             self.aside_until, self.aside_reason, self.is_liar = 0.0, None, False
+
+    def _put_aside(self, now: float, reason: str, seconds: float, most: float, before: int) -> None:
+        until = now + min(seconds * 2 ** min(before, _MOST_DOUBLINGS), most)
+        if until > self.aside_until:
+            self.aside_until, self.aside_reason = until, reason
 
     def _measure(self, now: float, first_byte: float) -> None:
         known = self.first_byte
         self.first_byte = first_byte if known is None else known + _NEWEST * (first_byte - known)
         self.measured_at = now
+
+
+@dataclass(slots=True)
+class Busy:
+    """What a source asked to be left alone for. Times are those of `time.monotonic`."""
+
+    #: When it may be asked again.
+    until: float = 0.0
+    #: Seconds that it asked for in all.
+    seconds: float = 0.0
+
+    def asked_for(self, now: float, seconds: float) -> None:
+        """Note that it is not to be asked for so long."""
+        until = max(self.until, now + seconds)
+        self.seconds += until - max(self.until, now)
+        self.until = until

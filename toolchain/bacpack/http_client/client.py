@@ -1,0 +1,217 @@
+"""Requests as one job or command may make them: to allowed addresses only, within limits of time and size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from bacpack import __version__
+from bacpack.errors import UnreachableError
+from bacpack.http_client.address_rules import Address, AddressRules
+from bacpack.http_client.deadline import Cancel, Clock, earlier
+from bacpack.http_client.errors import RequestError, out_of_time
+from bacpack.http_client.redirects import MAX_HOPS, HttpUrl, next_hop, parse_url
+from bacpack.http_client.response import Response
+from bacpack.http_client.retry import RequestPolicy
+
+# What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
+if TYPE_CHECKING:
+    import httpcore2
+
+#: The bytes that are sent, or what makes them while they are.
+Body: TypeAlias = bytes | Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Body | None
+    #: Whether the server may work before it answers, for as long as there is time.
+    slow: bool
+    any_address: bool
+    follow: bool
+
+
+class HttpClient:
+    """Requests of one job, from any of its threads.
+
+    `offline` refuses all; `allow_private` lets strangers name addresses that are not public; no request outlasts
+    `deadline`, a time of `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        *,
+        offline: bool = False,
+        allow_private: bool = False,
+        policy: RequestPolicy | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.offline = offline
+        self.policy = policy or RequestPolicy()
+        #: Told what is awaited, and from whom; from any thread.
+        self.on_wait: Callable[[str, str], object] = lambda what, whom: None
+        self._rules = AddressRules(allow_private=allow_private)
+        self._deadline = deadline
+        self._clock = Clock()
+        self._pools: dict[str, httpcore2.ConnectionPool] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Begin no request any more, and wait for nothing."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Begin no request any more, and close all connections."""
+        self.stop()
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
+    def sleep(self, url: str, seconds: float) -> None:
+        """Wait before asking `url` again; raises `RequestError` when there is no time for that."""
+        if self._deadline is not None and time.monotonic() + seconds > self._deadline:
+            raise out_of_time(url)
+        if self._stopped.wait(seconds):
+            raise RequestError(url, "the work was stopped", final=True)
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        *,
+        slow: bool = False,
+        any_address: bool = False,
+        follow: bool = True,
+        until: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Response]:
+        """Yield what `url` answers, whatever its status; its body may be read inside the block, until `until`.
+
+        With `any_address` a person named the URL, so it may be anywhere, and lead on to itself. Without `follow` an
+        answer that leads on is the answer. `slow` lets the server work first for as long as there is time; `cancel`
+        ends the request from another thread. Raises `RequestError`, or `UnreachableError` (`offline`, `url-private`),
+        also while the body is read.
+        """
+        import httpcore2
+
+        request = _Request(method, url, headers or {}, body, slow, any_address, follow)
+        until = earlier(until, self._deadline)
+        self._may_begin(url, until)
+        try:
+            with self._clock.of_request(cancel):
+                response = self._respond(request, until)
+                try:
+                    self._clock.until = until
+                    yield Response(url, response, until)
+                finally:
+                    response.close()
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+            # It may be elsewhere by now.
+            self._rules.forget(url)
+            self._raise_if_late(url, until, error)
+            reason = f"it cannot be connected to ({str(error) or type(error).__name__})"
+            # Where nobody listens somebody may in a moment; where nothing comes back that is unlikely.
+            again = isinstance(error, httpcore2.ConnectError)
+            raise RequestError(url, reason, again=again, final=True, sent=False) from error
+        except httpcore2.TimeoutException as error:
+            self._raise_if_late(url, until, error)
+            raise RequestError(url, f"no answer came in {self.policy.idle:g} s", final=True) from error
+        except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+            reason = f"the connection broke off ({str(error) or type(error).__name__})"
+            raise RequestError(url, reason, again=True) from error
+
+    def _may_begin(self, url: str, until: float | None) -> None:
+        if self.offline:
+            raise UnreachableError(
+                "offline",
+                f"`{url}` is not fetched: --offline forbids it",
+                hint="run without --offline",
+                details={"url": url},
+            )
+        if until is not None and time.monotonic() >= until:
+            raise out_of_time(url)
+        if self._stopped.is_set():
+            raise RequestError(url, "the work was stopped", final=True)
+
+    def _raise_if_late(self, url: str, until: float | None, error: Exception) -> None:
+        if until is not None and time.monotonic() >= until:
+            raise out_of_time(url) from error
+
+    def _respond(self, request: _Request, until: float | None) -> httpcore2.Response:
+        """Send a request, and again where the answer leads to, if that is allowed; return the last answer."""
+        known: Sequence[Address] = ()
+        target = request.url
+        for _ in range(MAX_HOPS + 1):
+            try:
+                parsed = parse_url(target)
+            except ValueError as error:
+                raise RequestError(request.url, str(error), final=True, sent=False) from error
+            addresses = self._rules.look_up(request.url, parsed.host, parsed.port)
+            if request.any_address and target is request.url:
+                # Who was named by a person may lead on to itself, wherever it is, and to no other such address.
+                known = addresses
+            self._rules.check(request.url, addresses, known)
+            self._clock.addresses = addresses
+            is_long = request.slow or request.body is not None
+            self._clock.until = until if is_long else earlier(until, time.monotonic() + self.policy.idle)
+            response = self._pool(parsed.scheme).handle_request(self._request_for(request, parsed))
+            location = next((value for name, value in response.headers if name.lower() == b"location"), b"")
+            try:
+                found = request.follow and next_hop(request.method, target, response.status, location.decode("latin-1"))
+            except ValueError as error:
+                response.close()
+                raise RequestError(request.url, str(error), final=True) from error
+            if not found:
+                return response
+            response.close()
+            target = found
+        raise RequestError(request.url, f"it leads on more than {MAX_HOPS} times", final=True)
+
+    def _request_for(self, request: _Request, parsed: HttpUrl) -> httpcore2.Request:
+        """Return the request for a URL, with nothing of ours but what we are called."""
+        import httpcore2
+
+        length = len(request.body) if isinstance(request.body, bytes) else None if request.body is not None else 0
+        sent = {
+            "Host": parsed.authority,
+            "User-Agent": f"bacpack/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **({"Transfer-Encoding": "chunked"} if length is None else {}),
+            **({"Content-Length": str(length)} if length is not None and (length or request.method == "POST") else {}),
+            **request.headers,
+        }
+        idle = self.policy.idle
+        read = None if request.slow else idle
+        return httpcore2.Request(
+            request.method,
+            httpcore2.URL(
+                scheme=parsed.scheme.encode(),
+                host=parsed.host.encode(),
+                port=parsed.port,
+                target=parsed.target.encode(),
+            ),
+            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
+            content=request.body,
+            extensions={"timeout": {"connect": self.policy.connect, "read": read, "write": idle, "pool": idle}},
+        )
+
+    def _pool(self, scheme: str) -> httpcore2.ConnectionPool:
+        from bacpack.http_client.connection import new_pool
+
+        with self._lock:
+            if scheme not in self._pools:
+                self._pools[scheme] = new_pool(scheme, self._clock)
+            return self._pools[scheme]

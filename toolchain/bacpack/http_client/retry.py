@@ -1,0 +1,50 @@
+"""How long a server is waited for, and when it is asked again."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPolicy:
+    """How long others are waited for, in seconds, and how often they are asked again."""
+
+    #: A connection, to one address.
+    connect: float = 30
+    #: Silence; also from a request to the end of the headers that answer it.
+    idle: float = 30
+    #: One block, however slowly it drips.
+    block: float = 180
+    #: One whole answer to a URL.
+    answer: float = 600
+    #: What a Kubo may spend on looking for one block that it does not hold.
+    search: float = 10
+    #: All that one source may make us wait for by saying that it is busy.
+    busy: float = 60
+    #: Requests for one thing, before a source that fails is given up.
+    tries: int = 3
+    #: The first pause before asking again, and the longest, where the server names none; each is twice the one before.
+    pause: float = 0.2
+    longest_pause: float = 10
+    #: By which part a pause may be shorter or longer, so that not all come again at once.
+    spread: float = 0
+    #: Failures, one after the other, before a source is asked nothing more.
+    strikes: int = 3
+
+    def pause_after(self, failures: int) -> float:
+        """Return the pause after so many failures, at least one."""
+        pause: float = min(self.pause * 2 ** (failures - 1), self.longest_pause)
+        return pause * random.uniform(1 - self.spread, 1 + self.spread)
+
+
+def retry_after(text: str) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait, given as a number or a date; None where it says neither."""
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0)
+    except (ValueError, TypeError, OverflowError):
+        return None
