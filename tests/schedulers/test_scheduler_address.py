@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -70,6 +71,17 @@ def test_what_cannot_be_a_scheduler_is_told_at_once(tmp_path: Path, address: str
     assert time.monotonic() - began < 15
     if address.startswith("tls:"):
         assert "CA_FILE" in done.stderr and "CLIENT__CERT" in done.stderr.splitlines()[1]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ws"])
+def test_what_listens_and_is_no_scheduler_is_told(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far_engine, "_CONNECTING_SECONDS", 1)
+    monkeypatch.setattr(far_engine, "_GREETING_SECONDS", 2)
+    app = write(tmp_path / "app.wasm", EMPTY)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{kind}://127.0.0.1:{silent.getsockname()[1]}"
+        done = call(tmp_path / "home", "submit", app, "--engine", "dask", "--scheduler", address)
+    assert (done.status, done.stderr.partition("]")[0]) == (3, "error[no-scheduler"), done.stderr
 
 
 def test_certificates_that_are_not_there_are_told(tmp_path: Path) -> None:
