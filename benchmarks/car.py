@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from bacpack.content.car import CarReader, car_chunks
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from measure import BACPACK, Run, run, table
 
 TOTAL_BYTES = 64 << 20

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.split.catalog.catalog import Catalog, candidates, index
 from bacpack.split.catalog.release_files import folder_reader
 from bacpack.split.data.image import image

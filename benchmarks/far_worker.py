@@ -2,7 +2,7 @@
 
 What it fetches comes at RATE bytes a second, all requests together, and each answer begins LATENCY seconds late. That
 is done where bytes come in, since the right to set up networks is seldom given. Otherwise it is
-`bacnode.schedulers.worker_process`.
+`bacnode.schedulers.dask.worker_main`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bacnode.schedulers import worker_process
+from bacnode.schedulers.dask import worker_main
 from bacpack.http_client import HttpClient, Response
 
 
@@ -60,4 +60,4 @@ def slow_down(link: Link) -> None:
 
 if __name__ == "__main__":
     slow_down(Link(float(sys.argv.pop(1)), float(sys.argv.pop(1))))
-    worker_process.main()
+    worker_main.main()

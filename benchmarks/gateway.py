@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bacpack.content.cid import Cid
-from bacpack.content.dagpb import Link, encode_node
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.dag_pb import Link, encode_node
+from bacpack.content.store.block_store import BlockStore
 from measure import table
 from nodes import Node, cpu_seconds, running
 

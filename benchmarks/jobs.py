@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bacnode.jobs.children import Answer, Child
-from bacnode.jobs.folders import JobFolder
-from bacnode.jobs.plan import Plan, Prepare, Prepared, Run
-from bacnode.jobs.schema import Granted, Submission
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs_build import build_file
+from bacnode.execution.child_process import Answer, Child
+from bacnode.execution.job import Granted, Submission
+from bacnode.execution.job_folder import JobFolder
+from bacnode.execution.messages import Prepare, Prepared, Run
+from bacnode.runtime.plan import Plan
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.writer import build_file
 from corpora import image_blobs, images, split_of
 from measure import Busy, LeftOutError, median, table
 from nodes import Node, cpu_seconds, running
@@ -121,7 +122,7 @@ async def resident(programs: dict[str, bytes], modules: Sequence[bytes]) -> Memo
             put(store, module)
         cids = {name: put(store, data) for name, data in programs.items()}
         plans = await _plans(folder, cids)
-        worker = await Child.start("bacnode.jobs.worker", folder / "cache", os.getpid())
+        worker = await Child.start("bacnode.execution.worker_process", folder / "cache", os.getpid())
         tasks: list[asyncio.Task[Answer]] = []
         try:
             idle = _settled(worker.pid)
@@ -138,7 +139,7 @@ async def resident(programs: dict[str, bytes], modules: Sequence[bytes]) -> Memo
 
 
 async def _plans(folder: Path, cids: dict[str, str]) -> dict[str, Plan]:
-    preparer = await Child.start("bacnode.jobs.preparing", folder / "store", folder / "cache", os.getpid())
+    preparer = await Child.start("bacnode.execution.prepare_process", folder / "store", folder / "cache", os.getpid())
     plans = {}
     for name, cid in cids.items():
         submission = Submission(ref=cid)

@@ -24,14 +24,14 @@ import dask
 from distributed import Client, LocalCluster
 
 import plots
-from bacnode.schedulers.block_server import BlockServer
-from bacnode.schedulers.closure import Closure, closure_of, keep
-from bacnode.schedulers.dask_engine import DaskEngine
-from bacnode.schedulers.local_engine import SETTINGS
+from bacnode.fetch.session import Web
+from bacnode.programs.closure import Closure, closure_of, keep
+from bacnode.schedulers.dask.block_server import BlockServer
+from bacnode.schedulers.dask.client import DaskEngine
+from bacnode.schedulers.dask.local_cluster import SETTINGS
+from bacnode.schedulers.job_message import JobSpec
 from bacnode.schedulers.orders import Order
-from bacnode.schedulers.spec import JobSpec
-from bacnode.web import Web
-from bacpack.content.store import BlockStore
+from bacpack.content.store.block_store import BlockStore
 from corpora import image_blobs, images, split_of
 from measure import Busy, machine, table
 from simulate import Policy, Program, simulate, zipf
@@ -153,8 +153,8 @@ def closures_in(paths: Sequence[Path], store: BlockStore) -> list[Closure]:
 
 def warm(closures: Sequence[Closure], cache: Path, store: BlockStore) -> None:
     """Compile everything once, into the cache that all nodes share: two processors are to be no part of the answer."""
-    from bacnode.compiled import open_cache
-    from bacnode.runtime import Runtime
+    from bacnode.runtime.code_cache import open_cache
+    from bacnode.runtime.engine import Runtime
 
     runtime = Runtime(interruptible=True, cache=open_cache(cache))
     for closure in closures:

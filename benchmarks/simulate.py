@@ -61,7 +61,7 @@ def simulate(
     interval_seconds: float, seed: int = 0,
 ) -> Outcome:  # fmt: skip
     """Run a stream of jobs, each the number of a program, on so many nodes that hold nothing at first."""
-    from bacnode.schedulers.inside_dask import choose
+    from bacnode.schedulers.dask.internals import choose
 
     # So many, and from a seed, that a run can be told again.
     chance = random.Random(seed)

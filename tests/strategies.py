@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from bacpack.content.cid import DAG_CBOR, DAG_PB, RAW, Cid
-from bacpack.content.multihash import IDENTITY, SHA2_256, multihash_of
+from bacpack.content.cid.cid import DAG_CBOR, DAG_PB, RAW, Cid
+from bacpack.content.cid.multihash import IDENTITY, SHA2_256, multihash_of
 
 #: What the variable-length integers of CIDs, CAR files and protobuf can hold.
 varints = st.integers(0, 2**63 - 1) | st.sampled_from([0, 127, 128, 2**14 - 1, 2**14, 2**56, 2**63 - 1])

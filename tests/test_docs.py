@@ -31,7 +31,7 @@ NOT_CODES = {
 NOT_CODES |= {"pin-roots", "pinning-service", "bacpack-wasm"}
 # Keys and resources that a Dask scheduler knows.
 NOT_CODES |= {"bacpack-ensure", "bacpack-lack", "bacpack-withdraw", "bacpack-memory", "bacpack-runs", "bacpack-modules",
-    "bacpack-present-1", "dask-worker", "max-missing-bytes", "ca-file",
+    "bacpack-present-2", "dask-worker", "max-missing-bytes", "ca-file",
 }  # fmt: skip
 # Of cargo, of bacpack.toml and of pipelines.
 NOT_CODES |= {"bacpack-base", "build-script-executed", "default-members", "linker-flavor", "required-features"}

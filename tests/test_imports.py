@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import InputError
-from bacpack.imports import Providers, check_imports
+from bacpack.linker.import_check import Providers, check_imports
 from bacpack.wasm.interface import read_interface
 from node.harness import assemble
 

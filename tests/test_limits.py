@@ -7,19 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.download import DownloadLimits
+from bacnode import node_state
+from bacnode.api import blocks as uploads
+from bacnode.execution import grants as job_limits
+from bacnode.execution import job, prepare_process
+from bacnode.execution.grants import Grants
 from bacnode.fetch import source_health
-from bacnode.jobs import limits as job_limits
-from bacnode.jobs import preparing, scheduler, schema, side
-from bacnode.jobs.limits import Grants
-from bacnode.limits import LoadLimits
-from bacnode.pages import held, routes, sessions, views
-from bacnode.peers import book, mdns, race, swarm
-from bacnode.schedulers.run_here import MOST_FETCHING
-from bacnode.service import body, front, peers, protocol, state, uploads
-from bacnode.sources import _AHEAD, _AHEAD_BYTES, PARALLEL
-from bacpack.content import blocks, path, scope, unixfs, walk
-from bacpack.content.car import layout
+from bacnode.fetch.download import DownloadLimits
+from bacnode.fetch.limits import LoadLimits
+from bacnode.fetch.source import PARALLEL
+from bacnode.fetch.sources import _AHEAD, _AHEAD_BYTES
+from bacnode.http_server import body, middleware, protocol
+from bacnode.jobs import queue, service
+from bacnode.pages import module_view, routes, sessions, views
+from bacnode.peers import block_exchange, directory, hedged_request, mdns, peer_book
+from bacnode.runtime import run_limits
+from bacnode.schedulers.dask.worker_job import MOST_FETCHING
+from bacpack.content.car import header, selection
+from bacpack.content.cid import block
+from bacpack.content.ipld import links
+from bacpack.content.unixfs import path, reader
 from bacpack.http_client import RequestPolicy
 from bacpack.http_client.redirects import MAX_HOPS
 from bacpack.publish.targets import kubo, node, pinning
@@ -27,6 +34,11 @@ from bacpack.split.refuse import MOST_CODE_BYTES
 from bacpack.wasm import limits as wasm
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "limits.md"
+
+
+def rates(rate: float) -> list[str]:
+    """Requests a second, on average and at once."""
+    return [f"{rate:,.0f}", f"{rate * middleware.BURST_SECONDS:,.0f}"]
 
 
 def binary(count: int) -> str:
@@ -62,18 +74,18 @@ ROWS: dict[str, list[str]] = {
     "one CAR to a node": [binary(node.MAX_CAR_BYTES), f"{node.MAX_CAR_BLOCKS:,}", f"{node.MAX_CIDS:,}"],
     "a name; origins for a pinning service": [f"{kubo._MAX_NAME_BYTES} bytes", f"{node._MAX_NAME} characters"],
     "waits between looking after a pin": [f"{pinning._FIRST_POLL:g} s", f"{pinning._LONGEST_POLL:g} s"],
-    "a block": [binary(blocks.MAX_BLOCK_BYTES)],
-    "a CAR section": [binary(blocks.MAX_BLOCK_BYTES), str(layout.MAX_SECTION_BYTES - blocks.MAX_BLOCK_BYTES)],
-    "a CAR header": [binary(layout.MAX_HEADER_BYTES)],
-    "roots of a CAR file": [str(layout.MAX_ROOTS)],
-    "depth of a DAG": [f"{walk.MAX_DAG_DEPTH} levels"],
+    "a block": [binary(block.MAX_BLOCK_BYTES)],
+    "a CAR section": [binary(block.MAX_BLOCK_BYTES), str(header.MAX_SECTION_BYTES - block.MAX_BLOCK_BYTES)],
+    "a CAR header": [binary(header.MAX_HEADER_BYTES)],
+    "roots of a CAR file": [str(header.MAX_ROOTS)],
+    "depth of a DAG": [f"{links.MAX_DAG_DEPTH} levels"],
     "line and headers of a request": [binary(protocol.MAX_HEAD_BYTES), f"{protocol.HEAD_SECONDS} s"],
     "open connections": [str(protocol.MAX_CONNECTIONS)],
-    "requests of one client, a second": [f"{front.API_RATE:,.0f}", f"{front.API_RATE * front.BURST_SECONDS:,.0f}"],
-    "the same for content": [f"{front.CONTENT_RATE:,.0f}", f"{front.CONTENT_RATE * front.BURST_SECONDS:,.0f}"],
+    "requests of one client, a second": rates(middleware.API_RATE),
+    "the same for content": rates(middleware.CONTENT_RATE),
     "attempts of one client to sign in": [str(routes.SIGN_IN_BURST), f"one every {1 / routes.SIGN_IN_RATE:.0f} s"],
     "sessions of pages": [str(sessions.MAX_SESSIONS), f"{sessions.SESSION_SECONDS // 3600} h"],
-    "modules in the picture of a page": [str(views.MAX_DRAWN), f"{held.MAX_MODULES:,}"],
+    "modules in the picture of a page": [str(views.MAX_DRAWN), f"{module_view.MAX_MODULES:,}"],
     "what a page shows of a log": [binary(routes.SHOWN_BYTES)],
     "a client that takes none of its answer": [f"{protocol.STALLED_SECONDS} s"],
     "the body of an upload": [
@@ -82,14 +94,18 @@ ROWS: dict[str, list[str]] = {
     ],
     "any other body": [binary(body.MAX_JSON_BYTES), f"{uploads.MAX_CIDS:,}"],
     "uploads and pins under way": [str(uploads.MAX_UPLOADS)],
-    "CARs being sent": [str(state.MAX_STREAMS)],
+    "CARs being sent": [str(node_state.MAX_STREAMS)],
     "names in a path": [str(path.MAX_NAMES)],
-    "depth of a DAG that is sent": [f"{unixfs.MAX_DEPTH} levels", f"{scope.MAX_REPEATS:,}"],
-    "a peer that is asked whether": [f"{peers.ASK_SECONDS:g} s"],
-    "requests to one peer": [str(source_health.MOST_AT_ONCE), str(swarm._BLOCKS), str(race.MOST_RUNNING)],
-    "silence of a peer": [f"{swarm.POLICY.idle:g} s", f"{swarm.POLICY.block:g} s"],
-    "peers that routers named": [str(book.MOST_ROUTED), f"{book.ROUTED_SECONDS / 3600:g} h", str(swarm.MOST_PROVIDERS)],
-    "peers on the local network": [str(book.MOST_FOUND), str(mdns._ADDRESSES)],
+    "depth of a DAG that is sent": [f"{reader.MAX_DEPTH} levels", f"{selection.MAX_REPEATS:,}"],
+    "a peer that is asked whether": [f"{directory.ASK_SECONDS:g} s"],
+    "requests to one peer": [
+        str(source_health.MOST_AT_ONCE), str(block_exchange._BLOCKS), str(hedged_request.MOST_RUNNING),
+    ],
+    "silence of a peer": [f"{block_exchange.POLICY.idle:g} s", f"{block_exchange.POLICY.block:g} s"],
+    "peers that routers named": [
+        str(peer_book.MOST_ROUTED), f"{peer_book.ROUTED_SECONDS / 3600:g} h", str(block_exchange.MOST_PROVIDERS),
+    ],
+    "peers on the local network": [str(peer_book.MOST_FOUND), str(mdns._ADDRESSES)],
     "running time of a job": [f"{grants.default_seconds:g} s", f"{grants.max_seconds / 3600:g} h"],
     "each memory of a job": [binary(grants.default_memory_bytes), binary(job_limits.OVERHEAD_BYTES)],
     "standard output and error together": [binary(grants.default_output_bytes), binary(grants.max_output_bytes)],
@@ -97,17 +113,21 @@ ROWS: dict[str, list[str]] = {
         binary(grants.default_file_bytes), f"{grants.default_files:,}", binary(grants.max_file_bytes),
         f"{grants.max_files:,}",
     ],
-    "entries of all tables from the start": [f"{job_limits.MAX_TABLE_ELEMENTS:,}", str(load.modules)],
-    "modules: one; all of a program": [binary(preparing.LIMITS.module_bytes), binary(preparing.LIMITS.total_bytes)],
-    "fetching; preparing in all": [f"{preparing.FETCH_SECONDS} s", f"{scheduler.PREPARE_SECONDS} s"],
-    "a submission; texts in it": [
-        binary(schema.MAX_SUBMISSION_BYTES), binary(schema.MAX_TEXT_BYTES), str(schema.MAX_FILES),
+    "entries of all tables from the start": [f"{run_limits.MAX_TABLE_ELEMENTS:,}", str(load.modules)],
+    "modules: one; all of a program": [
+        binary(prepare_process.LIMITS.module_bytes), binary(prepare_process.LIMITS.total_bytes),
     ],
-    "a file given by CID": [binary(preparing.MAX_INPUT_BYTES)],
+    "fetching; preparing in all": [f"{prepare_process.FETCH_SECONDS} s", f"{queue.PREPARE_SECONDS} s"],
+    "a submission; texts in it": [
+        binary(job.MAX_SUBMISSION_BYTES), binary(job.MAX_TEXT_BYTES), str(job.MAX_FILES),
+    ],
+    "a file given by CID": [binary(prepare_process.MAX_INPUT_BYTES)],
     "jobs that fetch at once": [str(MOST_FETCHING)],
-    "jobs that have not ended": [f"{scheduler.MAX_WAITING:,}", f"{scheduler.MAX_KEPT:,}"],
-    "attempts at a job": [str(job_limits.MAX_ATTEMPTS), str(scheduler.MAX_ATTEMPTS_OF_INNOCENTS)],
-    "submissions, followers, bids": [str(side.MAX_SUBMITTING), str(side.MAX_FOLLOWING), str(side.MAX_SURVEYING)],
+    "jobs that have not ended": [f"{queue.MAX_WAITING:,}", f"{queue.MAX_KEPT:,}"],
+    "attempts at a job": [str(job_limits.MAX_ATTEMPTS), str(queue.MAX_ATTEMPTS_OF_INNOCENTS)],
+    "submissions, followers, bids": [
+        str(service.MAX_SUBMITTING), str(service.MAX_FOLLOWING), str(service.MAX_SURVEYING),
+    ],
     "module": [binary(wasm.MAX_MODULE_BYTES)],
     "types, functions, imports, exports, globals, tags": [f"{wasm.MAX_TYPES:,} each"],
     "tables; memories": [f"{wasm.MAX_TABLES:,}", str(wasm.MAX_MEMORIES)],

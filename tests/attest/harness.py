@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 
 
 @dataclass(frozen=True)

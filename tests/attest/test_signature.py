@@ -126,7 +126,7 @@ def test_a_program_that_was_changed_with_the_manifest_is_noticed(bacpack: Bacpac
 
 
 def replace_app(folder: Path, manifest: dict[str, list[dict[str, object]]], data: bytes) -> None:
-    from bacpack.content.unixfs_build import cid_of_bytes
+    from bacpack.content.unixfs.writer import cid_of_bytes
 
     (folder / "first.wasm").write_bytes(data)
     manifest["apps"][0] |= {"cid": str(cid_of_bytes(data)), "bytes": len(data)}

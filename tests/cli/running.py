@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from corpus import rust_programs
 from node.harness import Command, assemble
 

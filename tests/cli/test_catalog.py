@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bacpack.content.car import CarReader
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.wasm import Limits, Module, SectionId, writer
 from corpus import rust_programs
 from differential.harness import Host, differences

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import soak
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from cli.running import ECHO_ARGUMENTS, write
 from cli.test_corrupted import check
 from inprocess import call

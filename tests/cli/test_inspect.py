@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.manifest import App, Manifest, SharedModule, Totals, encode_manifest
 from node.harness import Command, assemble, write_release
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.link import link_imports
+from bacpack.content.cid.cid import Cid
+from bacpack.linker.namespaces import link_imports
 from bacpack.wasm import Module, SectionId
 from node.harness import Command, assemble
 

@@ -19,7 +19,7 @@ import pytest
 from bacpack.cli import progress
 from bacpack.cli.progress import Progress, Style
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from commands import command
 from waiting import PATIENCE, joined
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from cli.running import ECHO_ARGUMENTS, LIBRARY, LIBRARY_CID, LOOP, PROGRAMS, adding, arguments_seen, write
 from inprocess import call
 from node.harness import Command, assemble, write_release

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from cli.running import ECHO_ARGUMENTS, LIBRARY, LIBRARY_CID, LOOP, PROGRAMS, adding, arguments_seen, write
 from commands import WITHOUT_ROOTS_RIGHTS
 from node.harness import Command, assemble, write_release

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import Cid
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.wasm import FuncType, Module, SectionId, writer
 from bacpack.wasm.custom_sections import name_section
 from corpus import NAMED_PROGRAM, image_blobs, rust_programs

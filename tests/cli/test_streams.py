@@ -13,8 +13,8 @@ import pytest
 
 import soak
 from bacpack.content.car.writer import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.unixfs_build import build_directory, build_file
+from bacpack.content.cid.cid import Cid
+from bacpack.content.unixfs.writer import build_directory, build_file
 from cli.running import LOOP, write
 from inprocess import call
 from node.harness import Command, assemble

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bacpack.content.cid import Cid
-from bacpack.content.dagpb import Link, encode_node
-from bacpack.content.unixfs import Kind, UnixFsData, encode_data
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.dag_pb import Link, encode_node
+from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data
 from commands import command, environment
 from packages import NODE
 from wanting import npm

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bacpack.content import dagcbor
-from bacpack.content.blocks import MAX_BLOCK_BYTES
 from bacpack.content.car import CarError, CarReader, car_chunks
-from bacpack.content.car.layout import MAX_HEADER_BYTES, MAX_ROOTS, MAX_SECTION_BYTES, V2_PRAGMA, encode_header
-from bacpack.content.cid import DAG_PB, Cid
-from bacpack.content.multihash import UnknownHashError
-from bacpack.content.varint import encode_varint
+from bacpack.content.car.header import MAX_HEADER_BYTES, MAX_ROOTS, MAX_SECTION_BYTES, V2_PRAGMA, encode_header
+from bacpack.content.cid.block import MAX_BLOCK_BYTES
+from bacpack.content.cid.cid import DAG_PB, Cid
+from bacpack.content.cid.multihash import UnknownHashError
+from bacpack.content.cid.varint import encode_varint
+from bacpack.content.ipld import dag_cbor
 from bacpack.errors import BacpackError, CheckFailedError
 from content.harness import REPOSITORY, Bacpack, Oracles, node, raw
 from strategies import cids, named_blocks
@@ -94,7 +94,7 @@ def test_identity_cids_are_left_out() -> None:
 
 def test_every_hash_function_in_use_is_verified() -> None:
     for code in (0x12, 0x13, 0xB220, 0x00):
-        from bacpack.content.multihash import multihash_of
+        from bacpack.content.cid.multihash import multihash_of
 
         cid = Cid(1, 0x55, multihash_of(code, b"data"))
         assert read(HEADER + section(cid, b"data")) == [(cid, b"data")]
@@ -224,7 +224,7 @@ def test_a_header_that_states_more_than_there_is_allocates_nothing() -> None:
     script = """if True:
         import io, resource
         from bacpack.content.car import CarReader, CarError
-        from bacpack.content.varint import encode_varint
+        from bacpack.content.cid.varint import encode_varint
 
         resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
         many_roots = bytes.fromhex("12a265726f6f74739b") + b"\\x7f" * 8
@@ -256,7 +256,7 @@ def test_others_read_what_we_write(oracles: Oracles, tmp_path: Path) -> None:
 
 def test_we_read_what_others_write(oracles: Oracles, tmp_path: Path) -> None:
     path = tmp_path / "theirs.car"
-    documents = [(0x55, b"a"), (0x70, ROOT[1]), (0x71, dagcbor.encode({"link": ONE[0]})), (0x55, bytes(300_000))]
+    documents = [(0x55, b"a"), (0x70, ROOT[1]), (0x71, dag_cbor.encode({"link": ONE[0]})), (0x55, bytes(300_000))]
     cids = oracles.ask("write", path, stdin=json.dumps([[codec, data.hex()] for codec, data in documents]))
     with path.open("rb") as file:
         reader = CarReader(file)
@@ -326,7 +326,7 @@ def test_a_car_without_a_root_is_refused(bacpack: Bacpack, tmp_path: Path) -> No
 
 
 def test_a_document_is_followed_through_its_links(bacpack: Bacpack, tmp_path: Path) -> None:
-    document = dagcbor.encode({"module": ONE[0], "more": [TWO[0]]})
+    document = dag_cbor.encode({"module": ONE[0], "more": [TWO[0]]})
     root = Cid.of_block(0x71, document)
     path = tmp_path / "document.car"
     path.write_bytes(encode_header([root]) + section(root, document) + section(*ONE))

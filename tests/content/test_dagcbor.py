@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.content.blocks import BadBlockError
-from bacpack.content.cid import DAG_CBOR, Cid
-from bacpack.content.dagcbor import MAX_NESTING, Value, decode, encode, links_in_cbor
+from bacpack.content.cid.block import BadBlockError
+from bacpack.content.cid.cid import DAG_CBOR, Cid
+from bacpack.content.ipld.dag_cbor import MAX_NESTING, Value, decode, encode, links_in_cbor
 from strategies import cbor_values
 
 LINK = Cid.of_raw(b"hello")

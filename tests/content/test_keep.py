@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bacpack.content.audit import audit_pins
-from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import DAG_PB, RAW, Cid
-from bacpack.content.database import DATABASE_NAME
-from bacpack.content.keep import collect_garbage
-from bacpack.content.pins import Pins
-from bacpack.content.provenance import Provenance
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import Kind, UnixFsData
-from bacpack.content.walk import links_of, read_dag, walk
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import DAG_PB, RAW, Cid
+from bacpack.content.ipld.links import links_of, read_dag, walk
+from bacpack.content.store.audit import audit_pins
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import collect_garbage
+from bacpack.content.store.database import DATABASE_NAME
+from bacpack.content.store.origins import Provenance
+from bacpack.content.store.pins import Pins
+from bacpack.content.unixfs.reader import Kind, UnixFsData
 from bacpack.errors import InputError
 from commands import command
 from content.harness import Bacpack, Blocks, node, raw

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multiformats import multibase
 
-from bacpack.content.cid import Cid
-from bacpack.content.multibase import decode_multibase
-from bacpack.content.ref import CidRef, PathRef, parse_ref
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.multibase import decode_multibase
+from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from cli.running import write
 from inprocess import call
 from node.harness import assemble

@@ -3,9 +3,16 @@
 import pytest
 import wasmtime
 
-from bacpack.content.cid import Cid
-from bacpack.content.namespaces import HOST_MODULES, WASI, WASI_UNSTABLE, HostModule, UnlinkedNamespace, parse_namespace
-from bacpack.content.ref import CidRef, UrlRef
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.import_namespace import (
+    HOST_MODULES,
+    WASI,
+    WASI_UNSTABLE,
+    HostModule,
+    UnlinkedNamespace,
+    parse_namespace,
+)
+from bacpack.content.cid.reference import CidRef, UrlRef
 from bacpack.errors import InputError
 
 CID = Cid.of_raw(b"a module")

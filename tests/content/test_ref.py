@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.content.cid import Cid
-from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef, PathRef, UrlRef, parse_ref
 from bacpack.errors import InputError
 
 CID = Cid.of_raw(b"hello world")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.car.writer import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
-from bacpack.content.transfer import import_car
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.car_import import import_car
 from cli.running import write
 from inprocess import call
 from node.harness import assemble

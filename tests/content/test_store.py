@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bacpack.content.blocks import CorruptBlockError, MissingBlockError
-from bacpack.content.cid import DAG_PB, RAW, Cid
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.block import CorruptBlockError, MissingBlockError
+from bacpack.content.cid.cid import DAG_PB, RAW, Cid
+from bacpack.content.store.block_store import BlockStore
 from bacpack.errors import CheckFailedError, InputError
 from content.harness import node
 from strategies import named_blocks
@@ -148,7 +148,7 @@ def test_many_writers_of_one_block(store: BlockStore) -> None:
 def test_collecting_waits_for_writers_and_clears_what_killed_ones_left(store: BlockStore) -> None:
     """In two processes, as it is in use."""
     script = (
-        "import sys; from pathlib import Path; from bacpack.content.store import BlockStore\n"
+        "import sys; from pathlib import Path; from bacpack.content.store.block_store import BlockStore\n"
         "with BlockStore(Path(sys.argv[1])).batch():\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import soak
-from bacpack.content.cid import Cid
-from bacpack.content.keep import survey
-from bacpack.content.pins import Pins
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
+from bacpack.content.store.pins import Pins
 from commands import command
 from content.harness import Bacpack
 from node.harness import assemble

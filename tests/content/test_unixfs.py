@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bacpack.content import hamt, unixfs_build
-from bacpack.content.blocks import BadBlockError, MissingBlockError
-from bacpack.content.cid import DAG_CBOR, DAG_PB, RAW, Cid
-from bacpack.content.dagpb import Link, Node, decode_node, encode_node
-from bacpack.content.filedag import FileDag
-from bacpack.content.unixfs import (
+from bacpack.content.cid.block import BadBlockError, MissingBlockError
+from bacpack.content.cid.cid import DAG_CBOR, DAG_PB, RAW, Cid
+from bacpack.content.ipld.dag_pb import Link, Node, decode_node, encode_node
+from bacpack.content.store.file_dag import FileDag
+from bacpack.content.unixfs import hamt, writer
+from bacpack.content.unixfs.reader import (
     Kind,
     UnixFsData,
     decode_data,
@@ -30,7 +30,7 @@ from bacpack.content.unixfs import (
     resolve,
     walk_files,
 )
-from bacpack.content.unixfs_build import (
+from bacpack.content.unixfs.writer import (
     CHUNK_BYTES,
     MAX_DIRECTORY_BYTES,
     MAX_LINKS,
@@ -122,8 +122,8 @@ def test_trees_have_the_same_shape_elsewhere(
     """What the profile does with files of gigabytes, shown with small chunks."""
     path = tmp_path / "file"
     path.write_bytes(bytes(index * 7 % 251 for index in range(size)))
-    monkeypatch.setattr(unixfs_build, "CHUNK_BYTES", chunk)
-    monkeypatch.setattr(unixfs_build, "MAX_LINKS", links)
+    monkeypatch.setattr(writer, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(writer, "MAX_LINKS", links)
     assert str(cid_of_bytes(path.read_bytes())) == oracles.ask("shape", chunk, links, path)
 
 
@@ -150,8 +150,8 @@ def test_files_of_any_shape_are_read_back(data: bytes, chunk: int, links: int) -
     """With the profile's numbers made small, so that trees grow tall."""
     blocks: Blocks = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unixfs_build, "CHUNK_BYTES", chunk)
-        patch.setattr(unixfs_build, "MAX_LINKS", links)
+        patch.setattr(writer, "CHUNK_BYTES", chunk)
+        patch.setattr(writer, "MAX_LINKS", links)
         root = build_file(io.BytesIO(data), blocks.__setitem__)
     assert read_bytes(blocks.__getitem__, root.cid) == data
     assert file_size(blocks.__getitem__, root.cid) == root.size == len(data)
@@ -182,7 +182,7 @@ def test_directories_are_read_back(contents: dict[str, bytes], sharded: bool) ->
     blocks: Blocks = {}
     with pytest.MonkeyPatch.context() as patch:
         if sharded:
-            patch.setattr(unixfs_build, "MAX_DIRECTORY_BYTES", 3)
+            patch.setattr(writer, "MAX_DIRECTORY_BYTES", 3)
         entries = {name: build_file(io.BytesIO(data), blocks.__setitem__) for name, data in contents.items()}
         root = build_directory(entries, blocks.__setitem__)
     get = blocks.__getitem__
@@ -203,7 +203,7 @@ def test_slots_are_those_of_murmur3() -> None:
 
 
 def test_names_whose_hashes_are_equal_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unixfs_build, "MAX_DIRECTORY_BYTES", 3)
+    monkeypatch.setattr(writer, "MAX_DIRECTORY_BYTES", 3)
     monkeypatch.setattr(hamt, "slots_of", lambda name: bytes(8))
     blocks: Blocks = {}
     entry = build_file(io.BytesIO(b""), blocks.__setitem__)
@@ -263,7 +263,7 @@ def test_usual_links_are_read_as_others_are(link: Link, changes: list[tuple[int,
             return None
 
     quickly = read()
-    with mock.patch("bacpack.content.dagpb._usual_link", lambda message: None):
+    with mock.patch("bacpack.content.ipld.dag_pb._usual_link", lambda message: None):
         assert quickly == read()
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from bacpack.content import hamt
-from bacpack.content.blocks import BadBlockError
-from bacpack.content.cid import DAG_PB, Cid
-from bacpack.content.dagpb import Link, encode_node
-from bacpack.content.path import Trace
-from bacpack.content.scope import Selection, select
-from bacpack.content.unixfs import Kind, UnixFsData, encode_data, list_directory, read_bytes, resolve, trail
+from bacpack.content.car.selection import Selection, select
+from bacpack.content.cid.block import BadBlockError
+from bacpack.content.cid.cid import DAG_PB, Cid
+from bacpack.content.ipld.dag_pb import Link, encode_node
+from bacpack.content.unixfs import hamt
+from bacpack.content.unixfs.path import Trace
+from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data, list_directory, read_bytes, resolve, trail
 from content.harness import Blocks, node
 
 LEAF = Cid.of_raw(b"leaf")

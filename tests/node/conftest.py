@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.store import BlockStore
+from bacpack.content.store.block_store import BlockStore
 from content.conftest import bacpack
 from node.harness import Command
 from node.server import FileServer

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from bacnode.download import Download, Downloaded, DownloadLimits
-from bacnode.web import Web
-from bacpack.content.cid import Cid
-from bacpack.content.filedag import FileDag
-from bacpack.content.keep import survey
-from bacpack.content.store import BlockStore
-from bacpack.content.walk import read_dag
+from bacnode.fetch.download import Download, Downloaded, DownloadLimits
+from bacnode.fetch.session import Web
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
+from bacpack.content.store.file_dag import FileDag
 from bacpack.errors import BacpackError
 from bacpack.http_client import RequestPolicy
 from node.gateway import Gateway, Server

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
 from waiting import joined
 
 Framing = Literal["length", "chunked", "close"]

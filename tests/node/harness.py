@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bacnode.resolver import Fetched
-from bacpack.content.cid import Cid
-from bacpack.content.ref import CidRef, UrlRef
+from bacnode.fetch.fetched import Fetched
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef, UrlRef
 from bacpack.errors import UnreachableError
 from commands import command, environment
 from wasmtools import assemble

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from multiformats import multibase
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from inprocess import call
 from node.harness import assemble, write_release
 from node.jobs.harness import JobNode

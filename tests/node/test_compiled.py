@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from bacnode.compiled import CompileCache, Configuration
-from bacnode.limits import LoadLimits
-from bacnode.resolver import resolve
-from bacnode.runtime import Runtime
+from bacnode.fetch.limits import LoadLimits
+from bacnode.programs.resolver import resolve
+from bacnode.runtime.code_cache import CompileCache, Configuration
+from bacnode.runtime.engine import Runtime
 from node.harness import FakeFetch, assemble, fetched
 
 PLAIN = Configuration(interruptible=False, fueled=False)

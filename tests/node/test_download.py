@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from bacnode.download import Download, DownloadLimits
-from bacnode.web import Web
+from bacnode.fetch.download import Download, DownloadLimits
+from bacnode.fetch.session import Web
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.keep import survey
-from bacpack.content.store import BlockStore
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
 from bacpack.errors import InputError, UnreachableError
 from node.downloads import BLOCKS, ROOT, check_complete, download, gateway, made_dag, refused
 from node.gateway import Asked, Gateway, Kubo, Reply

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.download import DownloadLimits
+from bacnode.fetch.download import DownloadLimits
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.keep import survey
-from bacpack.content.store import BlockStore
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
 from node.downloads import BLOCKS, QUICK, ROOT, check_complete, download, gateway, made_dag, refused
 from node.gateway import Asked, Framing, Gateway, Reply, cut_at, first_only
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.filedag import FileDag
-from bacpack.content.keep import survey
-from bacpack.content.provenance import Provenance
-from bacpack.content.store import BlockStore
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
+from bacpack.content.store.file_dag import FileDag
+from bacpack.content.store.origins import Provenance
 from bacpack.text import human_bytes
 from commands import command
 from content.harness import Bacpack

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from content.harness import Bacpack
 from node.downloads import BLOCKS
 from node.gateway import Kubo

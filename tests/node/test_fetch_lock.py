@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import CheckFailedError
 from bacpack.project.lock import UrlLock, lock_path
 from node.harness import Command, assemble

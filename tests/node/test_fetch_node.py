@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from content.harness import Bacpack
 from node.gateway import Asked, Reply, Server
 from node.harness import assemble, write_release

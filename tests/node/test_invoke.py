@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacnode.invoke import format_results, parse_arguments
+from bacnode.runtime.call_arguments import format_results, parse_arguments
 from bacpack.errors import InputError
 from bacpack.wasm import FuncType
 from bacpack.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128

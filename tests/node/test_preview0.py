@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.limits import LoadLimits, RunLimits
-from bacnode.resolver import resolve
-from bacnode.runtime import Job, Outcome, Runtime
+from bacnode.fetch.limits import LoadLimits
+from bacnode.programs.resolver import resolve
+from bacnode.runtime.engine import Runtime
+from bacnode.runtime.run_limits import RunLimits
+from bacnode.runtime.traps import Outcome
+from bacnode.runtime.wasi import Job
 from cli.running import write
 from inprocess import call
 from node.harness import FakeFetch, assemble, fetched

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.web import Web
+from bacnode.fetch.session import Web
 from bacpack.content.car.writer import car_chunks
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import UnreachableError
 from bacpack.http_client.redirects import MAX_HOPS, next_hop
 from inprocess import call

@@ -2,9 +2,10 @@
 
 import pytest
 
-from bacnode.limits import LoadLimits
-from bacnode.resolver import Graph, Node, resolve
-from bacpack.content.cid import Cid
+from bacnode.fetch.limits import LoadLimits
+from bacnode.programs.module_graph import Graph, Node
+from bacnode.programs.resolver import resolve
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import BacpackError, InputError, UnreachableError
 from node.harness import FakeFetch, assemble, fetched
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bacnode.limits import LoadLimits, RunLimits
-from bacnode.resolver import Graph, resolve
-from bacnode.runtime import Job, Outcome, Runtime, TrapError
+from bacnode.fetch.limits import LoadLimits
+from bacnode.programs.module_graph import Graph
+from bacnode.programs.resolver import resolve
+from bacnode.runtime.engine import Runtime
+from bacnode.runtime.run_limits import RunLimits
+from bacnode.runtime.traps import Outcome, TrapError
+from bacnode.runtime.wasi import Job
 from bacpack.errors import InputError
 from node.harness import FakeFetch, assemble, fetched
 

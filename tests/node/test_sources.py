@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.limits import LoadLimits
-from bacnode.programs import Folder, Program, open_program, open_ref
-from bacnode.sources import BlockSource, FolderSource, Sources, file_cid
-from bacnode.web import Web
-from bacpack.content.blocks import CorruptBlockError, MissingBlockError
+from bacnode.fetch.limits import LoadLimits
+from bacnode.fetch.session import Web
+from bacnode.fetch.source import BlockSource, FolderSource, file_cid
+from bacnode.fetch.sources import Sources
+from bacnode.programs.open_program import Folder, Program, open_program, open_ref
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.filedag import FileDag
-from bacpack.content.ref import CidRef
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.block import CorruptBlockError, MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.file_dag import FileDag
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from node.harness import PLENTY, assemble
 
@@ -119,7 +120,7 @@ def test_a_large_file_in_the_store_is_put_together_and_verified(store: BlockStor
 
 
 def copy(dag: FileDag, root: Cid, store: BlockStore) -> None:
-    from bacpack.content.walk import read_dag
+    from bacpack.content.ipld.links import read_dag
 
     for cid, block in read_dag(dag.get, [root]):
         store.put(cid, block)
@@ -133,7 +134,7 @@ def release(*names: str) -> tuple[FileDag, Cid]:
 
 
 def write_car(path: Path, *names: str) -> Cid:
-    from bacpack.content.walk import read_dag
+    from bacpack.content.ipld.links import read_dag
 
     dag, root = release(*names)
     path.write_bytes(b"".join(car_chunks([root], read_dag(dag.get, [root]))))

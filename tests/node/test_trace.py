@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bacnode.trace import Call, Place, locate
-from bacpack.content.cid import Cid
+from bacnode.runtime.call_trace import Call, Place, locate
+from bacpack.content.cid.cid import Cid
 from inprocess import call
 from node.harness import assemble, write_release
 from node.jobs.harness import JobNode

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from bacnode.web import Web
-from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError
-from bacpack.content.cid import Cid
+from bacnode.fetch.session import Web
+from bacpack.content.cid.block import MAX_BLOCK_BYTES, MissingBlockError
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from node.harness import PLENTY
 from node.server import Answer, FileServer

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from bacnode.web import Web
+from bacnode.fetch.session import Web
 from bacpack.errors import UnreachableError
 from serving import Quiet, Serving
 

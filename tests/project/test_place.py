@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from bacpack.errors import InputError
-from bacpack.project.place import PLACE, ROOM, place, room_of
+from bacpack.linker.shared_library import PLACE, ROOM, place, room_of
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.wasm import Module
 from golang import build_go

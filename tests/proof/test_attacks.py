@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bacpack.content.cid import Cid, encode_base58
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import Cid, encode_base58
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.proof import check, form, track
 from bacpack.proof.check import Prover

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
 from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bacnode.limits import LoadLimits
-from bacnode.resolver import Fetched, resolve
-from bacpack.content.cid import Cid
-from bacpack.content.ref import CidRef, UrlRef
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacnode.fetch.fetched import Fetched
+from bacnode.fetch.limits import LoadLimits
+from bacnode.programs.resolver import resolve
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef, UrlRef
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.order import ImportCircleError, instantiation_order
 from bacpack.proof.check import prove

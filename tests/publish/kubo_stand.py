@@ -12,10 +12,10 @@ import io
 import json
 import re
 
-from bacpack.content.blocks import MAX_BLOCK_BYTES, MissingBlockError
 from bacpack.content.car import CarReader
-from bacpack.content.cid import Cid
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.block import MAX_BLOCK_BYTES, MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
 from bacpack.errors import BacpackError
 from publish.stand import Reply, Request, Stand
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from publish.stand import Reply, Request, Stand
 
 STATES = ("queued", "pinning", "pinned", "failed")

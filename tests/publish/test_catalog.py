@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import walk_files
-from bacpack.content.walk import read_dag
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.links import read_dag
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.reader import walk_files
 from content.harness import Bacpack
 from corpus import rust_programs
 from node.server import FileServer

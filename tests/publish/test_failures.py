@@ -13,11 +13,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from bacpack.content.cid import Cid
-from bacpack.content.keep import survey
-from bacpack.content.pins import Pins
-from bacpack.content.store import BlockStore
-from bacpack.content.transfer import inspect_car
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.car_import import inspect_car
+from bacpack.content.store.collection import survey
+from bacpack.content.store.pins import Pins
 from commands import WITHOUT_ROOTS_RIGHTS, command
 from content.harness import Bacpack
 from publish.releases import write_release

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.manifest import MANIFEST_NAME
 from content.harness import Bacpack
 from publish.kubo_stand import KuboStand

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import walk_files
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.reader import walk_files
+from bacpack.content.unixfs.writer import cid_of_bytes
 from content.harness import Bacpack
 from node.harness import assemble, write_release
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.keep import survey
-from bacpack.content.pins import Pins
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.collection import survey
+from bacpack.content.store.pins import Pins
 from bacpack.manifest import MANIFEST_NAME
 from content.harness import Bacpack
 from node.service.harness import Node

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.provenance import Provenance
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import read_bytes, resolve, walk_files
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.origins import Provenance
+from bacpack.content.unixfs.reader import read_bytes, resolve, walk_files
 from bacpack.manifest import MANIFEST_NAME, Manifest, encode_manifest
 from content.harness import Bacpack, Oracles
 from publish.releases import write_release

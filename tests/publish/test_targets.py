@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.pins import Pins
+from bacpack.content.store.pins import Pins
 from content.harness import Bacpack
 from publish.kubo_stand import KuboStand
 from publish.releases import write_release

@@ -15,15 +15,15 @@ from typing import Any, Self
 import dask
 from distributed import Client, LocalCluster
 
-from bacnode.schedulers.closure import Closure, closure_of
-from bacnode.schedulers.dask_engine import DaskEngine
-from bacnode.schedulers.held import module_key
-from bacnode.schedulers.local_engine import SETTINGS
+from bacnode.fetch.session import Web
+from bacnode.programs.closure import Closure, closure_of
+from bacnode.schedulers.dask.client import DaskEngine
+from bacnode.schedulers.dask.local_cluster import SETTINGS
+from bacnode.schedulers.dask.replicas import module_key
+from bacnode.schedulers.job_message import JobSpec
 from bacnode.schedulers.orders import Order
-from bacnode.schedulers.spec import JobSpec
-from bacnode.web import Web
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from node.harness import assemble
 from waiting import PATIENCE, line_of
 
@@ -77,7 +77,7 @@ class WorkerProcess:
         self.store = BlockStore(folder)
         given = json.dumps({"folder": str(folder), "name": name, "bandwidth": BANDWIDTH, **options})
         # One that is given a file writes down there what it sends.
-        module = "schedulers.recording" if sent else "bacnode.schedulers.worker_process"
+        module = "schedulers.recording" if sent else "bacnode.schedulers.dask.worker_main"
         line = [sys.executable, "-m", module, scheduler, given]
         # Only one that is killed may leave something there.
         self._temporary = folder.with_name(f"{folder.name}-temporary")

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from bacnode.schedulers import worker_process
+from bacnode.schedulers.dask import worker_main
 
 _lock = threading.Lock()
 
@@ -35,4 +35,4 @@ def record(path: Path) -> None:
 
 if __name__ == "__main__":
     record(Path(os.environ["SENT"]))
-    worker_process.main()
+    worker_main.main()

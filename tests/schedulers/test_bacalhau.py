@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.schedulers.labels import label_of
-from bacpack.content.cid import Cid
+from bacnode.schedulers.bacalhau.labels import label_of
+from bacpack.content.cid.cid import Cid
 from node.harness import Command, assemble, write_release
 from node.jobs.harness import JobNode
 from schedulers.bacalhau import Orchestrator, load

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bacnode.schedulers.job_message import JobResult
 from bacnode.schedulers.orders import Order
-from bacnode.schedulers.spec import JobResult
 from node.jobs import programs
 from schedulers.harness import Cluster, WorkerProcess, closure, orders, program, spin
 from waiting import PATIENCE, joined, until
@@ -31,7 +31,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def runner(worker: WorkerProcess) -> psutil.Process | None:
     """The process in which a worker runs programs."""
     children = psutil.Process(worker.process.pid).children()
-    return next((child for child in children if "bacnode.jobs.worker" in child.cmdline()), None)
+    return next((child for child in children if "bacnode.execution.worker_process" in child.cmdline()), None)
 
 
 def test_programs_that_mean_harm_end_as_on_a_node(cluster: Cluster, tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.jobs.proprietary import Proprietary
-from bacnode.schedulers.block_server import BlockServer
-from bacnode.schedulers.local_engine import local_engine
+from bacnode.schedulers.dask.block_server import BlockServer
+from bacnode.schedulers.dask.local_cluster import local_engine
 from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Need, NodeView, place
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
+from bacnode.stores.proprietary import Proprietary
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
 from waiting import PATIENCE, joined, until
 

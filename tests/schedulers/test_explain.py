@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bacnode.jobs.proprietary import Proprietary
-from bacnode.schedulers.held import JOB_PREFIX
+from bacnode.schedulers.dask.replicas import JOB_PREFIX
 from bacnode.schedulers.placement import Need, NodeView, mark, place
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
+from bacnode.stores.proprietary import Proprietary
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from node.harness import Command, write_release
 from schedulers.harness import Cluster, library, program
 from waiting import until

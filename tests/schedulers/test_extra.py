@@ -10,8 +10,8 @@ _WITHOUT_NODE = """
 import importlib, sys
 for name in ("starlette", "uvicorn", "httptools", "prometheus_client", "zeroconf", "cryptography", "cachetools"):
     sys.modules[name] = None
-for name in ("local_engine", "far_engine", "worker_process", "dask_worker", "run_here"):
-    importlib.import_module(f"bacnode.schedulers.{name}")
+for name in ("local_cluster", "remote_cluster", "worker_main", "worker_plugin", "worker_job"):
+    importlib.import_module(f"bacnode.schedulers.dask.{name}")
 """
 
 

@@ -17,9 +17,9 @@ import dask
 import pytest
 from distributed import Client
 
-from bacnode.schedulers import far_engine
-from bacnode.schedulers.address import check_scheduler
-from bacnode.schedulers.dask_engine import DaskEngine
+from bacnode.schedulers.dask import remote_cluster
+from bacnode.schedulers.dask.address import check_scheduler
+from bacnode.schedulers.dask.client import DaskEngine
 from bacpack.errors import UnreachableError
 from cli.running import write
 from inprocess import call
@@ -75,8 +75,8 @@ def test_what_cannot_be_a_scheduler_is_told_at_once(tmp_path: Path, address: str
 
 @pytest.mark.parametrize("kind", ["tcp", "ws"])
 def test_what_listens_and_is_no_scheduler_is_told(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(far_engine, "_CONNECTING_SECONDS", 1)
-    monkeypatch.setattr(far_engine, "_GREETING_SECONDS", 2)
+    monkeypatch.setattr(remote_cluster, "_CONNECTING_SECONDS", 1)
+    monkeypatch.setattr(remote_cluster, "_GREETING_SECONDS", 2)
     app = write(tmp_path / "app.wasm", EMPTY)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"{kind}://127.0.0.1:{silent.getsockname()[1]}"
@@ -100,8 +100,8 @@ def test_certificates_that_are_not_there_are_told(tmp_path: Path) -> None:
 )
 def test_workers_are_told_an_address_that_they_reach(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     asked = []
-    monkeypatch.setattr(far_engine, "get_ip", lambda host="", port=0: asked.append(host) or "10.0.0.2")
-    assert far_engine._own_address(address) == "10.0.0.2"
+    monkeypatch.setattr(remote_cluster, "get_ip", lambda host="", port=0: asked.append(host) or "10.0.0.2")
+    assert remote_cluster._own_address(address) == "10.0.0.2"
     assert asked == ["10.0.0.1"]
 
 

@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from bacnode.fetch.fetched import Found, SourceKind
+from bacnode.fetch.source import read_ahead
 from bacnode.fetch.source_health import OF_A_RUN, Busy, Health
-from bacnode.resolver import SourceKind
-from bacnode.sources import Found, read_ahead
-from bacpack.content.blocks import MissingBlockError
 from bacpack.content.car import CarError
-from bacpack.content.cid import RAW, Cid
-from bacpack.content.multihash import UnknownHashError
-from bacpack.content.unixfs import read_bytes
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.cid.multihash import UnknownHashError
+from bacpack.content.unixfs.reader import read_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.http_client import HttpClient, RequestError
 from bacpack.ipfs_clients import BlockClient, CarFileClient, CarStream, GatewayClient, KuboRpc, NoCarError

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from bacnode.jobs.schema import ENDED, Granted, OutputFile, State, Submission
-from bacpack.content.pins import now
-from bacpack.errors import InputError, Problem
+from bacnode.execution.job import ENDED, Ending, Granted, State, Submission
+from bacpack.content.store.pins import now
+from bacpack.errors import InputError
 from bacpack.files import explain_os_error
 
 DATABASE_NAME = "jobs.sqlite3"
@@ -50,18 +50,6 @@ CREATE TABLE IF NOT EXISTS uses (
 PRAGMA user_version = {_LAYOUT};
 COMMIT;
 """
-
-
-class Ending(msgspec.Struct, kw_only=True):
-    """How a job ended, with what it left."""
-
-    exit_code: int | None = None
-    error: Problem | None = None
-    results: list[str] = []
-    files: list[OutputFile] = []
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    report: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bacnode.jobs.database import Record
-from bacnode.jobs.scheduler import Scheduler
+from bacnode.jobs.queue import Scheduler
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 

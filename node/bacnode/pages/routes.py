@@ -13,18 +13,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from bacnode.jobs import api
+from bacnode.api import jobs as jobs_api
+from bacnode.api.peers import list_peers
+from bacnode.http_server.auth import SIGNED_IN
+from bacnode.http_server.body import Body
+from bacnode.http_server.errors import RequestError, error_response, status_of
+from bacnode.http_server.rate_limit import Rates, client_of, retry_after
 from bacnode.jobs.database import Record
+from bacnode.jobs.view import view
+from bacnode.node_state import NodeState
 from bacnode.pages import text, views
-from bacnode.pages.held import Held
+from bacnode.pages.module_view import Held
 from bacnode.pages.render import FOLDER, HEADERS, answer, html, problem, wants_json
 from bacnode.pages.sessions import Sessions, require_own_page, safe_next
-from bacnode.service.access import SIGNED_IN
-from bacnode.service.body import Body
-from bacnode.service.errors import RequestError, error_response, status_of
-from bacnode.service.peer_list import list_peers
-from bacnode.service.rates import Rates, client_of, retry_after
-from bacnode.service.state import NodeState
 from bacpack import __version__
 from bacpack.errors import BacpackError
 
@@ -128,7 +129,7 @@ async def job(request: Request, state: PagesState) -> Response:
     folder = state.node.jobs.scheduler.folder(record.id)
     names = _names(await state.held.view())
     logs = await state.node.in_reader(lambda: [_end_of(path) for path in (folder.stdout, folder.stderr)])
-    return answer(request, "job.html", views.job_page(record, api.view(record), logs, names))
+    return answer(request, "job.html", views.job_page(record, view(record), logs, names))
 
 
 async def cancel(request: Request, state: PagesState) -> Response:
@@ -141,14 +142,14 @@ async def cancel(request: Request, state: PagesState) -> Response:
 
 async def logs(request: Request, _state: PagesState) -> Response:
     """`GET /jobs/{id}/logs`: all that it printed, as the interface for programs gives it."""
-    response = await api.logs(request)
+    response = await jobs_api.logs(request)
     response.headers["Content-Security-Policy"] = "sandbox"
     return response
 
 
 async def file(request: Request, _state: PagesState) -> Response:
     """`GET /jobs/{id}/files/{path}`: what it left."""
-    response = await api.get_file(request)
+    response = await jobs_api.get_file(request)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -16,7 +16,7 @@ from cachetools import TTLCache
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bacnode.service.errors import RequestError
+from bacnode.http_server.errors import RequestError
 
 SESSION_SECONDS = 12 * 3600
 #: Sessions that are open at once; one more ends the oldest.

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from bacnode.api.peers import ListedPeer
+from bacnode.execution.job import ENDED
 from bacnode.jobs.database import Record
-from bacnode.jobs.holdings import HeldModule
-from bacnode.jobs.schema import ENDED, JobView
-from bacnode.pages.graph import Imports, Sharing, around, reachable, sharing, users_of
-from bacnode.pages.layout import Picture, draw
+from bacnode.jobs.inventory import HeldModule
+from bacnode.jobs.view import JobView
+from bacnode.pages.graph_layout import Picture, draw
+from bacnode.pages.module_graph import Imports, Sharing, around, reachable, sharing, users_of
 from bacnode.pages.text import between, name, short
-from bacnode.service.peer_list import ListedPeer
 
 #: Modules that are drawn; of more, only the table tells.
 MAX_DRAWN = 200

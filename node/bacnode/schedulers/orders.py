@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from bacnode.schedulers.closure import Closure
-from bacnode.schedulers.spec import GivenFile, JobSpec
+from bacnode.programs.closure import Closure
+from bacnode.schedulers.job_message import GivenFile, JobSpec
 from bacpack.errors import InputError
 
 #: Stands for the name of the input file in an argument.

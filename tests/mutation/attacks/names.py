@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from bacpack.content.cid import Cid, encode_base58
+from bacpack.content.cid.cid import Cid, encode_base58
 from bacpack.wasm import FuncType, Import, Kind, writer
 from bacpack.wasm.leb128 import encode_unsigned
 from mutation.attacks.attack import Attack, add_function, add_type, imports_from, redirected

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import wasmtime
 
-from bacpack.content.cid import Cid, is_cid
+from bacpack.content.cid.cid import Cid, is_cid
 from differential.harness import Case, Host, LinkError, cid_of
 from mutation.parts import Parts
 from mutation.release import REMAINDER, Release, namespaces

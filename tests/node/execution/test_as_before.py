@@ -12,6 +12,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bacnode.execution.child_process import LostError
+from bacnode.execution.grants import Grants
+from bacnode.execution.job import Ending, Limits, Submission
 from bacnode.execution.job_state import (
     CountLoss,
     Ended,
@@ -25,12 +28,10 @@ from bacnode.execution.job_state import (
     WorkerLost,
     step,
 )
-from bacnode.jobs.children import LostError
-from bacnode.jobs.database import Ending, Record
-from bacnode.jobs.limits import Grants
-from bacnode.jobs.plan import Plan, PlannedEntry, PlannedModule, Prepared, Ran
-from bacnode.jobs.scheduler import Scheduler
-from bacnode.jobs.schema import Limits, Submission
+from bacnode.execution.messages import Prepared, Ran
+from bacnode.jobs.database import Record
+from bacnode.jobs.queue import Scheduler
+from bacnode.runtime.plan import Plan, PlannedEntry, PlannedModule
 from bacpack.errors import Problem
 
 WRONG = {"code": "bad-cid", "message": "no", "hint": None, "details": {}}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from node.service.harness import Answer, Node, keep
 from waiting import until
 
@@ -85,7 +85,7 @@ class JobNode(Node):
 
     def worker(self) -> int:
         """The one worker there is."""
-        (pid,) = self.children("bacnode.jobs.worker")
+        (pid,) = self.children("bacnode.execution.worker_process")
         return pid
 
     def __exit__(

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from bacnode import engine
-from bacnode.engine import RARE, engine_config
+from bacnode.runtime import engine_config as engine
+from bacnode.runtime.engine_config import RARE, engine_config
 from bacpack.advisories import HOLES, known_holes
 from bacpack.errors import InputError
 from commands import command, environment
@@ -32,7 +32,7 @@ PROGRAMS = {
 THROWING = """(module (tag $t) (func (export "_start")
   (block $out (try_table (catch $t $out) (throw $t)) (unreachable))))"""
 #: Has the node take itself for one that others can reach, though tests listen on loopback.
-REACHED = "from bacnode.service.serve import Address; Address.is_loopback = False"
+REACHED = "from bacnode.app.serve import Address; Address.is_loopback = False"
 
 
 def installed(folder: Path, version: str) -> str:

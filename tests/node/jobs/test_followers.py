@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from bacnode.jobs.limits import grants_here
-from bacnode.jobs.schema import Limits, Submission
-from bacnode.jobs.side import MAX_FOLLOWING
-from bacnode.service.app import create_app
-from bacnode.service.state import open_node
+from bacnode.app.app import create_app
+from bacnode.execution.grants import grants_here
+from bacnode.execution.job import Limits, Submission
+from bacnode.jobs.service import MAX_FOLLOWING
+from bacnode.node_state import open_node
 from node.jobs import programs
 from node.jobs.harness import JobNode
 from waiting import until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from bacnode.runtime import _refused_growth_at, growths
+from bacnode.runtime.growth_traps import growths, refused_growth_at
 
 PIECES = (b"\x40\x00", b"\xfc\x0f\x00", b"\x41\x7f\x46\x04\x40\x00", b"\x41\x7f", b"\x00")
 
@@ -17,5 +17,5 @@ def test_ranges_are_those_of_the_code() -> None:
         ranges = list(growths(data))
         found += len(ranges)
         for at in range(len(data)):
-            assert any(first <= at <= last for first, last in ranges) == _refused_growth_at(data, at)
+            assert any(first <= at <= last for first, last in ranges) == refused_growth_at(data, at)
     assert found > 100

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from node.harness import assemble
 from node.health import healthy
 from node.jobs import programs
@@ -140,8 +140,8 @@ def test_imports_in_a_circle_are_refused(folder: Path) -> None:
     """A circle takes URLs, for no CID can stand in what it names; here the node may follow those to this machine."""
     folder.mkdir()
     allowed = """
-if module.__name__ == "bacnode.jobs.preparing":
-    from bacnode.web import Web
+if module.__name__ == "bacnode.execution.prepare_process":
+    from bacnode.fetch.session import Web
     module.JobWeb.get = lambda self, url, most, **_: Web.get(self, url, most, named_by_user=True)
 """
     with FileServer() as server, JobNode(folder / "node", first=children_with(folder, allowed)) as node:

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 import soak
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from node.jobs import programs
 from node.jobs.harness import JobNode, children_with, gone, is_running
 from waiting import PATIENCE, until
@@ -45,7 +45,7 @@ _NAME = "#" * 59
 
 #: Has a worker note each program before it runs it, and how many files it has open: nobody else may look there.
 _NOTING = """
-if module.__name__ == "bacnode.jobs.worker":
+if module.__name__ == "bacnode.execution.worker_process":
     import os
     run = module.Worker._run
     def noted(self, running, parts):
@@ -242,7 +242,7 @@ def check_level(stage: Stage) -> int:
     node, refs = stage.node, itertools.cycle(stage.exits)
     for _ in range(PROGRAMS):
         assert node.run(next(refs))["state"] == "done"
-    processes = [node.process.pid, *node.children("bacnode.jobs.worker")]
+    processes = [node.process.pid, *node.children("bacnode.execution.worker_process")]
     opened, before = descriptors(node.process.pid), list(map(private_bytes, processes))
     for _ in range(QUIET_JOBS):
         assert node.run(next(refs))["state"] == "done"

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from bacnode.fetch.source_health import Health
-from bacnode.peers.book import PeerBook, PeerOptions
+from bacnode.peers.peer_book import PeerBook, PeerOptions
 from node.jobs import programs
 from node.jobs.harness import JobNode
 

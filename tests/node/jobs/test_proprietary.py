@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import DAG_PB, Cid
-from bacpack.content.dagpb import Link, encode_node
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs_build import build_file
+from bacpack.content.cid.cid import DAG_PB, Cid
+from bacpack.content.ipld.dag_pb import Link, encode_node
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.writer import build_file
 from node.harness import Command
 from node.jobs import programs
 from node.jobs.harness import JobNode

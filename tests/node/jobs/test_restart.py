@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from bacpack.content.store import BlockStore
+from bacpack.content.store.block_store import BlockStore
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, gone
 from node.service.harness import Node

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from bacpack.content.cid import Cid
-from bacpack.content.provenance import Provenance
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.origins import Provenance
 from node.jobs import programs
 from node.jobs.harness import JobNode
 from node.pages import stage

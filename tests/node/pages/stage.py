@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bacnode.jobs.database import Ending, JobDatabase
-from bacnode.jobs.folders import JobFolder
-from bacnode.jobs.schema import Granted, State, Submission
-from bacpack.content.cid import Cid
-from bacpack.content.provenance import Provenance
+from bacnode.execution.job import Ending, Granted, State, Submission
+from bacnode.execution.job_folder import JobFolder
+from bacnode.jobs.database import JobDatabase
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.origins import Provenance
 from node.service.harness import keep
 
 GRANTED = Granted(seconds=300, memory_bytes=1 << 28, fuel=None, output_bytes=1 << 24, file_bytes=1 << 24, files=100)

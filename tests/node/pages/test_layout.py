@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacnode.pages import layout, text
-from bacnode.pages.graph import around, reachable, sharing, users_of
-from bacnode.pages.layout import HEIGHT, MARGIN, WIDTH, draw
+from bacnode.pages import graph_layout, text
+from bacnode.pages.graph_layout import HEIGHT, MARGIN, WIDTH, draw
+from bacnode.pages.module_graph import around, reachable, sharing, users_of
 
 CONTROLS = {chr(code) for code in (*range(32), *range(127, 160))} - {"\n", "\t"} | {"\u202e", "\u2066", "\u200b"}
 
@@ -61,7 +61,7 @@ def test_many_programs_are_several_columns() -> None:
     edges: Edges = {f"p{number:03}": ["shared"] for number in range(150)} | {"shared": []}
     picture = draw(edges)
     assert len({box.x for box in picture.boxes}) == 4
-    assert picture.height <= layout.MAX_ROWS * (HEIGHT + layout.ROW_GAP) + 2 * MARGIN
+    assert picture.height <= graph_layout.MAX_ROWS * (HEIGHT + graph_layout.ROW_GAP) + 2 * MARGIN
 
 
 @given(graphs(circles=True))

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bacpack.content.cid import Cid
-from bacpack.content.unixfs_build import Built, build_directory, build_file
+from bacpack.content.cid.cid import Cid
+from bacpack.content.unixfs.writer import Built, build_directory, build_file
 from content.harness import Blocks
 from node.harness import assemble
 from node.jobs import programs

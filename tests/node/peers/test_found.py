@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from node.jobs import programs
 from node.jobs.harness import JobNode
 from node.peers.harness import peers, sources

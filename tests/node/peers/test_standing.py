@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bacnode.fetch.source_health import OF_A_NODE, Health
-from bacnode.peers.book import MOST_FOUND, MOST_ROUTED, PeerBook, PeerOptions
-from bacnode.peers.race import Attempt, race
+from bacnode.peers.hedged_request import Attempt, race
+from bacnode.peers.peer_book import MOST_FOUND, MOST_ROUTED, PeerBook, PeerOptions
 from bacpack.errors import UnreachableError
 from bacpack.ipfs_clients.multiaddr import of_url, to_url
 from waiting import until

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from node.jobs import programs
 from node.peers.harness import tower
 from node.service.harness import keep

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from bacpack.content import dagcbor, hamt
-from bacpack.content.cid import DAG_CBOR, DAG_PB, Cid
-from bacpack.content.dagpb import Link, decode_node, encode_node
-from bacpack.content.unixfs import Kind, UnixFsData, encode_data
+from bacpack.content.cid.cid import DAG_CBOR, DAG_PB, Cid
+from bacpack.content.ipld import dag_cbor
+from bacpack.content.ipld.dag_pb import Link, decode_node, encode_node
+from bacpack.content.unixfs import hamt
+from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data
 from content.harness import Blocks
 
 #: A text of 1026 bytes: four chunks of 256, and one of two.
@@ -52,8 +53,8 @@ class Dag:
         message = UnixFsData(Kind.FILE, file_size=sum(sizes), block_sizes=tuple(sizes))
         return self.node(encode_data(message), [Link(part, "", 1) for part in parts], version)
 
-    def document(self, value: dagcbor.Value) -> Cid:
-        block = dagcbor.encode(value)
+    def document(self, value: dag_cbor.Value) -> Cid:
+        block = dag_cbor.encode(value)
         cid = Cid.of_block(DAG_CBOR, block)
         self.blocks[cid] = block
         return cid

@@ -16,8 +16,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from content.harness import Blocks
 from waiting import PATIENCE, line_of
 
@@ -53,14 +53,13 @@ class Node:
         limits: Mapping[str, float] | None = None,
         first: str = "",
     ) -> None:
-        """`limits` sets constants, as `protocol.HEAD_SECONDS`, that are too large to be waited for.
+        """`limits` sets constants, as `bacnode.http_server.protocol.HEAD_SECONDS`, that are too large to be waited for.
 
         `first` is a line of Python that the command begins with.
         """
         self.store = store
         start = f"{first}\n" + "".join(
-            f"import bacnode.service.{name.split('.')[0]}; bacnode.service.{name} = {value}\n"
-            for name, value in (limits or {}).items()
+            f"import {name.rpartition('.')[0]}; {name} = {value}\n" for name, value in (limits or {}).items()
         )
         run = ["-c", f"{start}from bacpack.cli import main; main()"]
         line = [sys.executable, *run, "node", "serve", "--listen", listen, "--store", store, *arguments]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import RAW, Cid
-from bacpack.content.dagpb import Link
-from bacpack.content.multihash import IDENTITY
-from bacpack.content.store import BlockStore
-from bacpack.content.varint import encode_varint
+from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.cid.multihash import IDENTITY
+from bacpack.content.cid.varint import encode_varint
+from bacpack.content.ipld.dag_pb import Link
+from bacpack.content.store.block_store import BlockStore
 from node.health import healthy
 from node.service.dags import Dag
 from node.service.harness import CAR, Node, keep
@@ -28,7 +28,7 @@ HEADER = b"".join(car_chunks([Cid.of_raw(b"a")], []))
 @pytest.fixture
 def strict(tmp_path: Path) -> Iterator[Node]:
     """A node that takes little at once, so that a test need not send much."""
-    limits = {"uploads.MAX_CAR_BYTES": 8 * MIB, "uploads.MAX_CAR_BLOCKS": 2000}
+    limits = {"bacnode.api.blocks.MAX_CAR_BYTES": 8 * MIB, "bacnode.api.blocks.MAX_CAR_BLOCKS": 2000}
     with Node(tmp_path / "store", limits=limits) as node:
         yield node
 
@@ -113,7 +113,7 @@ def test_a_dag_that_unfolds_without_end_is_cut_off(tmp_path: Path, dag: Dag) -> 
     root = dag.raw(b"the end")
     for _ in range(40):
         root = dag.node(b"", [Link(root, "", 1), Link(root, "", 1)])
-    with Node(tmp_path, first="import bacpack.content.scope as scope; scope.MAX_REPEATS = 20_000") as node:
+    with Node(tmp_path, first="import bacpack.content.car.selection as scope; scope.MAX_REPEATS = 20_000") as node:
         keep(node.store, dag.blocks)
         with healthy(node):
             assert cut_short(node, root, "&car-dups=y")
@@ -138,7 +138,11 @@ def test_cars_that_begin_together_hold_nobody_up(node: Node, dag: Dag) -> None:
 def test_slow_clients_of_every_kind_hold_nobody_up(tmp_path: Path, dag: Dag) -> None:
     root = dag.directory({str(n): dag.raw(bytes([n]) * MIB) for n in range(8)})
     upload = "POST /api/v1/blocks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: {}\r\n{}\r\n\r\n"
-    limits = {"protocol.HEAD_SECONDS": 1.5, "protocol.STALLED_SECONDS": 1.5, "body.GRACE_SECONDS": 1.5}
+    limits = {
+        "bacnode.http_server.protocol.HEAD_SECONDS": 1.5,
+        "bacnode.http_server.protocol.STALLED_SECONDS": 1.5,
+        "bacnode.http_server.body.GRACE_SECONDS": 1.5,
+    }
     with Node(tmp_path, limits=limits) as node, ExitStack() as stack:
         keep(node.store, dag.blocks)
         beginnings = [

@@ -14,11 +14,11 @@ from functools import cache
 
 import pytest
 
-from bacpack.content import dagcbor
 from bacpack.content.car import CarReader
-from bacpack.content.cid import DAG_PB, Cid
-from bacpack.content.dagpb import decode_node
-from bacpack.content.unixfs import Kind, decode_data, trail
+from bacpack.content.cid.cid import DAG_PB, Cid
+from bacpack.content.ipld import dag_cbor
+from bacpack.content.ipld.dag_pb import decode_node
+from bacpack.content.unixfs.reader import Kind, decode_data, trail
 from node.service.dags import MULTIBLOCK, Dag, below
 from node.service.harness import Answer, Node, keep
 
@@ -61,7 +61,7 @@ def content() -> Content:
     cids["mixed subdir"] = dag.directory(three)
     cids["mixed"] = dag.directory({"subdir": cids["mixed subdir"]})
     cids["copies"] = dag.directory({**three, "ascii-copy.txt": cids["ascii.txt"]})
-    files: dagcbor.Value = {"single": cids["hello.txt"], "multi": cids["multiblock.txt"]}
+    files: dag_cbor.Value = {"single": cids["hello.txt"], "multi": cids["multiblock.txt"]}
     cids["document"] = dag.document({"files": files, "list": [1, cids["subdir"]]})
     cids["with document"] = dag.directory({"document": cids["document"], "hello.txt": cids["hello.txt"]})
     entries = {}

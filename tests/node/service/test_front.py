@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacnode.service.app import create_app
-from bacnode.service.hosts import Hosts, host_of, own_names
-from bacnode.service.rates import MAX_CLIENTS, Rates, client_of
-from bacnode.service.state import open_node
+from bacnode.app.app import create_app
+from bacnode.http_server.host_check import Hosts, host_of, own_names
+from bacnode.http_server.rate_limit import MAX_CLIENTS, Rates, client_of
+from bacnode.node_state import open_node
 from node.jobs.harness import JobNode
 from node.service.harness import Answer, Node
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bacpack.content.car import CarError, CarReader
-from bacpack.content.cid import DAG_CBOR, Cid
-from bacpack.content.dagpb import Link
-from bacpack.content.path import trace
-from bacpack.content.scope import ByteRange, Selection, select
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import read_bytes
+from bacpack.content.car.selection import ByteRange, Selection, select
+from bacpack.content.cid.cid import DAG_CBOR, Cid
+from bacpack.content.ipld.dag_pb import Link
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.path import trace
+from bacpack.content.unixfs.reader import read_bytes
 from bacpack.errors import InputError
 from node.service.dags import MULTIBLOCK, Dag
 from node.service.harness import Node, keep
@@ -298,7 +298,7 @@ def test_a_damaged_block_is_not_served(node: Node, dag: Dag) -> None:
 
 def test_a_dag_deeper_than_any_honest_one_is_cut(tmp_path: Path, dag: Dag) -> None:
     deep, deepest = dag.chain(31), dag.chain(30)
-    with Node(tmp_path, limits={"gateway.select.__globals__['MAX_DAG_DEPTH']": 30}) as node:
+    with Node(tmp_path, limits={"bacpack.content.car.selection.MAX_DAG_DEPTH": 30}) as node:
         add(node, dag)
         cut_answer(node, f"/ipfs/{deep}?format=car")
         answer = node.get(f"/ipfs/{deepest}?format=car")
@@ -317,7 +317,7 @@ def test_a_few_blocks_that_repeat_without_end_are_cut(tmp_path: Path, dag: Dag) 
     cid = dag.raw(b"x")
     for _ in range(60):
         cid = dag.node(b"", [Link(cid, "", 1), Link(cid, "", 1)])
-    with Node(tmp_path, limits={"gateway.select.__globals__['MAX_REPEATS']": 5000}) as node:
+    with Node(tmp_path, limits={"bacpack.content.car.selection.MAX_REPEATS": 5000}) as node:
         add(node, dag)
         cut_answer(node, f"/ipfs/{cid}?format=car&car-dups=y")
         answer = node.get(f"/ipfs/{cid}?format=car")
@@ -378,8 +378,8 @@ def test_blocks_of_a_range_are_enough_and_none_too_many(
     touched: set[Cid] = {root}
 
     def visit(cid: Cid, at: int) -> int:
-        from bacpack.content.dagpb import decode_node
-        from bacpack.content.unixfs import decode_data
+        from bacpack.content.ipld.dag_pb import decode_node
+        from bacpack.content.unixfs.reader import decode_data
 
         if cid.codec == 0x55:
             return len(get(cid))

@@ -21,11 +21,11 @@ from waiting import until
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A node that is quick to lose its patience, and soon has enough clients."""
     limits = {
-        "protocol.HEAD_SECONDS": 0.4,
-        "protocol.STALLED_SECONDS": 0.5,
-        "protocol.LINGER_SECONDS": 0.3,
-        "protocol.MAX_CONNECTIONS": 40,
-        "body.GRACE_SECONDS": 0.4,
+        "bacnode.http_server.protocol.HEAD_SECONDS": 0.4,
+        "bacnode.http_server.protocol.STALLED_SECONDS": 0.5,
+        "bacnode.http_server.protocol.LINGER_SECONDS": 0.3,
+        "bacnode.http_server.protocol.MAX_CONNECTIONS": 40,
+        "bacnode.http_server.body.GRACE_SECONDS": 0.4,
     }
     with Node(tmp_path_factory.mktemp("hasty"), limits=limits) as node:
         yield node

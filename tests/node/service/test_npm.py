@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from content.harness import Bacpack, Oracles
 from node.service.dags import MULTIBLOCK, Dag
 from node.service.harness import Node, keep

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from bacnode.service.records import Filters, PeerRecord
-from bacpack.content.cid import Cid
+from bacnode.peers.routing_filters import Filters, PeerRecord
+from bacpack.content.cid.cid import Cid
 from bacpack.ipfs_clients import multiaddr
 from node.service.dags import Dag
 from node.service.harness import Node, keep
@@ -132,7 +132,7 @@ def test_peers_that_hold_a_block_are_named(tmp_path: Path, dag: Dag) -> None:
 def test_a_slow_peer_holds_nobody_up(tmp_path: Path, dag: Dag) -> None:
     cid = dag.raw(b"here")
     slow = Other({str(cid)}, seconds=3)
-    limits = {"peers.ASK_SECONDS": 0.2}
+    limits = {"bacnode.peers.directory.ASK_SECONDS": 0.2}
     with slow, Node(tmp_path / "here", "--peer", slow.url, limits=limits) as here:
         keep(here.store, dag.blocks)
         started = time.monotonic()

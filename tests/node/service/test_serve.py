@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bacnode.service.identity import load_identity, peer_id_of
-from bacnode.service.serve import Address, parse_address
-from bacpack.content.cid import Cid
+from bacnode.app.serve import Address, parse_address
+from bacnode.peers.identity import load_identity, peer_id_of
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import InputError
 from node.harness import Command
 from node.service.dags import Dag

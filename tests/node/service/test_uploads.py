@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from bacpack.content.car import car_chunks
-from bacpack.content.car.layout import MAX_SECTION_BYTES, V2_PRAGMA
-from bacpack.content.cid import Cid
-from bacpack.content.pins import Pins
-from bacpack.content.provenance import Provenance
-from bacpack.content.store import BlockStore
-from bacpack.content.varint import encode_varint
+from bacpack.content.car.header import MAX_SECTION_BYTES, V2_PRAGMA
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.varint import encode_varint
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.origins import Provenance
+from bacpack.content.store.pins import Pins
 from content.harness import Bacpack
 from node.service.dags import MULTIBLOCK, Dag
 from node.service.harness import CAR, Node, keep
@@ -178,7 +178,7 @@ def test_other_kinds_of_bodies_are_refused(served: Node) -> None:
 
 def test_a_body_beyond_the_limit_is_refused(tmp_path: Path, dag: Dag) -> None:
     root = dag.raw(bytes(1 << 20))
-    with Node(tmp_path, limits={"uploads.MAX_CAR_BYTES": 1 << 19}) as node:
+    with Node(tmp_path, limits={"bacnode.api.blocks.MAX_CAR_BYTES": 1 << 19}) as node:
         answer = node.upload(root, dag.blocks)
         assert (answer.status, answer.code) == (413, "too-large")
         # Without a length said before, it shows only when it comes.
@@ -245,7 +245,7 @@ def test_uploads_beyond_the_limit_are_told_to_come_again(node: Node, dag: Dag) -
 def test_collection_waits_for_an_upload_until_it_is_pinned(tmp_path: Path, serve: ExitStack, dag: Dag) -> None:
     root = release(dag)
     parts = [{cid: data} for cid, data in dag.blocks.items()]
-    with Node(tmp_path / "home", limits={"guard.GRACE_SECONDS": 1.5}) as node:
+    with Node(tmp_path / "home", limits={"bacnode.stores.upload_lock.GRACE_SECONDS": 1.5}) as node:
         node.upload(root, parts[0])
         bacpack = Bacpack(tmp_path / "home")
         line = [sys.executable, "-m", "bacpack.cli", "gc", "--json"]
@@ -265,7 +265,7 @@ def test_collection_waits_for_an_upload_until_it_is_pinned(tmp_path: Path, serve
 def test_what_was_called_present_stays_until_it_is_pinned(tmp_path: Path, dag: Dag) -> None:
     """The client does not send it, so nothing else would bring it back."""
     root = release(dag)
-    with Node(tmp_path / "home", limits={"guard.GRACE_SECONDS": 1.0}) as node:
+    with Node(tmp_path / "home", limits={"bacnode.stores.upload_lock.GRACE_SECONDS": 1.0}) as node:
         keep(node.store, dag.blocks)
         assert missing(node, *dag.blocks) == []
         bacpack = Bacpack(tmp_path / "home")

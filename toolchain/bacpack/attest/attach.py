@@ -10,7 +10,7 @@ import msgspec
 
 from bacpack.attest.source import LOCAL_BUILDER, Source
 from bacpack.attest.statement import STATEMENT_NAME, make_statement
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.manifest import Manifest, ProvenanceFile
 
 if TYPE_CHECKING:

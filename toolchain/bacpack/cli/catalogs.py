@@ -24,7 +24,7 @@ def open_catalogs(refs: Sequence[str], sources: SourceOptions) -> list[Catalog]:
 
 
 def _reader(ref: str, sources: SourceOptions) -> ReadFile:
-    from bacpack.content.ref import PathRef, UrlRef, parse_ref
+    from bacpack.content.cid.reference import PathRef, UrlRef, parse_ref
     from bacpack.split.catalog.release_files import content_reader, folder_reader
 
     parsed = parse_ref(ref)
@@ -33,9 +33,9 @@ def _reader(ref: str, sources: SourceOptions) -> ReadFile:
     if isinstance(parsed, PathRef) and parsed.path.is_dir():
         return folder_reader(parsed.path)
 
-    from bacnode.limits import LoadLimits
-    from bacnode.programs import Folder, open_ref
-    from bacpack.content.store import BlockStore
+    from bacnode.fetch.limits import LoadLimits
+    from bacnode.programs.open_program import Folder, open_ref
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
 
     limits = LoadLimits()

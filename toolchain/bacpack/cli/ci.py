@@ -239,7 +239,7 @@ def _base(run: _Run, base: str | None) -> tuple[Base | None, str | None]:
 
 def _blocks(release: Path) -> dict[str, int]:
     """Every block of a release, with its size."""
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
     from bacpack.publish.release import plan_release
 

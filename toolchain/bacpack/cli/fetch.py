@@ -13,15 +13,15 @@ from bacpack.cli.output import Output, common_options
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import joined
 from bacpack.cli.values import seconds, size
-from bacpack.content.ref import CidRef, PathRef, UrlRef, parse_ref
+from bacpack.content.cid.reference import CidRef, PathRef, UrlRef, parse_ref
 from bacpack.errors import UnreachableError
 from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacnode.fetch.remote_source import RemoteSource
-    from bacnode.web import Web
-    from bacpack.content.cid import Cid
-    from bacpack.content.store import BlockStore
+    from bacnode.fetch.session import Web
+    from bacpack.content.cid.cid import Cid
+    from bacpack.content.store.block_store import BlockStore
 
 EPILOG = """\b
 Examples:
@@ -77,11 +77,11 @@ def command(
 
 
 def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
-    from bacpack.content.keep import incomplete
-    from bacpack.content.pins import Pins
-    from bacpack.content.provenance import Provenance
-    from bacpack.content.store import BlockStore
-    from bacpack.content.transfer import import_car, inspect_car, named_files, require_roots
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.car_import import import_car, inspect_car, named_files, require_roots
+    from bacpack.content.store.collection import incomplete
+    from bacpack.content.store.origins import Provenance
+    from bacpack.content.store.pins import Pins
     from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
@@ -110,10 +110,10 @@ def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
 
 
 def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *, pin: bool) -> dict[str, Any]:
-    from bacnode.download import Download, DownloadLimits
-    from bacnode.sources import url_name
-    from bacpack.content.pins import Pins
-    from bacpack.content.store import BlockStore
+    from bacnode.fetch.download import Download, DownloadLimits
+    from bacnode.fetch.sources import url_name
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.pins import Pins
     from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
@@ -156,8 +156,8 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
 
 def _record(store: BlockStore, roots: Sequence[Cid], origins: Mapping[Cid, RemoteSource]) -> None:
     """Note where each file that is new came from."""
-    from bacpack.content.provenance import Provenance
-    from bacpack.content.transfer import named_files
+    from bacpack.content.store.car_import import named_files
+    from bacpack.content.store.origins import Provenance
 
     by_origin: dict[str, list[tuple[Cid, str]]] = {}
     for cid, path in named_files(store, roots):

@@ -25,10 +25,10 @@ def command(output: Output) -> None:
 
     Waits for a publish or fetch that is under way.
     """
-    from bacpack.content.keep import collect_garbage
-    from bacpack.content.pins import Pins
-    from bacpack.content.provenance import Provenance
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.collection import collect_garbage
+    from bacpack.content.store.origins import Provenance
+    from bacpack.content.store.pins import Pins
     from bacpack.folders import data_folder
     from bacpack.text import count_of
 

@@ -16,9 +16,9 @@ from bacpack.errors import BacpackError, InputError, UnreachableError
 from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
-    from bacnode.programs import Folder
-    from bacnode.resolver import Graph, Node
-    from bacnode.survey import FolderView, ModuleView, ProgramView
+    from bacnode.programs.description import FolderView, ModuleView, ProgramView
+    from bacnode.programs.module_graph import Graph, Node
+    from bacnode.programs.open_program import Folder
     from bacpack.split.explain.explain import Explanation
 
 EPILOG = """\b
@@ -54,11 +54,11 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
     """
     import msgspec
 
-    from bacnode.limits import LoadLimits
-    from bacnode.programs import Program, open_ref
-    from bacnode.resolver import resolve
-    from bacnode.survey import survey_folder, survey_program
-    from bacpack.content.store import BlockStore
+    from bacnode.fetch.limits import LoadLimits
+    from bacnode.programs.description import survey_folder, survey_program
+    from bacnode.programs.open_program import Program, open_ref
+    from bacnode.programs.resolver import resolve
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
 
     limits = LoadLimits()

@@ -59,10 +59,10 @@ def command(
     sources: SourceOptions,
 ) -> None:
     """Write a job for another scheduler, with all modules that REF needs."""
-    from bacnode.schedulers.bacalhau_spec import bacalhau_job
-    from bacnode.schedulers.closure import closure_of
-    from bacnode.schedulers.spec import JobSpec
-    from bacpack.content.store import BlockStore
+    from bacnode.programs.closure import closure_of
+    from bacnode.schedulers.bacalhau.job_spec import bacalhau_job
+    from bacnode.schedulers.job_message import JobSpec
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.files import write_file
     from bacpack.folders import data_folder
 

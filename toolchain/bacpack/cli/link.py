@@ -53,12 +53,12 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
     works on the memory of whoever uses it, BLOB gets that memory too; what it needs is then written to `modules`.
     """
     from bacpack.cli.split import app_name
-    from bacpack.content.filedag import FileDag
-    from bacpack.content.ref import PathRef, parse_ref
-    from bacpack.content.store import BlockStore
+    from bacpack.content.cid.reference import PathRef, parse_ref
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.file_dag import FileDag
     from bacpack.files import read_file, write_file
     from bacpack.folders import data_folder
-    from bacpack.link import link_imports, namespace_of
+    from bacpack.linker.namespaces import link_imports, namespace_of
     from bacpack.project.config import load_project
     from bacpack.project.link import Links, check_linked, configured_links, on_one_memory
     from bacpack.split.pipeline import Input

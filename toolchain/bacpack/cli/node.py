@@ -19,8 +19,8 @@ from bacpack.errors import InputError
 from bacpack.installed import has_extra, line_for_extra
 
 if TYPE_CHECKING:
-    from bacnode.devstack import Started
-    from bacnode.schedulers.beside import WorkerBeside
+    from bacnode.app.devstack import Started
+    from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
 
 EPILOG = """\b
 Examples:
@@ -136,11 +136,11 @@ def serve(
     sends, and runs programs for those who may.
     """
     _check_installed()
-    from bacnode.jobs.side import JobOptions
-    from bacnode.peers.book import PeerOptions
-    from bacnode.service.front import FrontOptions
-    from bacnode.service.serve import ProcessOptions, parse_address
-    from bacnode.service.serve import serve as run
+    from bacnode.app.serve import ProcessOptions, parse_address
+    from bacnode.app.serve import serve as run
+    from bacnode.http_server.middleware import FrontOptions
+    from bacnode.jobs.service import JobOptions
+    from bacnode.peers.peer_book import PeerOptions
     from bacpack.advisories import unsafe_engine
     from bacpack.folders import cache_folder, data_folder
 
@@ -168,7 +168,7 @@ def serve(
     if scheduler is not None and (unsafe := unsafe_engine("no jobs of a scheduler are run")):
         raise unsafe
     if scheduler is not None:
-        from bacnode.schedulers.address import check_scheduler
+        from bacnode.schedulers.dask.address import check_scheduler
 
         check_scheduler(scheduler, "worker")
     options = JobOptions(
@@ -198,7 +198,7 @@ def _worker_beside(
     all_features: bool,
 ) -> WorkerBeside:
     """Return the worker of Dask that uses the node's store, and has the node give its modules to others."""
-    from bacnode.schedulers.beside import WorkerBeside
+    from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
 
     # What listens at every address has none that others could be told.
     is_known = not any(name in url for name in ("//0.0.0.0", "//[::]"))
@@ -221,7 +221,7 @@ def _worker_beside(
 def devstack(*, nodes: int, folder: Path | None, workers: int, log_format: str) -> None:
     """Run several nodes on this machine that know each other, for trying and for tests."""
     _check_installed()
-    from bacnode.devstack import run_stack
+    from bacnode.app.devstack import run_stack
 
     def on_ready(node: Started) -> None:
         say(json.dumps(node.as_json()))
@@ -246,8 +246,8 @@ def labels(output: Output, *, store: Path | None) -> None:
     \b
     bacalhau serve --compute -c "$(bacpack node labels)"
     """
-    from bacnode.jobs.proprietary import Proprietary
-    from bacnode.schedulers.labels import label_of, setting
+    from bacnode.schedulers.bacalhau.labels import label_of, setting
+    from bacnode.stores.proprietary import Proprietary
     from bacpack.folders import data_folder
 
     modules = Proprietary(data_folder() if store is None else store).modules

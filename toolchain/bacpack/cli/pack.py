@@ -40,7 +40,7 @@ def command(output: Output, *, paths: tuple[Path, ...], car: str) -> None:
 
     The root of the file is a UnixFS directory, the same that `bacpack publish` gives.
     """
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
     from bacpack.publish.release import plan_release
     from bacpack.publish.targets import car_path, write_car

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from bacpack.cli.output import Output, common_options, table
-from bacpack.content.ref import CidRef, parse_ref
+from bacpack.content.cid.reference import CidRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
-    from bacpack.content.pins import Pin
+    from bacpack.content.store.pins import Pin
 
 EPILOG = """\b
 Examples:
@@ -63,10 +63,10 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
 
     All its blocks must be in the store; those that are missing are named.
     """
-    from bacpack.content.keep import pin_directly, pin_recursively
-    from bacpack.content.pins import Pins
-    from bacpack.content.store import BlockStore
-    from bacpack.content.unixfs import resolve
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.collection import pin_directly, pin_recursively
+    from bacpack.content.store.pins import Pins
+    from bacpack.content.unixfs.reader import resolve
     from bacpack.folders import data_folder
     from bacpack.text import count_of
 
@@ -91,7 +91,7 @@ def add_pin(output: Output, *, ref: str, name: str, direct: bool) -> None:
 @common_options
 def remove_pin(output: Output, *, ref: str) -> None:
     """Remove the pin of REF, or the one called NAME; its blocks stay until `bacpack gc`."""
-    from bacpack.content.pins import Pins
+    from bacpack.content.store.pins import Pins
     from bacpack.folders import data_folder
 
     found = _find(ref)
@@ -114,10 +114,10 @@ def remove_pin(output: Output, *, ref: str) -> None:
 @common_options
 def verify_pins(output: Output, *, ref: str | None) -> None:
     """Read and hash every pinned block, or those of one pin, and name what is missing or damaged."""
-    from bacpack.content.audit import audit_pins
-    from bacpack.content.keep import incomplete
-    from bacpack.content.pins import Pins
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.audit import audit_pins
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.collection import incomplete
+    from bacpack.content.store.pins import Pins
     from bacpack.folders import data_folder
     from bacpack.text import count_of
 
@@ -138,10 +138,10 @@ def verify_pins(output: Output, *, ref: str | None) -> None:
 
 def _find(ref: str | None) -> list[Pin]:
     """The pins of a CID, of what a CID/path leads to, or of a name; all of them if `ref` is None."""
-    from bacpack.content.cid import is_cid
-    from bacpack.content.pins import Pins
-    from bacpack.content.store import BlockStore
-    from bacpack.content.unixfs import resolve
+    from bacpack.content.cid.cid import is_cid
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.pins import Pins
+    from bacpack.content.unixfs.reader import resolve
     from bacpack.folders import data_folder
 
     pins = Pins(data_folder()).all()

@@ -91,7 +91,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
     it imports by CID, from the folder `modules` beside it or from the store.
     """
     from bacpack.cli.pack import note_left_out
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
     from bacpack.project.config import load_project
     from bacpack.project.release import built_release

@@ -113,13 +113,15 @@ def command(
     REF is a .wasm or .car file, a CID, CID/path, ipfs://… or an http(s) URL. The program has our stdin, stdout and
     stderr, no other file, no variable and no network but what the options give it.
     """
-    from bacnode.compiled import open_cache
-    from bacnode.execute import load, run
-    from bacnode.limits import LoadLimits, RunLimits
-    from bacnode.programs import open_program
-    from bacnode.report import encode_report
-    from bacnode.runtime import Job, Runtime
-    from bacpack.content.store import BlockStore
+    from bacnode.fetch.limits import LoadLimits
+    from bacnode.programs.open_program import open_program
+    from bacnode.runtime.code_cache import open_cache
+    from bacnode.runtime.engine import Runtime
+    from bacnode.runtime.report import encode_report
+    from bacnode.runtime.run_limits import RunLimits
+    from bacnode.runtime.run_program import load, run
+    from bacnode.runtime.wasi import Job
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.files import explain_os_error, writing_aside
     from bacpack.folders import cache_folder, data_folder
 

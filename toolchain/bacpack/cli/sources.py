@@ -14,8 +14,8 @@ import click
 from bacpack.errors import InputError
 
 if TYPE_CHECKING:
-    from bacnode.web import Web
-    from bacpack.content.cid import Cid
+    from bacnode.fetch.session import Web
+    from bacpack.content.cid.cid import Cid
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +35,7 @@ class SourceOptions:
 
         No request outlasts so many seconds from now on. Raises `InputError` when the configuration cannot be used.
         """
-        from bacnode.web import ORDER, Web
+        from bacnode.fetch.session import ORDER, Web
 
         deadline = None if seconds is None else time.monotonic() + seconds
         peers, gateways, kubo = self.peers, self.gateways, self.kubo

@@ -21,10 +21,10 @@ from bacpack.installed import has_extra, line_for_extra
 from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
-    from bacnode.schedulers.closure import Closure
+    from bacnode.programs.closure import Closure
+    from bacnode.schedulers.job_message import JobResult
     from bacnode.schedulers.orders import Order
     from bacnode.schedulers.placement import Verdict
-    from bacnode.schedulers.spec import JobResult
 
 EPILOG = """\b
 Examples:
@@ -124,10 +124,10 @@ def command(
     file that they are run over, no other file, no variable and no network but what the options give them.
     """
     _check(engine, scheduler, folders, outputs, invoke)
-    from bacnode.schedulers.closure import closure_of, keep
+    from bacnode.programs.closure import closure_of, keep
+    from bacnode.schedulers.job_message import JobSpec
     from bacnode.schedulers.orders import Submitted, closures_of, expand_inputs, expand_refs, orders_of
-    from bacnode.schedulers.spec import JobSpec
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())
@@ -182,7 +182,7 @@ def _engine(
     from bacpack.folders import cache_folder, data_folder
 
     if engine == "local":
-        from bacnode.schedulers.local_engine import local_engine
+        from bacnode.schedulers.dask.local_cluster import local_engine
 
         with local_engine(
             data_folder(), cache_folder(), workers=workers, peers=sources.peers, offline=sources.offline,
@@ -190,12 +190,12 @@ def _engine(
         ) as local:  # fmt: skip
             yield local
     elif engine == "dask":
-        from bacnode.schedulers.far_engine import far_engine
+        from bacnode.schedulers.dask.remote_cluster import far_engine
 
         with far_engine(scheduler or "", closures, data_folder()) as far:
             yield far
     else:
-        from bacnode.schedulers.bacalhau_engine import BacalhauEngine
+        from bacnode.schedulers.bacalhau.client import BacalhauEngine
 
         with BacalhauEngine(scheduler or "") as bacalhau:
             yield bacalhau
@@ -214,7 +214,7 @@ class _Watch:
         """What is to be said of each node if the job is sent now."""
         if not self._explains:
             return None
-        from bacnode.schedulers.explain import explain
+        from bacnode.schedulers.dask.explain import explain
 
         found = self._found[order.spec.number] = explain(self._client, order, one_store=self._one_store)
         return found
@@ -287,7 +287,7 @@ class _Shown:
 
     def _print(self, body: dict[str, Any], text: str, verdicts: Sequence[Verdict] | None) -> None:
         if verdicts is not None:
-            from bacnode.schedulers.explain import as_json
+            from bacnode.schedulers.dask.explain import as_json
 
             body["nodes"] = as_json(verdicts)
             text = joined(filter(None, [text, *(f"  {_verdict(one)}" for one in verdicts)]))
@@ -315,7 +315,7 @@ class _Shown:
 
 def safe(path: str) -> tuple[str, ...]:
     """The names on a path that a worker sent; raises `InputError` for one that leads out of its folder."""
-    from bacnode.jobs.schema import safe_path
+    from bacnode.execution.job import safe_path
 
     return safe_path(path)
 

@@ -10,8 +10,8 @@ import click
 
 from bacpack.cli.output import Output, common_options
 from bacpack.cli.streams import printable
-from bacpack.content.cid import BadCidError, Cid, is_cid
-from bacpack.content.ref import CidRef, PathRef, parse_ref
+from bacpack.content.cid.cid import BadCidError, Cid, is_cid
+from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError, UnreachableError
 from bacpack.text import human_bytes
 
@@ -99,8 +99,8 @@ def command(output: Output, *, ref: str, more: tuple[str, ...], against: tuple[s
 
 
 def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
-    from bacpack.content.cid import RAW
-    from bacpack.content.filedag import FileDag
+    from bacpack.content.cid.cid import RAW
+    from bacpack.content.store.file_dag import FileDag
     from bacpack.files import read_file
 
     if expected is None:
@@ -127,7 +127,7 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
 def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path | None) -> dict[str, Any]:
     from bacpack.attest.check import check_statement
     from bacpack.attest.dsse import key_id, load_public_key
-    from bacpack.content.store import BlockStore
+    from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
     from bacpack.manifest import MANIFEST_NAME, load_manifest
     from bacpack.publish.release import plan_release
@@ -174,8 +174,8 @@ def _prove(output: Output, folder: Path, blobs: list[Path], linked: dict[str, st
 
 def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, Any]:
     from bacpack.content.car import CarError
-    from bacpack.content.keep import incomplete
-    from bacpack.content.transfer import file_size, inspect_car, require_roots
+    from bacpack.content.store.car_import import file_size, inspect_car, require_roots
+    from bacpack.content.store.collection import incomplete
 
     try:
         with output.progress(f"checking {path}", file_size(path)) as show:
@@ -199,10 +199,10 @@ def _verify_car(output: Output, path: Path, expected: Cid | None) -> dict[str, A
 
 
 def _verify_stored(output: Output, wanted: CidRef, expected: Cid | None) -> dict[str, Any]:
-    from bacpack.content.blocks import MissingBlockError
-    from bacpack.content.keep import check_complete, incomplete
-    from bacpack.content.store import BlockStore
-    from bacpack.content.unixfs import resolve
+    from bacpack.content.cid.block import MissingBlockError
+    from bacpack.content.store.block_store import BlockStore
+    from bacpack.content.store.collection import check_complete, incomplete
+    from bacpack.content.unixfs.reader import resolve
     from bacpack.folders import data_folder
 
     store = BlockStore(data_folder())

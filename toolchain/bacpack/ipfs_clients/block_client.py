@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from bacpack.content.blocks import MAX_BLOCK_BYTES, block_mismatch
-from bacpack.content.cid import Cid
+from bacpack.content.cid.block import MAX_BLOCK_BYTES, block_mismatch
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import InputError
 from bacpack.http_client import RequestError, Response
 from bacpack.ipfs_clients.car_stream import CarStream

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import BinaryIO, cast
 
 from bacpack.content.car import CarReader
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.http_client import RequestError, Response
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import Cid
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import BacpackError
 from bacpack.http_client import Cancel, HttpClient
 from bacpack.ipfs_clients.block_client import NoCarError, read_block

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import Cid
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
 from bacpack.decode import DecodeError, decode_json
 from bacpack.http_client import HttpClient, RequestError, Response
 from bacpack.ipfs_clients.block_client import read_block

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError
 from bacpack.http_client import HttpClient

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from bacpack.attest.attach import Circumstances, with_provenance
-from bacpack.content.namespaces import parse_namespace
-from bacpack.content.ref import CidRef, PathRef, parse_ref
+from bacpack.content.cid.import_namespace import parse_namespace
+from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.manifest import Manifest
 from bacpack.project.compile import compile_project

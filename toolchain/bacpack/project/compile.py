@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bacpack.content.ref import PathRef, parse_ref
+from bacpack.content.cid.reference import PathRef, parse_ref
 from bacpack.errors import InputError
 from bacpack.files import read_file
 from bacpack.project.cargo import MODULE_TARGET, Cargo, Package

@@ -14,7 +14,7 @@ import msgspec
 
 from bacpack import __version__
 from bacpack.attest.attach import Circumstances
-from bacpack.content.ref import PathRef, parse_ref
+from bacpack.content.cid.reference import PathRef, parse_ref
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.files import read_file, write_file

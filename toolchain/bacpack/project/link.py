@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bacpack.content.ref import CidRef, PathRef, parse_ref
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.files import read_file
-from bacpack.imports import Providers, check_imports, read_at_hand
-from bacpack.link import namespace_of
+from bacpack.linker.import_check import Providers, check_imports, read_at_hand
+from bacpack.linker.namespaces import namespace_of
+from bacpack.linker.shared_library import is_shared_form, place
 from bacpack.project.config import CONFIG_NAME, Project
 from bacpack.project.lock import LOCK_NAME, UrlLock
-from bacpack.project.place import is_shared_form, place
 from bacpack.project.programs import on_environment
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.split.pipeline import Input

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error, read_file, write_file

@@ -6,25 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bacpack.content.ref import PathRef, parse_ref
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.reference import PathRef, parse_ref
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import BacpackError, InputError
 from bacpack.files import read_file
-from bacpack.imports import Providers, check_imports
-from bacpack.link import link_imports
-from bacpack.project.place import PLACE, place, room_of
+from bacpack.linker.import_check import Providers, check_imports
+from bacpack.linker.namespaces import link_imports
+from bacpack.linker.shared_library import PLACE, place, room_of
 from bacpack.split.emit.environment import environment, environment_cid
 from bacpack.wasm import Module
 from bacpack.wasm.interface import read_interface
 from bacpack.wasm.reader import Reader
 
-if TYPE_CHECKING:
-    from bacnode.resolver import Fetched
-
 #: Fetches the module that a reference names, with all that it imports, itself last; raises `BacpackError`.
-FetchClosure = Callable[[str], "list[Fetched]"]
+FetchClosure = Callable[[str], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +109,10 @@ def refuse_unlinked(user: str, data: bytes, modules: Modules) -> None:
     )
 
 
-def _fetched(name: str, source: str, graph: list[Fetched]) -> Provider:
-    closure = {str(cid_of_bytes(entry.data)): entry.data for entry in graph}
+def _fetched(name: str, source: str, modules: list[bytes]) -> Provider:
+    closure = {str(cid_of_bytes(data)): data for data in modules}
     closure.pop(environment_cid(), None)
-    data = graph[-1].data
+    data = modules[-1]
     return Provider(name, str(cid_of_bytes(data)), data, source, closure, room_of(Module.parse(data)))
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from bacpack.content.ref import PathRef, parse_ref
+from bacpack.content.cid.reference import PathRef, parse_ref
 from bacpack.errors import InputError
 from bacpack.files import write_file
 from bacpack.installed import shipped
-from bacpack.link import namespace_of
+from bacpack.linker.namespaces import namespace_of
 from bacpack.project.config import toml_string
 from bacpack.project.pipeline import pipeline_files
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bacpack.content.cid import is_cid
-from bacpack.link import link_imports
+from bacpack.content.cid.cid import is_cid
+from bacpack.linker.namespaces import link_imports
 from bacpack.project.modules import Modules, refuse_misuse
 from bacpack.split.catalog.catalog import Catalog
 from bacpack.split.data.image import image

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from bacpack.content.cid import RAW, Cid, is_cid
-from bacpack.content.namespaces import HOST_MODULES, parse_namespace
-from bacpack.content.ref import CidRef
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import RAW, Cid, is_cid
+from bacpack.content.cid.import_namespace import HOST_MODULES, parse_namespace
+from bacpack.content.cid.reference import CidRef
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.proof.alone import refuse_effects
 from bacpack.proof.code import Codes, Room

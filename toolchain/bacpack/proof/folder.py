@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import read_file
 from bacpack.manifest import App, Manifest, load_manifest

@@ -8,7 +8,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TypeVar
 
-from bacpack.content.cid import is_cid
+from bacpack.content.cid.cid import is_cid
 from bacpack.proof.cut import instructions_start
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, WasmError
 from bacpack.wasm.custom_sections import read_names

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from bacpack.content.cid import Cid, is_cid
+from bacpack.content.cid.cid import Cid, is_cid
 from bacpack.order import DEEPEST, MOST_MODULES, ImportCircleError, instantiation_order
 from bacpack.proof.code import Codes
 from bacpack.proof.failure import not_equivalent

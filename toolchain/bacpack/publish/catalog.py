@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bacpack.content.cid import Cid
-from bacpack.content.dagpb import decode_node
-from bacpack.content.unixfs import resolve
-from bacpack.content.unixfs_build import Built
+from bacpack.content.cid.cid import Cid
+from bacpack.content.ipld.dag_pb import decode_node
+from bacpack.content.unixfs.reader import resolve
+from bacpack.content.unixfs.writer import Built
 from bacpack.errors import InputError
 from bacpack.publish.needed import MODULES
 from bacpack.publish.release import Release

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from bacpack.component.binary import is_component
-from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import Cid
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import read_bytes
-from bacpack.imports import WEBCIL, Providers, check_imports, read_at_hand
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.unixfs.reader import read_bytes
+from bacpack.linker.import_check import WEBCIL, Providers, check_imports, read_at_hand
 from bacpack.publish.needed import MODULES
 from bacpack.publish.release import Release
 from bacpack.wasm import WasmError

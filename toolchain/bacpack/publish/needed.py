@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bacpack.component.binary import Component, is_component
-from bacpack.content.blocks import MissingBlockError
-from bacpack.content.cid import Cid
-from bacpack.content.filedag import FileDag
-from bacpack.content.ref import CidRef, parse_ref
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs import read_bytes, resolve
-from bacpack.content.unixfs_build import Built
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef, parse_ref
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.file_dag import FileDag
+from bacpack.content.unixfs.reader import read_bytes, resolve
+from bacpack.content.unixfs.writer import Built
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.text import count_of
 from bacpack.wasm import Module, WasmError

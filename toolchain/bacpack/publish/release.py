@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from bacpack.content.ahead import read_ahead
-from bacpack.content.cid import Cid
-from bacpack.content.filedag import FileDag
-from bacpack.content.store import BlockStore
-from bacpack.content.unixfs_build import Built
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.file_dag import FileDag
+from bacpack.content.unixfs.hash_ahead import read_ahead
+from bacpack.content.unixfs.writer import Built
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error, sync_folder
 from bacpack.manifest import (

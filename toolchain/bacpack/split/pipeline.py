@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.manifest import ModuleKind
 from bacpack.parallel import in_workers

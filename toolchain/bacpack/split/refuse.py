@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
-from bacpack.content.cid import is_cid
+from bacpack.content.cid.cid import is_cid
 from bacpack.errors import InputError
-from bacpack.imports import WEBCIL
+from bacpack.linker.import_check import WEBCIL
 from bacpack.wasm import Import, Kind, Limits, Module, SectionId, WasmError
 from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.scanner import GLOBAL_GET, REF_FUNC, instructions

@@ -4,7 +4,7 @@ Specification: https://ipld.io/specs/transport/car/. Where it leaves something o
 may be repeated and need not belong to the roots; a section of length zero is an error, for it hides a cut file.
 """
 
-from bacpack.content.car.layout import CarError
+from bacpack.content.car.header import CarError
 from bacpack.content.car.reader import CarReader
 from bacpack.content.car.writer import car_chunks
 

@@ -6,8 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from bacpack.content.blocks import block_mismatch
-from bacpack.content.car.layout import (
+from bacpack.content.car.header import (
     MAX_HEADER_BYTES,
     MAX_SECTION_BYTES,
     V2_HEADER_BYTES,
@@ -15,9 +14,10 @@ from bacpack.content.car.layout import (
     decode_header,
     decode_v2_header,
 )
-from bacpack.content.cid import USUAL_BYTES, USUAL_PREFIXES, BadCidError, Cid
-from bacpack.content.multihash import UnknownHashError
-from bacpack.content.varint import MAX_VARINT_BYTES, decode_varint
+from bacpack.content.cid.block import block_mismatch
+from bacpack.content.cid.cid import USUAL_BYTES, USUAL_PREFIXES, BadCidError, Cid
+from bacpack.content.cid.multihash import UnknownHashError
+from bacpack.content.cid.varint import MAX_VARINT_BYTES, decode_varint
 
 _SKIP_BYTES = 1 << 16
 

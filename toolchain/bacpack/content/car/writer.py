@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bacpack.content.car.layout import encode_header
-from bacpack.content.cid import Cid
-from bacpack.content.varint import encode_varint
+from bacpack.content.car.header import encode_header
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.varint import encode_varint
 
 
 def car_chunks(roots: Sequence[Cid], blocks: Iterable[tuple[Cid, bytes]]) -> Iterator[bytes]:

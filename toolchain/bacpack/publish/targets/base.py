@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.errors import UnreachableError
 from bacpack.publish.release import Release
 

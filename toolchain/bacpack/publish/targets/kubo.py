@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.decode import DecodeError
 from bacpack.publish.release import Release
 from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of

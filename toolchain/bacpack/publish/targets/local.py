@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bacpack.content.car import car_chunks
-from bacpack.content.cid import Cid
-from bacpack.content.pins import Pins
-from bacpack.content.provenance import Provenance
-from bacpack.content.store import BlockStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.origins import Provenance
+from bacpack.content.store.pins import Pins
 from bacpack.errors import InputError
 from bacpack.files import write_file
 from bacpack.publish.release import Release

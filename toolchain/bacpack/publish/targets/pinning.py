@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bacpack.content.cid import BadCidError, Cid
+from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.publish.release import Release
 from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError
 from bacpack.publish.targets.service import Service

@@ -24,8 +24,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bacpack.content.cid import BadCidError, Cid
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import BadCidError, Cid
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError
 from bacpack.manifest import MANIFEST_NAME, App, Manifest, ModuleKind, decode_manifest

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bacpack.content.cid import is_cid
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.cid.cid import is_cid
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import BacpackError
 from bacpack.manifest import App, ModuleKind
 from bacpack.split.catalog.catalog import Catalog

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bacpack.content.cid import Cid, is_cid
+from bacpack.content.cid.cid import Cid, is_cid
 from bacpack.split.emit.environment import LOAD, REGISTERS, environment_cid
 from bacpack.split.emit.form import (
     ADD,

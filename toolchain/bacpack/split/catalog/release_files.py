@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from bacpack.content.blocks import GetBlock
-from bacpack.content.cid import RAW, Cid
-from bacpack.content.dagpb import decode_node
-from bacpack.content.unixfs import Kind, decode_data, read_bytes, resolve
+from bacpack.content.cid.block import GetBlock
+from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.ipld.dag_pb import decode_node
+from bacpack.content.unixfs.reader import Kind, decode_data, read_bytes, resolve
 from bacpack.errors import InputError, UnreachableError
 from bacpack.files import read_file
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, SectionId, TableType, writer
 from bacpack.wasm.types import FUNCREF, I32, I64, Global, Table
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain, count
 
-from bacpack.content.unixfs_build import cid_of_bytes
+from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table, registers_in
 from bacpack.split.emit.form import (
     ADD,

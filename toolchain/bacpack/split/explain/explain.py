@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from bacpack.component.binary import COMPONENT_HEADER, Component
-from bacpack.content.cid import is_cid
+from bacpack.content.cid.cid import is_cid
 from bacpack.split.explain.stayed import Remains
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm.custom_sections import read_names

@@ -1,0 +1,219 @@
+"""The process that fetches, links and compiles what jobs need, and says how each is run.
+
+What strangers wrote is parsed and compiled here, so it is this process that may run out of memory or time over it, and
+the node that starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from bacnode.execution.channel import Parent
+from bacnode.execution.grants import ALL_FEATURES
+from bacnode.execution.job import Submission
+from bacnode.execution.job_folder import JobFolder, write_durably
+from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
+from bacnode.fetch.limits import LoadLimits
+from bacnode.fetch.source import BlockSource
+from bacnode.fetch.sources import Sources
+from bacnode.peers.block_exchange import Swarm
+from bacnode.peers.job_source import JobWeb
+from bacnode.programs.open_program import Program, open_program
+from bacnode.programs.release_prefetch import announce_closure
+from bacnode.programs.resolver import resolve
+from bacnode.runtime.call_trace import located
+from bacnode.runtime.code_cache import CompileCache, Configuration
+from bacnode.runtime.plan import Plan, places_in
+from bacnode.runtime.planner import Planner
+from bacnode.sandbox.process_limits import confine
+from bacnode.stores.layered_store import LayeredStore
+from bacnode.stores.proprietary import Proprietary, PublicStore
+from bacpack.content.cid.cid import Cid
+from bacpack.content.cid.reference import CidRef, UrlRef, parse_ref
+from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
+
+#: What is prepared at once; each is mostly waiting for peers.
+THREADS = 8
+#: Seconds in which all that a job needs must have come.
+FETCH_SECONDS = 600
+LIMITS = LoadLimits(module_bytes=64 << 20, total_bytes=256 << 20)
+#: The largest file that a job is given by CID.
+MAX_INPUT_BYTES = 256 << 20
+
+T = TypeVar("T")
+
+
+class Preparer:
+    """Makes plans for a node."""
+
+    def __init__(self, parent: Parent, folder: Path, cache: Path, *, all_features: bool) -> None:
+        proprietary = Proprietary(folder)
+        self._parent = parent
+        self._public = PublicStore(folder, proprietary)
+        self._store = LayeredStore(self._public, proprietary.store)
+        self._private = proprietary.store
+        self._swarm = Swarm(folder, self._public)
+        self._cache = CompileCache(cache)
+        self._configuration = Configuration(interruptible=True, fueled=False, all_features=all_features)
+        self._planner = Planner(self._cache, all_features=all_features)
+
+    def serve(self) -> None:
+        """Answer the node until it closes the pipe."""
+        self._parent.say(Ready())
+        with ThreadPoolExecutor(THREADS, "prepare") as pool:
+            for message in self._parent.hear():
+                if isinstance(message, Prepare):
+                    pool.submit(self._answer_prepare, message)
+                elif isinstance(message, Bid):
+                    pool.submit(self._answer_bid, message)
+                elif isinstance(message, Locate):
+                    pool.submit(self._answer_locate, message)
+            # The node is gone: nobody waits for what is under way.
+            os._exit(0)
+
+    def _answer_prepare(self, message: Prepare) -> None:
+        started = time.perf_counter()
+        plan, error = _caught(lambda: self._prepare(message))
+        took = (time.perf_counter() - started) * 1000
+        self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took))
+
+    def _answer_bid(self, message: Bid) -> None:
+        answer, error = _caught(lambda: self._survey(message))
+        self._parent.say(
+            answer
+            or Surveyed(
+                job=message.job, missing=[], missing_bytes=None, unobtainable=[], uncompiled_bytes=0, error=error
+            )
+        )
+
+    def _answer_locate(self, message: Locate) -> None:
+        found, _ = _caught(lambda: located(message.trap, places_in(self._store, message.modules)))
+        self._parent.say(Located(job=message.job, trap=found or message.trap))
+
+    def _prepare(self, message: Prepare) -> Plan | None:
+        web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)
+        try:
+            self._bring_files(message.submission, JobFolder(Path(message.folder)), web)
+            return None if message.only_files else self._plan(message, web)
+        except BacpackError as error:
+            raise self._where_it_runs(error, web) from error
+        finally:
+            if web.nearby is not None:
+                web.nearby.finish()
+            web.http.close()
+
+    def _plan(self, message: Prepare, web: JobWeb) -> Plan:
+        program = self._open(message.submission.ref, web)
+        if web.nearby is not None:
+            announce_closure(program, self._store)
+        graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
+        return self._planner.plan(message.submission.ref, graph, message.submission.invoke, fueled=message.fueled)
+
+    def _open(self, ref: str, web: JobWeb) -> Program:
+        if isinstance(parse_ref(ref), CidRef | UrlRef):
+            return open_program(ref, self._store, web, LIMITS)
+        raise InputError("bad-job", f"`{ref}` names a file of this machine", hint="name the program by CID or URL")
+
+    def _bring_files(self, submission: Submission, folder: JobFolder, web: JobWeb) -> None:
+        # From what the node serves: a job is given no block of a proprietary module to look at.
+        here = BlockSource("store", str(self._public.folder), "the store", self._public.get)
+        sources = Sources([here, *web.remotes], web.get)
+        wanted = [(file.cid, folder.input(file.path)) for file in submission.files if file.cid is not None]
+        if submission.stdin is not None and submission.stdin.cid is not None:
+            wanted.append((submission.stdin.cid, folder.stdin))
+        for cid, path in wanted:
+            if self._private.has(Cid.parse(cid)):
+                raise CheckFailedError(
+                    "proprietary-module",
+                    f"{cid} may be run here and not be read",
+                    hint="import it from the program",
+                    details={"cid": cid},
+                )
+            if path == folder.stdin or not path.exists():
+                write_durably(path, sources.fetch(CidRef(Cid.parse(cid)), MAX_INPUT_BYTES).data)
+
+    def _where_it_runs(self, error: BacpackError, web: JobWeb) -> BacpackError:
+        """Return an error that names the node that may use a module which nobody gives, if a peer says so."""
+        cid = error.details.get("cid")
+        if error.code != "module-not-found" or not isinstance(cid, str):
+            return error
+        found = self._swarm.runner(Cid.parse(cid), web.deadline)
+        if found is None:
+            return error
+        url, peer_id = found
+        return CheckFailedError(
+            "proprietary-module",
+            f"{cid} is not given away: the node {peer_id} runs jobs that need it",
+            hint=f"submit the job to {url}",
+            details={"cid": cid, "node": peer_id, "url": url},
+        )
+
+    def _survey(self, message: Bid) -> Surveyed:
+        # Asked for nothing but sizes: what a bid names is not fetched.
+        web = JobWeb(self._swarm, self._public, time.monotonic() + 10)
+        web.remotes = []
+        try:
+            missing, here = self._missing(message, web)
+            sizes = {cid: self._swarm.size(Cid.parse(cid), web.deadline) for cid in missing}
+        finally:
+            web.http.close()
+        known = [size for size in sizes.values() if size is not None]
+        uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, self._configuration))
+        return Surveyed(
+            job=message.job,
+            missing=missing,
+            missing_bytes=sum(known) if len(known) == len(missing) else None,
+            unobtainable=[cid for cid, size in sizes.items() if size is None],
+            uncompiled_bytes=uncompiled + sum(known),
+            error=None,
+        )
+
+    def _missing(self, message: Bid, web: JobWeb) -> tuple[list[str], dict[str, int]]:
+        """Return the CIDs of modules that are not here, and the sizes of those that are."""
+        missing: dict[str, None] = {}
+        here: dict[str, int] = {}
+        for ref in [*([message.ref] if message.ref is not None else []), *message.modules]:
+            try:
+                program = self._open(ref, web)
+            except BacpackError as error:
+                if error.code != "module-not-found":
+                    raise
+                missing[str(Cid.parse(error.details["cid"]).to_v1())] = None
+                continue
+            graph = resolve(program.root, program.sources.fetch, LIMITS)
+            for found in graph.problems:
+                if found.code != "module-not-found":
+                    raise found
+                missing[str(Cid.parse(found.details["cid"]).to_v1())] = None
+            here |= {node.fetched.identity: len(node.fetched.data) for node in graph.nodes}
+        return list(missing), here
+
+
+def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None]:
+    try:
+        return work(), None
+    except BacpackError as error:
+        return None, error.problem()
+    except RecursionError:
+        return None, Problem("too-deep", "it is nested too deeply")
+    except Exception as error:
+        # A fault of ours must not leave the node waiting.
+        return None, Problem.fault("preparing-failed", error)
+
+
+def main() -> None:
+    """Run as `python -m bacnode.execution.prepare_process NODE_PID STORE CACHE [--all-features]`."""
+    parent = Parent()
+    node, store, cache, *options = sys.argv[1:]
+    confine(file_bytes=None, node=int(node))
+    Preparer(parent, Path(store), Path(cache), all_features=ALL_FEATURES in options).serve()
+
+
+if __name__ == "__main__":
+    main()

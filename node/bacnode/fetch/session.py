@@ -1,0 +1,59 @@
+"""What one job may reach over HTTP: URLs that modules name, and the sources on the network that a person named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bacnode.fetch.remote_source import CarUrl, RemoteSource, gateway, kubo_rpc, peer
+from bacnode.fetch.source import HoldUrl
+from bacpack.http_client import HttpClient, RequestPolicy
+
+#: In which order the sources on the network are asked.
+ORDER = ("peers", "gateways", "kubo")
+
+
+class Web:
+    """What one job may reach over HTTP: nothing, when `offline`.
+
+    `peers`, `gateways` and `kubo` are URLs that a person named. `allow_private` lets modules name URLs at addresses
+    that are not public; `hold_url` compares what such URLs give with what they gave before. No request outlasts
+    `deadline`, a time of `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        peers: Sequence[str] = (),
+        *,
+        gateways: Sequence[str] = (),
+        kubo: Sequence[str] = (),
+        kubo_authorization: str | None = None,
+        order: Sequence[str] = ORDER,
+        offline: bool = False,
+        allow_private: bool = False,
+        hold_url: HoldUrl | None = None,
+        policy: RequestPolicy | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.http = HttpClient(offline=offline, allow_private=allow_private, policy=policy, deadline=deadline)
+        self.hold_url = hold_url
+        self.peers = [] if offline else [peer(url, self.http) for url in peers]
+        self.gateways = [] if offline else [gateway(url, self.http) for url in gateways]
+        self.kubo = [] if offline else [kubo_rpc(url, self.http, kubo_authorization) for url in kubo]
+        by_name: dict[str, Sequence[RemoteSource]] = {"peers": self.peers, "gateways": self.gateways, "kubo": self.kubo}
+        # What the order leaves out comes last.
+        self.remotes = [remote for name in dict.fromkeys((*order, *ORDER)) for remote in by_name[name]]
+
+    def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
+        """Return what `url` gives.
+
+        Raises `UnreachableError` (`url-failed`, `url-private`, `offline`) or `InputError` (`too-large`).
+
+        What a person typed may be at any address; what a module names may not.
+        """
+        with self.http.open("GET", url, any_address=named_by_user) as answer:
+            answer.check()
+            return answer.read(max_bytes, self.http.policy.answer)
+
+    def car_url(self, url: str) -> CarUrl:
+        """Return the CAR file at a URL that a person typed; nothing is asked yet."""
+        return CarUrl(url, self.http)

@@ -1,0 +1,1 @@
+"""`/ipfs/…`: content as blocks and CARs."""

@@ -1,0 +1,75 @@
+"""What a node has for jobs, in one place for its endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bacnode.execution.grants import grants_here
+from bacnode.http_server.concurrency_limit import Slots
+from bacnode.jobs.metrics import Metrics
+from bacnode.jobs.queue import Scheduler
+from bacnode.stores.proprietary import Proprietary
+
+#: Submissions that are read at once: each is in memory whole.
+MAX_SUBMITTING = 8
+#: Answers that follow a job at once.
+MAX_FOLLOWING = 64
+#: Bids and reports that are made at once.
+MAX_SURVEYING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How a person wants jobs to be run."""
+
+    workers: int | None = None
+    jobs_per_worker: int = 1
+    memory_bytes: int | None = None
+    #: Where compiled modules are kept; None for the node's own folder.
+    cache: Path | None = None
+    #: Files and CIDs of what jobs may use and nobody may have.
+    proprietary: tuple[str, ...] = ()
+    #: Whether programs may use what few need; see `bacnode.runtime.engine_config`.
+    all_features: bool = False
+
+
+@dataclass(slots=True)
+class JobSide:
+    """The scheduler, what it must keep to itself, and bounds on requests."""
+
+    scheduler: Scheduler
+    proprietary: Proprietary
+    metrics: Metrics
+    #: Where compiled modules are.
+    cache: Path
+    #: Submissions that are being read, answers that follow a job, and bids and reports that are being made.
+    submitting: Slots
+    following: Slots
+    surveying: Slots
+
+    async def open(self) -> None:
+        """Go on with the jobs that had not ended."""
+        await self.scheduler.open()
+
+    async def close(self) -> None:
+        """End every process."""
+        await self.scheduler.close()
+
+
+def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
+    """Return what a node needs for jobs; raises `InputError`."""
+    cache = options.cache or folder / "cache"
+    grants = grants_here(
+        options.workers, options.jobs_per_worker, options.memory_bytes, all_features=options.all_features
+    )
+    scheduler = Scheduler(folder, cache, grants, name)
+    return JobSide(
+        scheduler,
+        proprietary,
+        Metrics(scheduler),
+        cache,
+        Slots(MAX_SUBMITTING, "submissions"),
+        Slots(MAX_FOLLOWING, "followers of jobs"),
+        Slots(MAX_SURVEYING, "reports and bids"),
+    )

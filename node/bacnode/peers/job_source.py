@@ -1,0 +1,87 @@
+"""The peers as one job sees them: a source of modules that notes whom each came from."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from bacnode.fetch.fetched import Found
+from bacnode.fetch.session import Web
+from bacnode.fetch.source import read_ahead
+from bacnode.peers.block_exchange import Given, Swarm
+from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.store.block_store import BlockStore
+from bacpack.content.store.origins import Provenance
+from bacpack.content.unixfs.reader import read_bytes
+
+
+class PeerSource:
+    """What peers have. `finish` keeps the notes; no request outlasts `deadline`, a time of `time.monotonic`."""
+
+    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
+        self._swarm = swarm
+        self._store = store
+        self._deadline = deadline
+        self._notes: dict[Cid, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return self._swarm.label
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified and kept; raises as `Swarm.get` does."""
+        return self._swarm.get(cid, self._deadline).data
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file of at most so many bytes, verified and kept block by block; blocks may be here already."""
+        given: dict[Cid, Given] = {}
+
+        def get(block: Cid) -> bytes:
+            found = given[block.to_v1()] = self._swarm.get(block, self._deadline)
+            return found.data
+
+        if cid.codec == RAW:
+            data = read_bytes(get, cid, max_bytes)
+        else:
+            with read_ahead(get, cid) as get_ahead:
+                data = read_bytes(get_ahead, cid, max_bytes)
+        shares: Counter[str] = Counter()
+        for found in given.values():
+            shares[found.origin] += len(found.data)
+        (most, _), *others = shares.most_common()
+        new = {block: found.origin for block, found in given.items() if found.is_new}
+        with self._lock:
+            self._notes.update(new)
+            if new:
+                self._notes[cid.to_v1()] = most
+        is_here = most == str(self._store.folder)
+        return Found(data, "store" if is_here else "peer", most, tuple(sorted(origin for origin, _ in others)))
+
+    def finish(self) -> None:
+        """Keep whom each file and each block came from, and how peers did."""
+        with self._lock:
+            notes, self._notes = self._notes, {}
+        here = str(self._store.folder)
+        for origin in dict.fromkeys(notes.values()):
+            if origin != here:
+                Provenance(self._store.folder).record(
+                    [(cid, "") for cid, whence in notes.items() if whence == origin], origin
+                )
+        self._swarm.save()
+
+
+class JobWeb(Web):
+    """What a job may reach over HTTP. Nobody at this machine named its program, so no address is let through."""
+
+    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
+        super().__init__(deadline=deadline)
+        self.deadline = deadline
+        swarm.refresh()
+        self.nearby = PeerSource(swarm, store, deadline) if swarm.may_ask else None
+        self.remotes = [self.nearby] if self.nearby else []  # type: ignore[list-item]  # as far as jobs use them
+
+    def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
+        """Return what `url` gives, from a public address; raises as `Web.get` does."""
+        return super().get(url, max_bytes, named_by_user=False)

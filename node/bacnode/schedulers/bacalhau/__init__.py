@@ -1,0 +1,1 @@
+"""Jobs by Bacalhau: its jobs, and its REST API."""

@@ -1,0 +1,88 @@
+"""The value of a module's key in Dask: not the module, but who has it.
+
+Dask moves values between workers as pickles. What it moves here is a few URLs; the module itself comes from one of them
+as any module does, block by block, each compared with its CID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bacnode.fetch.fetched import Found
+from bacnode.fetch.remote_source import RemoteSource, peer
+from bacpack.content.cid.block import MissingBlockError
+from bacpack.content.cid.cid import Cid
+from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+from bacpack.http_client import HttpClient
+
+#: Keys of modules and of jobs begin so, and all workers that run jobs hold the key `PRESENT`.
+MODULE_PREFIX, JOB_PREFIX = "bacpack-module-", "bacpack-job-"
+PRESENT = "bacpack-present-2"
+#: The resource that a worker offers for a module which it may use and not give away.
+RESOURCE_PREFIX = "bacpack-only-here-"
+#: The resource that stands for memory: a job that says how much it may use takes as much.
+MEMORY = "bacpack-memory"
+#: The resource of every worker that runs jobs. Each job takes one: Dask places tasks that are free to run anywhere
+#: without a look at what they depend on, once there are many of them ("root-ish").
+RUNS = "bacpack-runs"
+#: The client in whose name the keys of modules are kept: they outlast those that submit jobs.
+KEEPER = "bacpack-modules"
+#: The topic of Dask's events about jobs.
+TOPIC = "bacpack-jobs"
+#: How many holders are remembered of one module.
+_MAX_URLS = 4
+
+
+def module_key(cid: str) -> str:
+    """The key of a module."""
+    return f"{MODULE_PREFIX}{cid}"
+
+
+def resource_of(cid: str) -> str:
+    """The resource that stands for a proprietary module."""
+    return f"{RESOURCE_PREFIX}{cid}"
+
+
+#: Says at which URL this process gives a module, None if it does not; set by the worker's plugin.
+here: Callable[[str], str | None] = lambda cid: None  # noqa: E731 - replaced as a whole
+
+
+class Held:
+    """Who has a module. When it leaves a worker that holds the module, it says so."""
+
+    __slots__ = ("cid", "urls")
+
+    def __init__(self, cid: str, urls: Sequence[str] = ()) -> None:
+        self.cid = cid
+        self.urls = tuple(urls)
+
+    def __reduce__(self) -> tuple[type[Held], tuple[str, tuple[str, ...]]]:
+        own = here(self.cid)
+        urls = [url for url in self.urls if url != own]
+        return Held, (self.cid, tuple([own, *urls] if own else urls)[:_MAX_URLS])
+
+
+class Holders:
+    """A source of the modules whose holders are known: each is asked for what it has, and nothing else."""
+
+    label = "the workers that hold it"
+
+    def __init__(self, held: Iterable[Held], own_url: str | None, http: HttpClient) -> None:
+        self._urls: Mapping[str, list[str]] = {one.cid: [url for url in one.urls if url != own_url] for one in held}
+        self._peers: dict[str, RemoteSource] = {}
+        self._http = http
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified; raises `MissingBlockError`."""
+        return self.read(cid, 2 << 20).data
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
+        failure: BacpackError = MissingBlockError(cid, self.label)
+        for url in self._urls.get(str(cid.to_v1()), ()):
+            holder = self._peers.setdefault(url, peer(url, self._http))
+            try:
+                return holder.read(cid, max_bytes)
+            except (UnreachableError, CheckFailedError) as error:
+                failure = error
+        raise failure

@@ -1,0 +1,1 @@
+"""The blocks of a node, those that only its jobs may use, and reading them quickly."""

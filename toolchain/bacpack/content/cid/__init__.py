@@ -1,0 +1,1 @@
+"""CIDs, blocks, and what people and imports write to name them."""

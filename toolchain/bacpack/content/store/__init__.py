@@ -1,0 +1,1 @@
+"""The block store: pins, origins, garbage collection, audit."""

@@ -1,0 +1,1 @@
+"""Files and directories as blocks: read, written, followed by path."""
