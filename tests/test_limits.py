@@ -93,7 +93,7 @@ ROWS: dict[str, list[str]] = {
         f"{uploads.MAX_CAR_BLOCKS:,}",
     ],
     "any other body": [binary(body.MAX_JSON_BYTES), f"{uploads.MAX_CIDS:,}"],
-    "uploads and pins under way": [str(uploads.MAX_UPLOADS)],
+    "uploads and pins under way": [str(node_state.WRITERS)],
     "CARs being sent": [str(node_state.MAX_STREAMS)],
     "names in a path": [str(path.MAX_NAMES)],
     "depth of a DAG that is sent": [f"{reader.MAX_DEPTH} levels", f"{selection.MAX_REPEATS:,}"],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import Prover, prove, prove_release
+from bacpack.proof.check import Prover, prove
 from bacpack.proof.code import Codes
 from bacpack.proof.unit import Unit
 from bacpack.proof.world import in_order
@@ -82,16 +82,6 @@ def test_modules_come_after_those_that_they_import() -> None:
     assert [cid for cid, _ in in_order(codes[high].unit, codes.__getitem__)] == names[:2]
     ordered = in_order(Unit.of_shared(assemble(f'(module (import "{high}" "f" (func)))'), ""), codes.__getitem__)
     assert [cid for cid, _ in ordered] == names
-
-
-def test_several_programs_are_proved_and_the_one_that_differs_is_named() -> None:
-    blob, remainder, modules = Texts().assembled()
-    prove_release([("first", blob), ("second", blob)], {"first": remainder, "second": remainder}, modules)
-    with pytest.raises(CheckFailedError, match=r"^second: the start function of the blob is never called") as caught:
-        prove_release(
-            [("first", blob), ("second", blob)], {"first": remainder, "second": assemble("(module)")}, modules
-        )
-    assert caught.value.details["app"] == "second"
 
 
 def test_a_program_that_stays_as_it_is_needs_no_module() -> None:

@@ -22,8 +22,6 @@ MAX_CIDS = 4096
 MAX_CAR_BYTES = 256 << 20
 #: Each block is a file: a CAR of empty ones would be millions.
 MAX_CAR_BLOCKS = 1 << 16
-#: CARs that are taken in at once: each has a thread.
-MAX_UPLOADS = 4
 
 #: Blocks are written in groups of at least so many bytes, each forced to disk together.
 _GROUP_BYTES = 8 << 20

@@ -13,7 +13,6 @@ from bacnode.programs.open_program import open_program
 from bacnode.programs.resolver import resolve
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
-from bacpack.wasm.interface import Interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,6 @@ def closure_of(ref: str, store: BlockStore, web: Web, limits: LoadLimits | None 
     target = ref if root.cid is None else str(root.cid.to_v1())
     modules = tuple(_needed(node.fetched) for node in graph.nodes)
     return Closure(ref, root.name, target, modules, tuple(missing), graph)
-
-
-def interfaces(closure: Closure) -> list[tuple[Needed, Interface]]:
-    """Return each module of a closure with what it imports and exports."""
-    return list(zip(closure.modules, (node.interface for node in closure.graph.nodes), strict=True))
 
 
 def keep(graph: Graph, store: BlockStore) -> list[Cid]:

@@ -17,7 +17,7 @@ from bacpack.content.cid.cid import RAW, Cid, is_cid
 from bacpack.content.cid.import_namespace import HOST_MODULES, parse_namespace
 from bacpack.content.cid.reference import CidRef
 from bacpack.content.unixfs.writer import cid_of_bytes
-from bacpack.errors import CheckFailedError, InputError
+from bacpack.errors import InputError
 from bacpack.proof.alone import refuse_effects
 from bacpack.proof.code import Codes, Room
 from bacpack.proof.effort import EffortError
@@ -37,19 +37,6 @@ def prove(blob: bytes, remainder: bytes, modules: Mapping[str, bytes]) -> None:
     The code is `not-equivalent`, and the message names what differs. Modules that are not needed are not looked at.
     """
     Prover(modules).prove(blob, remainder)
-
-
-def prove_release(
-    blobs: Sequence[tuple[str, bytes]], remainders: Mapping[str, bytes], modules: Mapping[str, bytes]
-) -> None:
-    """Prove several programs by name that share modules, which are read once for all."""
-    prover = Prover(modules)
-    for name, blob in blobs:
-        try:
-            prover.prove(blob, remainders[name])
-        except CheckFailedError as error:
-            details = {"app": name, **error.details}
-            raise CheckFailedError(error.code, f"{name}: {error.message}", hint=error.hint, details=details) from error
 
 
 class Prover:

@@ -66,14 +66,6 @@ class SymbolFlags(IntFlag):
     ABSOLUTE = 0x200
 
 
-class SegmentFlags(IntFlag):
-    """Flags of a data segment."""
-
-    STRINGS = 0x1
-    TLS = 0x2
-    RETAIN = 0x4
-
-
 class RelocationKind(IntEnum):
     """What is written where a relocation points to, and how."""
 
@@ -123,16 +115,6 @@ class Symbol:
     #: Where data begins in its segment, and its size.
     offset: int = 0
     size: int = 0
-
-    @property
-    def is_undefined(self) -> bool:
-        """Whether the module only imports it, or (data) nobody defined it."""
-        return bool(self.flags & SymbolFlags.UNDEFINED)
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it must stay even if nothing names it."""
-        return bool(self.flags & (SymbolFlags.EXPORTED | SymbolFlags.NO_STRIP))
 
 
 @dataclass(slots=True)

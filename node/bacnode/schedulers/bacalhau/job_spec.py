@@ -13,8 +13,6 @@ So the specification lists the whole closure. What the loader (pkg/executor/wasm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bacnode.programs.closure import Closure
@@ -29,16 +27,6 @@ from bacpack.wasm.interface import Interface
 ENTRY = "main.wasm"
 #: Bytes of one page of WebAssembly's memory.
 _WASI = "wasi_snapshot_preview1"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where Bacalhau gets modules: from an IPFS node that its compute nodes are set up with."""
-
-    #: The type of the storage source, as Bacalhau registers it.
-    kind: str = "ipfs"
-    #: Labels that a node must have, by key.
-    constraints: Sequence[str] = field(default=())
 
 
 def bacalhau_job(closure: Closure, spec: JobSpec) -> dict[str, Any]:
