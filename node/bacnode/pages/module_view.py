@@ -71,7 +71,7 @@ class Held:
 def imported_modules(store: BlockStore, cid: Cid) -> tuple[str, ...]:
     """Return the CIDs, as text, of the modules that one imports directly; raises `BacpackError`."""
     found = []
-    for namespace in {entry.module for entry in Module.parse(read_bytes(store.get, cid, MAX_MODULE_BYTES)).imports}:
+    for namespace in Module.parse(read_bytes(store.get, cid, MAX_MODULE_BYTES)).import_namespaces:
         try:
             ref = parse_namespace(namespace)
         except BacpackError:

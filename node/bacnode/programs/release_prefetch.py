@@ -38,8 +38,7 @@ def announce_closure(program: Program, store: BlockStore) -> None:
 
 
 def _imports(program: Program) -> list[Cid]:
-    namespaces = dict.fromkeys(entry.namespace for entry in read_interface(program.root.data).imports)
-    refs = map(parse_namespace, namespaces)
+    refs = map(parse_namespace, read_interface(program.root.data).namespaces)
     return [ref.cid for ref in refs if isinstance(ref, CidRef)]
 
 

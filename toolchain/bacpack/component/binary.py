@@ -185,10 +185,10 @@ class _Exchanger:
         """Instantiate what an exchanged module needs; return the arguments that hand it over."""
         made: dict[str, bytes] = {}
         for provider in entry.providers:
-            needed = dict.fromkeys(item.module for item in provider.module.imports)
+            needed = provider.module.import_namespaces
             body = encode_unsigned(self._imported[provider.name]) + writer.vector([made[name] for name in needed])
             made[provider.name] = _argument(provider.name, self._add_instance(b"\0" + body, written))
-        wanted = {item.module for item in Module.parse(entry.data).imports}
+        wanted = set(Module.parse(entry.data).import_namespaces)
         return [argument for name, argument in made.items() if name in wanted]
 
     def _argument(self, reader: Reader) -> bytes:

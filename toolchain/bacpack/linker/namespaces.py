@@ -32,7 +32,7 @@ def link_imports(what: str, data: bytes, providers: Mapping[str, str]) -> Linked
     """
     with _naming(what, data):
         module = Module.parse(data)
-        present = list(dict.fromkeys(entry.module for entry in module.imports))
+        present = module.import_namespaces
     for name in providers:
         if name not in present:
             raise InputError(

@@ -138,7 +138,7 @@ def _from(project: Project, catalog: str) -> str:
 
 def _linked_already(program: Input) -> list[str]:
     """The namespaces of a program that name content by CID, as it was built."""
-    namespaces = dict.fromkeys(entry.module for entry in Module.parse(program.data).imports)
+    namespaces = Module.parse(program.data).import_namespaces
     return [name for name in namespaces if isinstance(parse_namespace(name), CidRef)]
 
 

@@ -46,7 +46,7 @@ def configured_links(project: Project, data: bytes) -> Links:
     Raises `InputError` (`not-built`, `cannot-share`).
     """
     links = Links(known=list(project.tables.modules))
-    imported = {entry.module for entry in Module.parse(data).imports}
+    imported = set(Module.parse(data).import_namespaces)
     locked = UrlLock(project.folder / LOCK_NAME).modules()
     for name, source in project.tables.modules.items():
         if name not in imported:

@@ -46,12 +46,12 @@ class Modules:
 
     def namespaces(self, data: bytes) -> dict[str, str]:
         """The CID of each name that a module imports and that stands for one."""
-        names = dict.fromkeys(entry.module for entry in Module.parse(data).imports)
+        names = Module.parse(data).import_namespaces
         return {name: self.by_name[name].cid for name in names if name in self.by_name}
 
     def used_by(self, data: bytes) -> list[Provider]:
         """The modules that a program imports, by name or by CID."""
-        names = {entry.module for entry in Module.parse(data).imports}
+        names = set(Module.parse(data).import_namespaces)
         return [entry for entry in self.by_name.values() if names & {entry.name, entry.cid}]
 
 
@@ -120,8 +120,7 @@ def _providers_first(libraries: Mapping[str, bytes]) -> Iterator[str]:
     """The names of modules, each after those that it imports from."""
     needs = {}
     for name, data in libraries.items():
-        namespaces = dict.fromkeys(entry.module for entry in Module.parse(data).imports)
-        needs[name] = [other for other in namespaces if other in libraries]
+        needs[name] = [other for other in Module.parse(data).import_namespaces if other in libraries]
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> Iterator[str]:

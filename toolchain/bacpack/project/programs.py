@@ -81,7 +81,7 @@ def _environment() -> OutputModule:
 
 
 def _cids(data: bytes) -> tuple[str, ...]:
-    return tuple(sorted({entry.module for entry in Module.parse(data).imports if is_cid(entry.module)}))
+    return tuple(sorted(filter(is_cid, Module.parse(data).import_namespaces)))
 
 
 def _open(done: Split) -> Catalog:
@@ -91,7 +91,7 @@ def _open(done: Split) -> Catalog:
 
 def _set_aside(program: Input) -> Input:
     """The program with names in place of CIDs and URLs in its imports: to the split they are modules of the host."""
-    namespaces = dict.fromkeys(entry.module for entry in Module.parse(program.data).imports)
+    namespaces = Module.parse(program.data).import_namespaces
     renamed = {name: _SET_ASIDE + name for name in namespaces if _is_linked(name)}
     return replace(program, data=link_imports(program.path, program.data, renamed).data) if renamed else program
 
@@ -102,7 +102,7 @@ def _is_linked(namespace: str) -> bool:
 
 def _linked(program: Input, app: OutputApp, modules: Modules) -> tuple[OutputApp, dict[str, str]]:
     """What is left of a program with the CIDs of its modules in its imports, and these by what they stand for."""
-    namespaces = dict.fromkeys(entry.module for entry in Module.parse(app.data).imports)
+    namespaces = Module.parse(app.data).import_namespaces
     aside = {name: name.removeprefix(_SET_ASIDE) for name in namespaces if name.startswith(_SET_ASIDE)}
     named = modules.namespaces(app.data)
     providers = aside | named

@@ -66,9 +66,9 @@ def _imported(data: bytes) -> Iterator[CidRef]:
     """Yield what a module or component imports by CID; nothing for another file, which is published as it is."""
     try:
         if is_component(data):
-            namespaces = dict.fromkeys(Component.parse(data).imported_modules)
+            namespaces = list(Component.parse(data).imported_modules)
         else:
-            namespaces = dict.fromkeys(entry.module for entry in Module.parse(data).imports)
+            namespaces = Module.parse(data).import_namespaces
     except WasmError:
         return
     for namespace in namespaces:

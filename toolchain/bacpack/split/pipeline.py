@@ -334,4 +334,4 @@ def in_blob(entry: Input, error: WasmError) -> InputError:
 
 def namespaces(data: bytes) -> tuple[str, ...]:
     """What a module imports from, sorted."""
-    return tuple(sorted({entry.module for entry in Module.parse(data).imports}))
+    return tuple(sorted(Module.parse(data).import_namespaces))

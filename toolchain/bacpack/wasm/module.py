@@ -79,6 +79,11 @@ class Module:
         """The imports, in order."""
         return self._vector(SectionId.IMPORT, "imports", limits.MAX_IMPORTS, _read_import)
 
+    @property
+    def import_namespaces(self) -> list[str]:
+        """Each namespace that is imported from, in the order of its first import."""
+        return list(dict.fromkeys(entry.module for entry in self.imports))
+
     @cached_property
     def functions(self) -> list[int]:
         """The type index of each function the module defines."""
