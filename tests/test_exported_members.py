@@ -26,7 +26,9 @@ def test_public_names_are_those_documented(library: str) -> None:
         assert getattr(module, name).__doc__, name
 
 
-@pytest.mark.parametrize(("package", "others"), [("wasm", ("errors",)), ("content", ("errors", "files", "text"))])
+@pytest.mark.parametrize(
+    ("package", "others"), [("wasm", ("errors",)), ("content", ("errors", "files", "sqlite_file", "text"))]
+)
 def test_a_library_of_its_own_imports_nothing_of_the_rest(package: str, others: tuple[str, ...]) -> None:
     allowed = (f"bacpack.{package}", *(f"bacpack.{name}" for name in others))
     for path in Path(bacpack.__path__[0], package).rglob("*.py"):

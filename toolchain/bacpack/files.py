@@ -86,19 +86,41 @@ def writing_aside(path: Path) -> Iterator[int]:
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.parent / f".bacpack-{os.urandom(8).hex()}.tmp"
+    with placed(path, aside) as descriptor:
+        yield descriptor
+    sync_folder(path.parent)
+
+
+@contextmanager
+def placed(path: Path, aside: Path, mode: int = 0o666, *, durable: bool = True) -> Iterator[int]:
+    """Yield a descriptor of a new file `aside`, which takes the place of `path` when the block succeeds.
+
+    Otherwise it is removed. Its folder is there, and that of `path`, on the same file system; raises `OSError`.
+    """
     try:
         # Named before it is there, so that an interrupt at any moment leaves nothing.
-        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             yield descriptor
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file where nobody looks yet, and force it to disk; raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        # That an empty one is there says nothing.
+        if data:
+            os.fsync(file.fileno())
 
 
 def _is_special(path: Path) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -15,17 +15,20 @@ class OneAtATime:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._doing: dict[str, Future[object]] = {}
+        self._doing: dict[Hashable, Future[Any]] = {}
 
-    def do(self, key: str, work: Callable[[], T]) -> T:
-        """Return what `work` returns, or what another thread's work for the same key, under way, is going to."""
+    def do(self, key: Hashable, work: Callable[[], T], seconds: float | None = None) -> T:
+        """Return what `work` returns, or what another thread's work for the same key, under way, is going to.
+
+        Another thread is waited for so many seconds; raises `TimeoutError` then, and what the work raises.
+        """
         with self._lock:
             future = self._doing.get(key)
             mine = future is None
             if future is None:
                 future = self._doing[key] = Future()
         if not mine:
-            return future.result()  # type: ignore[return-value]  # of the same key, so of the same kind
+            return future.result(seconds)  # type: ignore[no-any-return]  # of the same key, so of the same kind
         try:
             result = work()
         except BaseException as error:

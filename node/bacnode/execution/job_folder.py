@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bacnode.execution.job import OutputFile, Submission, safe_path
+from bacpack.files import write_durably
 
 
 class JobFolder:
@@ -82,16 +83,6 @@ class JobFolder:
     def delete(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file and force it to disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        if content:
-            os.fsync(file.fileno())
 
 
 def usage(root: Path, max_files: int) -> tuple[int, int]:

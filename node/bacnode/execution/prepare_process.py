@@ -17,7 +17,7 @@ from typing import TypeVar
 from bacnode.execution.channel import Parent
 from bacnode.execution.grants import ALL_FEATURES
 from bacnode.execution.job import Submission
-from bacnode.execution.job_folder import JobFolder, write_durably
+from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
 from bacnode.fetch.limits import LoadLimits
 from bacnode.fetch.source import BlockSource
@@ -37,6 +37,7 @@ from bacnode.stores.proprietary import Proprietary, PublicStore
 from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import CidRef, UrlRef, parse_ref
 from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
+from bacpack.files import write_durably
 
 #: What is prepared at once; each is mostly waiting for peers.
 THREADS = 8

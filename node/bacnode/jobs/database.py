@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ from bacnode.execution.job import ENDED, Ending, Granted, State, Submission
 from bacpack.content.store.pins import now
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
+from bacpack.sqlite_file import explaining, open_sqlite, transaction
 
 DATABASE_NAME = "jobs.sqlite3"
 
 _LAYOUT = 1
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -47,8 +47,6 @@ CREATE TABLE IF NOT EXISTS uses (
     uses INTEGER NOT NULL,
     last_used TEXT NOT NULL
 ) STRICT;
-PRAGMA user_version = {_LAYOUT};
-COMMIT;
 """
 
 
@@ -104,30 +102,11 @@ class JobDatabase:
         except OSError as error:
             raise explain_os_error(error, f"use `{folder}`") from error
         try:
-            self._connection = self._open()
+            with self._explaining():
+                self._connection = open_sqlite(self._path, _SCHEMA, _LAYOUT, check_same_thread=False)
         except BaseException:
             os.close(self._held)
             raise
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        except sqlite3.Error as error:
-            raise _explained(error, self._path) from error
-        try:
-            layout = connection.execute("PRAGMA user_version").fetchone()[0]
-            if layout not in (0, _LAYOUT):
-                raise InputError(
-                    "store-too-new", f"`{self._path}` was written by a newer bacpack", hint="update bacpack"
-                )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, sqlite3.Error):
-                raise _explained(error, self._path) from error
-            raise
-        return connection
 
     def close(self) -> None:
         """Close the file."""
@@ -213,27 +192,19 @@ class JobDatabase:
         return {row[0]: Use(*row) for row in rows}
 
     def _select(self, where: str, parameters: tuple[Any, ...]) -> list[Record]:
-        with self._lock:
-            try:
-                rows = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs {where}", parameters).fetchall()
-            except sqlite3.Error as error:
-                raise _explained(error, self._path) from error
+        with self._lock, self._explaining():
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs {where}", parameters).fetchall()
         return [_record(row) for row in rows]
 
     @contextmanager
     def _writing(self, *, durably: bool) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise _explained(error, self._path) from error
+        with self._lock, self._explaining():
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durably else 'NORMAL'}")
+            with transaction(self._connection):
+                yield self._connection
+
+    def _explaining(self) -> AbstractContextManager[None]:
+        return explaining(self._path, "the node's database")
 
 
 def _record(row: tuple[Any, ...]) -> Record:
@@ -242,13 +213,3 @@ def _record(row: tuple[Any, ...]) -> Record:
     granted = msgspec.msgpack.decode(row[8], type=Granted)
     ending = Ending() if row[9] is None else msgspec.msgpack.decode(row[9], type=Ending)
     return Record(number, job, state, attempts, created, started, finished, submission, granted, ending)
-
-
-def _explained(error: sqlite3.Error, path: Path) -> InputError:
-    full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-    return InputError(
-        "disk-full" if full else "io-error",
-        f"cannot use the node's database `{path}`: {error}",
-        hint="free some space" if full else "see the message above",
-        details={"path": str(path)},
-    )

@@ -10,8 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from bacpack.content.store.origins import Provenance
 from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
 from bacpack.http_client import HttpClient, RequestError, RequestPolicy
 from bacpack.ipfs_clients.routing_client import GATEWAY_PROTOCOL, RUNS_JOBS, RoutingClient
+from bacpack.single_flight import OneAtATime
 
 #: How long one peer is waited for, while others are asked beside it. Jobs wait longer, and ask again.
 POLICY = RequestPolicy(connect=10, idle=10, block=60)
@@ -71,7 +71,7 @@ class Swarm:
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}
         self._present: list[Peer] = []
-        self._under_way: dict[Cid, Future[Given]] = {}
+        self._fetching = OneAtATime()
         self._origins: OrderedDict[Cid, str] = OrderedDict()
         self._routed: OrderedDict[Cid, float] = OrderedDict()
         self._changed: set[Peer] = set()
@@ -145,26 +145,11 @@ class Swarm:
                     raise
 
     def _get(self, cid: Cid, deadline: float) -> Given:
-        with self._lock:
-            future = self._under_way.get(cid)
-            mine = future is None
-            if future is None:
-                future = self._under_way[cid] = Future()
-        if not mine:
-            try:
-                return future.result(max(deadline - time.monotonic(), 0))
-            except FutureTimeoutError:
-                raise _OutOfTimeError(cid) from None
+        seconds = max(deadline - time.monotonic(), 0)
         try:
-            given = self._here(cid) or self._fetch(cid, deadline)
-            future.set_result(given)
-            return given
-        except BaseException as error:
-            future.set_exception(error)
-            raise
-        finally:
-            with self._lock:
-                del self._under_way[cid]
+            return self._fetching.do(cid, lambda: self._here(cid) or self._fetch(cid, deadline), seconds)
+        except TimeoutError:
+            raise _OutOfTimeError(cid) from None
 
     def _here(self, cid: Cid) -> Given | None:
         try:

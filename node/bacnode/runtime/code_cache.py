@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bacpack.errors import BacpackError
+from bacpack.files import placed
 from bacpack.secret_file import private_file
 
 # Imported where it is used: a node asks what is compiled, and runs nothing itself.
@@ -119,18 +120,15 @@ class CompileCache:
         try:
             for folder in (self._folder, path.parent):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(code)
-                    seal = self._sealing(cid, configuration)
-                    seal.update(code)
-                    file.write(seal.digest())
-                # Not forced to disk: code that a power cut damages has no seal that fits.
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            # Not forced to disk: code that a power cut damages has no seal that fits.
+            with (
+                placed(path, temporary, 0o600, durable=False) as descriptor,
+                os.fdopen(descriptor, "wb", closefd=False) as file,
+            ):
+                file.write(code)
+                seal = self._sealing(cid, configuration)
+                seal.update(code)
+                file.write(seal.digest())
             self.trim()
         except OSError:
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import InputError
-from bacpack.files import explain_os_error, sync_folder
+from bacpack.files import explain_os_error, sync_folder, write_durably
 from bacpack.manifest import (
     MANIFEST_NAME,
     App,
@@ -95,7 +94,7 @@ def write_split(folder: Path, split: Split, manifest: Manifest, provenance: Mapp
             for subfolder in (MODULES_FOLDER, CATALOG_FOLDER):
                 (aside / subfolder).mkdir()
             for path, data in contents.items():
-                _write_durably(aside / path, data)
+                write_durably(aside / path, data)
             for subfolder in (MODULES_FOLDER, CATALOG_FOLDER):
                 (folder / subfolder).mkdir(exist_ok=True)
             for path in contents:
@@ -113,13 +112,6 @@ def write_split(folder: Path, split: Split, manifest: Manifest, provenance: Mapp
         sync_folder(folder)
     except OSError as error:
         raise explain_os_error(error, f"write to `{folder}`") from error
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _files_of_earlier_split(folder: Path) -> set[str]:

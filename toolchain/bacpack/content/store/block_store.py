@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bacpack.content.cid.block import CorruptBlockError, MissingBlockError, block_mismatch
 from bacpack.content.cid.cid import BadCidError, Cid
-from bacpack.files import explain_os_error, sync_folder
+from bacpack.files import explain_os_error, placed, sync_folder
 
 _TEMPORARY = "tmp"
 #: How many blocks are written at a time, and how many may wait for that: more gain nothing.
@@ -245,22 +245,12 @@ class Batch:
             for new in (temporary.parent, folder):
                 new.mkdir(parents=True, exist_ok=True)
             self._folders.update((folder, folder.parent, self._store.folder))
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            try:
-                with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
-                    view = memoryview(data)
-                    while view:
-                        view = view[file.write(view) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            temporary.replace(path)
-            # Again, should another thread have forced it to disk meanwhile.
-            self._folders.add(folder)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with placed(path, temporary) as descriptor, os.fdopen(descriptor, "wb", buffering=0, closefd=False) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+        # Again, should another thread have forced it to disk meanwhile.
+        self._folders.add(folder)
 
 
 def _sync(folder: Path) -> None:
