@@ -31,7 +31,6 @@ DOWN: set[tuple[str, str]] = {("bacpack/linker/shared_library", "bacpack/split/e
 #: Files and functions that are too long, and packages of too many files.
 LONG: set[str] = {
     "bacnode/fetch/download",
-    "bacnode/jobs/queue",
     "bacpack/cli/node: serve",
     "bacpack/cli/split: command",
     "bacpack/split/emit/remainder: write",

@@ -9,8 +9,8 @@ import pytest
 
 from bacnode import node_state
 from bacnode.api import blocks as uploads
+from bacnode.execution import executor, job, job_state, prepare_process
 from bacnode.execution import grants as job_limits
-from bacnode.execution import job, prepare_process
 from bacnode.execution.grants import Grants
 from bacnode.fetch import source_health
 from bacnode.fetch.download import DownloadLimits
@@ -117,14 +117,14 @@ ROWS: dict[str, list[str]] = {
     "modules: one; all of a program": [
         binary(prepare_process.LIMITS.module_bytes), binary(prepare_process.LIMITS.total_bytes),
     ],
-    "fetching; preparing in all": [f"{prepare_process.FETCH_SECONDS} s", f"{queue.PREPARE_SECONDS} s"],
+    "fetching; preparing in all": [f"{prepare_process.FETCH_SECONDS} s", f"{executor.PREPARE_SECONDS} s"],
     "a submission; texts in it": [
         binary(job.MAX_SUBMISSION_BYTES), binary(job.MAX_TEXT_BYTES), str(job.MAX_FILES),
     ],
     "a file given by CID": [binary(prepare_process.MAX_INPUT_BYTES)],
     "jobs that fetch at once": [str(MOST_FETCHING)],
     "jobs that have not ended": [f"{queue.MAX_WAITING:,}", f"{queue.MAX_KEPT:,}"],
-    "attempts at a job": [str(job_limits.MAX_ATTEMPTS), str(queue.MAX_ATTEMPTS_OF_INNOCENTS)],
+    "attempts at a job": [str(job_state.MAX_ATTEMPTS), str(job_state.MAX_ATTEMPTS_OF_INNOCENTS)],
     "submissions, followers, bids": [
         str(service.MAX_SUBMITTING), str(service.MAX_FOLLOWING), str(service.MAX_SURVEYING),
     ],

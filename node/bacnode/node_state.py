@@ -66,7 +66,7 @@ class NodeState:
 
     def close(self) -> None:
         """Let go of the store, close the database of jobs and end the threads."""
-        self.jobs.scheduler.database.close()
+        self.jobs.queue.database.close()
         self.guard.release()
         self.readers.shutdown(wait=False, cancel_futures=True)
         self.writers.shutdown(wait=False, cancel_futures=True)

@@ -66,7 +66,7 @@ async def probe(request: Request) -> JSONResponse:
         modules = modules_of(question)
         if not modules:
             return _answer(True, "the job names no module by CID")
-        surveyed = await side.scheduler.survey(None, modules)
+        surveyed = await side.queue.executor.survey(None, modules)
     return _answer(*decide(surveyed, int(most)))
 
 

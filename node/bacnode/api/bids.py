@@ -50,7 +50,7 @@ async def bid(request: Request) -> JSONResponse:
         for module in question.modules:
             Cid.parse(module)
         refusal = _refusal(side, question.limits)
-        surveyed = await side.scheduler.survey(question.ref, question.modules)
+        surveyed = await side.queue.executor.survey(question.ref, question.modules)
     return JSONResponse(answer(side, surveyed, refusal))
 
 
@@ -66,9 +66,9 @@ def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> d
     can_run = reason is None
     start_ms = None
     if can_run:
-        scheduler = side.scheduler
-        start_ms = _READY_MS + scheduler.speeds.start_ms(surveyed.missing_bytes or 0, surveyed.uncompiled_bytes)
-        start_ms += scheduler.waiting_ms(_JOB_MS)
+        queue = side.queue
+        start_ms = _READY_MS + queue.speeds.start_ms(surveyed.missing_bytes or 0, surveyed.uncompiled_bytes)
+        start_ms += queue.waiting_ms(_JOB_MS)
     return {
         "schema": 1,
         "can_run": can_run,
@@ -85,10 +85,10 @@ def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> d
 
 def _refusal(side: JobSide, limits: Limits) -> BacpackError | None:
     try:
-        side.scheduler.grants.grant(limits)
+        side.queue.executor.grants.grant(limits)
     except BacpackError as error:
         return error
-    return side.scheduler.refusal
+    return side.queue.refusal
 
 
 ROUTES = [Route("/api/v1/bids", bid, methods=["POST"])]

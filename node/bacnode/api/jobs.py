@@ -16,12 +16,13 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from bacnode.execution.job import ENDED, MAX_SUBMISSION_BYTES, Submission, check_submission
+from bacnode.execution.job import MAX_SUBMISSION_BYTES, Submission, check_submission
+from bacnode.execution.job_state import ENDED
 from bacnode.http_server.body import read_json, wait_for_end
 from bacnode.http_server.concurrency_limit import Slots
 from bacnode.http_server.errors import RequestError
 from bacnode.jobs.database import Record
-from bacnode.jobs.queue import Scheduler
+from bacnode.jobs.service import JobSide
 from bacnode.jobs.view import view
 from bacnode.node_state import state_of
 
@@ -38,7 +39,7 @@ async def submit(request: Request) -> Response:
     with jobs_slots(request, "submitting"):
         submission = await read_json(request, Submission, MAX_SUBMISSION_BYTES)
         check_submission(submission)
-        record = await jobs.submit(submission)
+        record = await jobs.queue.submit(submission)
     return _json(record, 201, {"Location": f"/api/v1/jobs/{record.id}"})
 
 
@@ -49,7 +50,7 @@ async def list_jobs(request: Request) -> Response:
     count = _number(query.get("limit", "100"), "limit", MAX_PAGE)
     before = _number(query["before"], "before", 1 << 62) if "before" in query else None
     state = query.get("state")
-    records = await jobs.page(state, before, count)
+    records = await jobs.queries.page(state, before, count)
     views = [msgspec.structs.replace(view(record), report=None) for record in records]
     body = {"schema": 1, "jobs": views, "next": records[-1].number if len(records) == count else None}
     return Response(msgspec.json.encode(body), media_type="application/json")
@@ -60,7 +61,7 @@ async def get_job(request: Request) -> Response:
     jobs = _jobs(request)
     record = await _found(request, jobs)
     seconds = _number(request.query_params.get("wait", "0"), "wait", 300)
-    if seconds and (live := jobs.live(record.id)) and live.task is not None:
+    if seconds and (live := jobs.queries.live(record.id)):
         with jobs_slots(request, "following"):
             gone = asyncio.create_task(wait_for_end(request.receive))
             try:
@@ -74,8 +75,8 @@ async def cancel(request: Request) -> Response:
     """`DELETE /api/v1/jobs/{id}`: end it, if it has not ended."""
     jobs = _jobs(request)
     record = await _found(request, jobs)
-    await jobs.cancel(record.id)
-    return _json(await jobs.find(record.id) or record)
+    await jobs.queue.cancel(record.id)
+    return _json(await jobs.queries.find(record.id) or record)
 
 
 async def logs(request: Request) -> Response:
@@ -86,7 +87,7 @@ async def logs(request: Request) -> Response:
     wanted = query.get("stream")
     if wanted is not None and wanted not in _STREAMS:
         raise RequestError("bad-request", f"a job has no stream `{wanted[:40]}`", hint="`stdout` or `stderr`")
-    folder = jobs.folder(record.id)
+    folder = jobs.queue.folder(record.id)
     paths = [folder.path / name for name in (_STREAMS if wanted is None else (wanted,))]
     follow = query.get("follow", "0") not in ("0", "")
     return _Printed(jobs_slots(request, "following"), _printed(jobs, record, paths, follow=follow))
@@ -111,7 +112,7 @@ async def get_file(request: Request) -> Response:
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}",
         "Content-Security-Policy": "sandbox",
     }
-    location = jobs.folder(record.id).outputs.joinpath(*kept.path.split("/"))
+    location = jobs.queue.folder(record.id).outputs.joinpath(*kept.path.split("/"))
     return FileResponse(location, media_type="application/octet-stream", headers=headers)
 
 
@@ -136,16 +137,16 @@ class _Printed(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _printed(jobs: Scheduler, record: Record, paths: list[Path], *, follow: bool) -> AsyncIterator[bytes]:
+async def _printed(jobs: JobSide, record: Record, paths: list[Path], *, follow: bool) -> AsyncIterator[bytes]:
     read = [0] * len(paths)
     pause = _LOOK_SECONDS
     while True:
         # Looked at before reading: what is printed up to the end is then read, too.
-        ended = record.state in ENDED or jobs.live(record.id) is None
+        ended = record.state in ENDED or jobs.queries.live(record.id) is None
         came = False
         attempts = record.attempts
         for position, path in enumerate(paths):
-            while piece := await jobs.in_thread(partial(_piece, path, read[position])):
+            while piece := await jobs.queue.executor.in_thread(partial(_piece, path, read[position])):
                 read[position] += len(piece)
                 came = True
                 yield piece
@@ -176,15 +177,15 @@ def jobs_slots(request: Request, name: str) -> Slots:
     return slots
 
 
-def _jobs(request: Request) -> Scheduler:
+def _jobs(request: Request) -> JobSide:
     node = state_of(request)
     node.access.require_job(request)
-    return node.jobs.scheduler
+    return node.jobs
 
 
-async def _found(request: Request, jobs: Scheduler) -> Record:
+async def _found(request: Request, jobs: JobSide) -> Record:
     job = request.path_params["id"]
-    record = await jobs.find(job)
+    record = await jobs.queries.find(job)
     if record is None:
         raise RequestError(
             "no-such-job", f"there is no job `{job[:64]}`", hint="`GET /api/v1/jobs` lists them", status=404

@@ -19,7 +19,7 @@ async def modules(request: Request) -> Response:
     node.access.require_job(request)
     side = node.jobs
     with side.surveying:
-        uses = await side.scheduler.in_thread(side.scheduler.database.uses)
+        uses = await side.queries.uses()
         found = await node.in_reader(lambda: holdings_of(node).report(uses))
     body = {
         "schema": 1,
@@ -47,7 +47,7 @@ def holdings_of(node: NodeState) -> Holdings:
         node.provenance,
         node.jobs.proprietary,
         CompileCache(node.jobs.cache),
-        Configuration(interruptible=True, fueled=False, all_features=node.jobs.scheduler.grants.all_features),
+        Configuration(interruptible=True, fueled=False, all_features=node.jobs.queue.executor.grants.all_features),
         frozenset(peer.url for peer in node.book.all()),
     )
 

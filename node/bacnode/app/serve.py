@@ -121,7 +121,7 @@ def _heed_holes(node: NodeState) -> None:
     if unsafe is not None:
         node.known_holes = unsafe.details["advisories"]
         if not node.access.is_local:
-            node.jobs.scheduler.refusal = unsafe
+            node.jobs.queue.refusal = unsafe
         log.warning("the engine has known holes", extra={"about": {"holes": node.known_holes, "mend": unsafe.hint}})
 
 

@@ -14,12 +14,8 @@ ALL_FEATURES = "--all-features"
 
 #: The largest file that any job may write; the system refuses more.
 LARGEST_FILE = 4 << 30
-#: Attempts at a job under which a process of the node ended, before it is given up.
-MAX_ATTEMPTS = 3
 #: Seconds after its limit, or after it was told to end, at which a job's worker is killed.
 GRACE_SECONDS = 5.0
-#: The exit code of what was ended from outside, as after SIGKILL.
-KILLED = 137
 #: What a job takes beside its memory.
 OVERHEAD_BYTES = 32 * MIB
 

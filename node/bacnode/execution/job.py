@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,11 +16,6 @@ from bacpack.content.cid.reference import PathRef, parse_ref
 from bacpack.errors import InputError, Problem
 
 MIB = 1 << 20
-
-#: `done`: the program ended by itself, whatever its exit code. `failed`: it could not start or was stopped; `error`
-#: says why. `interrupted`: the node or a worker ended under it, too often or where it must not be run again.
-State: TypeAlias = Literal["queued", "fetching", "running", "done", "failed", "cancelled", "interrupted"]
-ENDED: frozenset[State] = frozenset(("done", "failed", "cancelled", "interrupted"))
 
 MAX_ARGUMENTS, MAX_TEXT_BYTES, MAX_FILES, MAX_PATH_BYTES = 1024, 256 << 10, 1024, 1024
 #: A submission with all that it carries inline.
@@ -101,6 +98,49 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A program that is to be run, as an executor takes it. Its inline files are in its folder already."""
+
+    id: str
+    #: What names the program, and what its report calls it.
+    ref: str
+    shown_ref: str
+    #: Its first argument; None for the name that the program has.
+    name: str | None = None
+    args: Sequence[str] = ()
+    env: Sequence[tuple[str, str]] = ()
+    #: What it is given by CID.
+    stdin: Content | None = None
+    files: Sequence[InputFile] = ()
+    #: Folders of this machine, each with the path under which the program sees it: for jobs that a person here sends.
+    folders: Sequence[tuple[str, str]] = ()
+    outputs: Sequence[str] = ()
+    invoke: str | None = None
+    granted: Granted
+    #: Whether it may be run again when a worker ended under it.
+    reruns: bool = True
+    #: How often it was started before.
+    attempts: int = 0
+
+    @property
+    def program(self) -> tuple[str, str | None, bool]:
+        """What its plan depends on."""
+        return self.ref, self.invoke, self.granted.fuel is not None
+
+
+class JobEnd(msgspec.Struct, kw_only=True):
+    """How a job ended, with what it left."""
+
+    exit_code: int | None = None
+    error: Problem | None = None
+    results: list[str] = []
+    files: list[OutputFile] = []
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    report: dict[str, Any] | None = None
+
+
 def check_submission(submission: Submission) -> None:
     """Raise `InputError` (`bad-job`) for what no node could run, and as `parse_ref` does."""
     if isinstance(parse_ref(submission.ref), PathRef):
@@ -160,15 +200,3 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class Ending(msgspec.Struct, kw_only=True):
-    """How a job ended, with what it left."""
-
-    exit_code: int | None = None
-    error: Problem | None = None
-    results: list[str] = []
-    files: list[OutputFile] = []
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    report: dict[str, Any] | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from bacnode.execution.job import Granted, Submission
+from bacnode.execution.job import Content, Granted, InputFile
 from bacnode.runtime.plan import Plan
 from bacpack.errors import Problem
 
@@ -15,8 +16,11 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """To the process that prepares: make a plan, and put what CIDs name into the job's folder."""
 
     job: str
-    submission: Submission
+    ref: str
+    invoke: str | None
     folder: str
+    stdin: Content | None
+    files: Sequence[InputFile]
     fueled: bool
     #: Whether the plan is there and only files are wanted.
     only_files: bool = False
@@ -36,11 +40,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     job: str
     plan: Plan
     folder: str
-    arguments: list[str]
-    environment: list[tuple[str, str]]
+    arguments: Sequence[str]
+    environment: Sequence[tuple[str, str]]
     limits: Granted
     #: Folders of this machine, each with the path under which the program sees it: for jobs that a person here sends.
-    folders: list[tuple[str, str]] = []
+    folders: Sequence[tuple[str, str]] = ()
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from bacnode.execution.channel import Parent
 from bacnode.execution.grants import ALL_FEATURES
-from bacnode.execution.job import Submission
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
 from bacnode.fetch.limits import LoadLimits
@@ -100,7 +99,7 @@ class Preparer:
     def _prepare(self, message: Prepare) -> Plan | None:
         web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)
         try:
-            self._bring_files(message.submission, JobFolder(Path(message.folder)), web)
+            self._bring_files(message, JobFolder(Path(message.folder)), web)
             return None if message.only_files else self._plan(message, web)
         except BacpackError as error:
             raise self._where_it_runs(error, web) from error
@@ -110,24 +109,24 @@ class Preparer:
             web.http.close()
 
     def _plan(self, message: Prepare, web: JobWeb) -> Plan:
-        program = self._open(message.submission.ref, web)
+        program = self._open(message.ref, web)
         if web.nearby is not None:
             announce_closure(program, self._store)
         graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
-        return self._planner.plan(message.submission.ref, graph, message.submission.invoke, fueled=message.fueled)
+        return self._planner.plan(message.ref, graph, message.invoke, fueled=message.fueled)
 
     def _open(self, ref: str, web: JobWeb) -> Program:
         if isinstance(parse_ref(ref), CidRef | UrlRef):
             return open_program(ref, self._store, web, LIMITS)
         raise InputError("bad-job", f"`{ref}` names a file of this machine", hint="name the program by CID or URL")
 
-    def _bring_files(self, submission: Submission, folder: JobFolder, web: JobWeb) -> None:
+    def _bring_files(self, message: Prepare, folder: JobFolder, web: JobWeb) -> None:
         # From what the node serves: a job is given no block of a proprietary module to look at.
         here = BlockSource("store", str(self._public.folder), "the store", self._public.get)
         sources = Sources([here, *web.remotes], web.get)
-        wanted = [(file.cid, folder.input(file.path)) for file in submission.files if file.cid is not None]
-        if submission.stdin is not None and submission.stdin.cid is not None:
-            wanted.append((submission.stdin.cid, folder.stdin))
+        wanted = [(file.cid, folder.input(file.path)) for file in message.files if file.cid is not None]
+        if message.stdin is not None and message.stdin.cid is not None:
+            wanted.append((message.stdin.cid, folder.stdin))
         for cid, path in wanted:
             if self._private.has(Cid.parse(cid)):
                 raise CheckFailedError(

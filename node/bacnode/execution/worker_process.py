@@ -19,8 +19,9 @@ from pathlib import Path
 import wasmtime
 
 from bacnode.execution.channel import Parent
-from bacnode.execution.grants import ALL_FEATURES, KILLED, LARGEST_FILE
+from bacnode.execution.grants import ALL_FEATURES, LARGEST_FILE
 from bacnode.execution.job_folder import JobFolder, usage
+from bacnode.execution.job_state import KILLED
 from bacnode.execution.messages import Ran, Ready, Run, Stop
 from bacnode.runtime.code_cache import open_cache
 from bacnode.runtime.engine import ROOT, Entry, Part, Runtime

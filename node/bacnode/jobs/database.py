@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from bacnode.execution.job import ENDED, Ending, Granted, State, Submission
+from bacnode.execution.job import Granted, JobEnd, Submission
+from bacnode.execution.job_state import ENDED, State
 from bacpack.content.store.pins import now
 from bacpack.errors import InputError
 from bacpack.files import explain_os_error
@@ -63,7 +64,7 @@ class Record:
     finished: str | None
     submission: Submission
     granted: Granted
-    ending: Ending
+    ending: JobEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +124,18 @@ class JobDatabase:
                 "INSERT INTO jobs (id, state, created, submission, granted) VALUES (?, 'queued', ?, ?, ?)", row
             ).lastrowid
         assert number is not None
-        return Record(number, job, "queued", 0, created, None, None, submission, granted, Ending())
+        return Record(number, job, "queued", 0, created, None, None, submission, granted, JobEnd())
 
-    def start(self, record: Record) -> None:
-        """Note that a job is being run, once more. Survives the end of the node, if not that of power."""
-        record.state, record.attempts, record.started = "running", record.attempts + 1, now()
+    def start(self, record: Record, attempts: int) -> None:
+        """Note that a job is being run, for the so-manieth time. Survives the end of the node, if not that of power."""
+        record.state, record.attempts, record.started = "running", attempts, now()
         with self._writing(durably=False) as connection:
             connection.execute(
                 "UPDATE jobs SET state = 'running', attempts = ?, started = ? WHERE number = ?",
                 (record.attempts, record.started, record.number),
             )
 
-    def finish(self, record: Record, state: State, ending: Ending, used: Iterable[tuple[str, str, int]] = ()) -> None:
+    def finish(self, record: Record, state: State, ending: JobEnd, used: Iterable[tuple[str, str, int]] = ()) -> None:
         """Note how a job ended, and which modules it used; durable when this returns."""
         record.state, record.ending, record.finished = state, ending, now()
         with self._writing(durably=True) as connection:
@@ -211,5 +212,5 @@ def _record(row: tuple[Any, ...]) -> Record:
     number, job, state, attempts, created, started, finished, *_ = row
     submission = msgspec.msgpack.decode(row[7], type=Submission)
     granted = msgspec.msgpack.decode(row[8], type=Granted)
-    ending = Ending() if row[9] is None else msgspec.msgpack.decode(row[9], type=Ending)
+    ending = JobEnd() if row[9] is None else msgspec.msgpack.decode(row[9], type=JobEnd)
     return Record(number, job, state, attempts, created, started, finished, submission, granted, ending)

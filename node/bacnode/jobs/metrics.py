@@ -7,7 +7,8 @@ import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bacnode.jobs.database import Record
-from bacnode.jobs.queue import Scheduler
+from bacnode.jobs.queries import JobQueries
+from bacnode.jobs.queue import JobQueue
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
@@ -15,7 +16,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 class Metrics:
     """What one node counts."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, queue: JobQueue, queries: JobQueries) -> None:
         self.registry = CollectorRegistry()
         self._ended = Counter("bacpack_jobs_ended", "Jobs that ended, by how", ["state"], registry=self.registry)
         self._lost = Counter(
@@ -30,11 +31,11 @@ class Metrics:
         )  # fmt: skip
         live = Gauge("bacpack_jobs", "Jobs that have not ended, by state", ["state"], registry=self.registry)
         for state in ("queued", "fetching", "running"):
-            live.labels(state).set_function(lambda state=state: scheduler.counts().get(state, 0))  # type: ignore[misc]
+            live.labels(state).set_function(lambda state=state: queries.unfinished().get(state, 0))  # type: ignore[misc]
         processes = Gauge("bacpack_processes", "Processes that prepare and run jobs", registry=self.registry)
-        processes.set_function(lambda: len(scheduler.processes()))
-        scheduler.on_end = self._note_end
-        scheduler.on_lost = lambda why: self._lost.inc()
+        processes.set_function(lambda: len(queue.executor.processes()))
+        queue.on_end = self._note_end
+        queue.on_lost = lambda why: self._lost.inc()
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

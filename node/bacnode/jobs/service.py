@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bacnode.execution.executor import Executor
 from bacnode.execution.grants import grants_here
 from bacnode.http_server.concurrency_limit import Slots
 from bacnode.jobs.metrics import Metrics
-from bacnode.jobs.queue import Scheduler
+from bacnode.jobs.queries import JobQueries
+from bacnode.jobs.queue import JobQueue
 from bacnode.stores.proprietary import Proprietary
 
 #: Submissions that are read at once: each is in memory whole.
@@ -36,9 +38,10 @@ class JobOptions:
 
 @dataclass(slots=True)
 class JobSide:
-    """The scheduler, what it must keep to itself, and bounds on requests."""
+    """The queue, what it must keep to itself, and bounds on requests."""
 
-    scheduler: Scheduler
+    queue: JobQueue
+    queries: JobQueries
     proprietary: Proprietary
     metrics: Metrics
     #: Where compiled modules are.
@@ -50,11 +53,11 @@ class JobSide:
 
     async def open(self) -> None:
         """Go on with the jobs that had not ended."""
-        await self.scheduler.open()
+        await self.queue.open()
 
     async def close(self) -> None:
         """End every process."""
-        await self.scheduler.close()
+        await self.queue.close()
 
 
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
@@ -63,11 +66,13 @@ def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name:
     grants = grants_here(
         options.workers, options.jobs_per_worker, options.memory_bytes, all_features=options.all_features
     )
-    scheduler = Scheduler(folder, cache, grants, name)
+    queue = JobQueue(folder, Executor(folder, cache, grants, name))
+    queries = JobQueries(queue)
     return JobSide(
-        scheduler,
+        queue,
+        queries,
         proprietary,
-        Metrics(scheduler),
+        Metrics(queue, queries),
         cache,
         Slots(MAX_SUBMITTING, "submissions"),
         Slots(MAX_FOLLOWING, "followers of jobs"),

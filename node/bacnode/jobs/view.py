@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from bacnode.execution.job import Granted, OutputFile, State
+from bacnode.execution.job import Granted, OutputFile
+from bacnode.execution.job_state import State
 from bacnode.jobs.database import Record
 from bacpack.errors import Problem
 

@@ -43,7 +43,7 @@ class Held:
             began = time.monotonic()
             if self._view is None or began >= self._until:
                 side = self._node.jobs
-                uses = await side.scheduler.in_thread(side.scheduler.database.uses)
+                uses = await side.queries.uses()
                 self._view = await self._node.in_reader(lambda: self._gather(holdings_of(self._node).report(uses)))
                 took = time.monotonic() - began
                 self._until = began + max(KEPT_SECONDS, KEPT_TIMES * took)

@@ -97,7 +97,7 @@ async def overview(request: Request, state: PagesState) -> Response:
     node = state.node
     modules = await state.held.view()
     names = _names(modules)
-    records = await node.jobs.scheduler.page(None, None, LATEST)
+    records = await node.jobs.queries.page(None, None, LATEST)
     view = views.Overview(
         node=_card(node),
         counts=await _counts(node),
@@ -118,7 +118,7 @@ async def jobs(request: Request, state: PagesState) -> Response:
         raise RequestError("bad-request", f"no job is ever `{wanted[:40]}`", hint=f"one of {', '.join(views.STATES)}")
     most = max(1, _number(query.get("limit", str(PAGE)), "limit", MAX_PAGE))
     before = _number(query["before"], "before", 1 << 62) if "before" in query else None
-    records = await state.node.jobs.scheduler.page(wanted, before, most)
+    records = await state.node.jobs.queries.page(wanted, before, most)
     names = _names(await state.held.view())
     return answer(request, "jobs.html", views.jobs_view(records, await _counts(state.node), wanted, most, names))
 
@@ -126,7 +126,7 @@ async def jobs(request: Request, state: PagesState) -> Response:
 async def job(request: Request, state: PagesState) -> Response:
     """`GET /jobs/{id}`."""
     record = await _found(request, state)
-    folder = state.node.jobs.scheduler.folder(record.id)
+    folder = state.node.jobs.queue.folder(record.id)
     names = _names(await state.held.view())
     logs = await state.node.in_reader(lambda: [_end_of(path) for path in (folder.stdout, folder.stderr)])
     return answer(request, "job.html", views.job_page(record, view(record), logs, names))
@@ -136,7 +136,7 @@ async def cancel(request: Request, state: PagesState) -> Response:
     """`POST /jobs/{id}/cancel`: end it, and show it."""
     require_own_page(request)
     record = await _found(request, state)
-    await state.node.jobs.scheduler.cancel(record.id)
+    await state.node.jobs.queue.cancel(record.id)
     return _to(f"/jobs/{record.id}")
 
 
@@ -262,7 +262,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 async def _found(request: Request, state: PagesState) -> Record:
     name = request.path_params["id"]
-    record = await state.node.jobs.scheduler.find(name)
+    record = await state.node.jobs.queries.find(name)
     if record is None:
         raise RequestError(
             "no-such-job", f"there is no job `{name[:64]}`", hint="the page `/jobs` lists them", status=404
@@ -277,10 +277,7 @@ def _number(given: str, name: str, most: int) -> int:
 
 
 async def _counts(node: NodeState) -> dict[str, int]:
-    scheduler = node.jobs.scheduler
-    kept = await scheduler.in_thread(scheduler.database.counts)
-    # What is under way is in memory before it is on the disk.
-    return views.all_counts({**kept, **scheduler.counts()})
+    return views.all_counts(await node.jobs.queries.counts())
 
 
 def _names(view: views.ModulesView) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from bacnode.api.peers import ListedPeer
-from bacnode.execution.job import ENDED
+from bacnode.execution.job_state import ENDED
 from bacnode.jobs.database import Record
 from bacnode.jobs.inventory import HeldModule
 from bacnode.jobs.view import JobView

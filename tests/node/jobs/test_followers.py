@@ -44,7 +44,7 @@ def test_a_client_that_goes_before_the_first_byte_of_the_log_leaves_its_place(tm
     node.access.is_local = True
     try:
         granted = grants_here(1, 1, None).grant(Limits())
-        node.jobs.scheduler.database.add("job", Submission(ref="bafkqaaa"), granted)
+        node.jobs.queue.database.add("job", Submission(ref="bafkqaaa"), granted)
         found = asyncio.run(statuses(create_app(node), "/api/v1/jobs/job/logs", b"follow=1", MAX_FOLLOWING + 1))
     finally:
         node.close()

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bacnode.execution.job import Ending, Granted, State, Submission
+from bacnode.execution.job import Granted, JobEnd, Submission
 from bacnode.execution.job_folder import JobFolder
+from bacnode.execution.job_state import State
 from bacnode.jobs.database import JobDatabase
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.origins import Provenance
+from bacpack.errors import Problem
 from node.service.harness import keep
 
 GRANTED = Granted(seconds=300, memory_bytes=1 << 28, fuel=None, output_bytes=1 << 24, file_bytes=1 << 24, files=100)
@@ -77,7 +79,7 @@ def fill_jobs(store: Path, refs: Sequence[str], count: int) -> list[str]:
             folder.stdout.write_bytes(b"".join(b"line %d of job %d\n" % (line, number) for line in range(40)))
             folder.stderr.write_bytes(b"")
             record = database.add(name, submission, GRANTED)
-            database.start(record)
+            database.start(record, 1)
             database.finish(record, _state(number), _ending(number, submission.ref), [(submission.ref, "", 1000)])
             names.append(name)
     finally:
@@ -89,7 +91,7 @@ def _state(number: int) -> State:
     return "failed" if number % 7 == 3 else "cancelled" if number % 11 == 5 else "done"
 
 
-def _ending(number: int, ref: str) -> Ending:
+def _ending(number: int, ref: str) -> JobEnd:
     modules: list[dict[str, Any]] = [
         {
             "cid": ref,
@@ -104,8 +106,8 @@ def _ending(number: int, ref: str) -> Ending:
         }
         for at in range(3)
     ]
-    error = {"code": "trap", "message": "the program divided by zero"} if number % 7 == 3 else None
-    return Ending(
+    error = Problem("trap", "the program divided by zero") if number % 7 == 3 else None
+    return JobEnd(
         exit_code=134 if error else number % 3,
         error=error,
         stdout_bytes=100,

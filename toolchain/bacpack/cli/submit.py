@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ from bacpack.text import human_bytes
 
 if TYPE_CHECKING:
     from bacnode.programs.closure import Closure
+    from bacnode.schedulers.engine import Engine
     from bacnode.schedulers.job_message import JobResult
     from bacnode.schedulers.orders import Order
     from bacnode.schedulers.placement import Verdict
@@ -45,13 +46,6 @@ Exit status:
   3    a module or the scheduler could not be reached
   130  interrupted
 """
-
-
-class Engine(Protocol):
-    """What runs jobs."""
-
-    def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
-        """Run jobs; yield the result of each once."""
 
 
 class SubmitCommand(click.Command):
@@ -145,7 +139,8 @@ def command(
             keep(closure.graph, store)
     shown = _Shown(output, results, single=len(orders) == 1)
     with output.progress("running") as progress, _engine(engine, scheduler, closures, sources, workers) as running:
-        watch = _watch(running, output, wait, explain=explain)
+        watch = _Watch(running, explains=explain)
+        running.on_note, running.on_send, running.wait_seconds = output.note, watch.verdicts, wait
         if dry_run:
             for order in orders:
                 shown.planned(order, watch.verdicts(order))
@@ -204,19 +199,16 @@ def _engine(
 class _Watch:
     """Explains, if it is asked to, where jobs run."""
 
-    def __init__(self, client: Any, *, one_store: bool, explain: bool) -> None:
-        self._client = client
-        self._one_store = one_store
-        self._explains = explain and client is not None
+    def __init__(self, engine: Engine, *, explains: bool) -> None:
+        self._engine = engine
+        self._explains = explains
         self._found: dict[int, list[Verdict]] = {}
 
     def verdicts(self, order: Order) -> list[Verdict] | None:
         """What is to be said of each node if the job is sent now."""
-        if not self._explains:
-            return None
-        from bacnode.schedulers.dask.explain import explain
-
-        found = self._found[order.spec.number] = explain(self._client, order, one_store=self._one_store)
+        found = self._engine.explain(order) if self._explains else None
+        if found is not None:
+            self._found[order.spec.number] = found
         return found
 
     def about(self, result: JobResult) -> list[Verdict] | None:
@@ -225,16 +217,6 @@ class _Watch:
 
         found = self._found.pop(result.number, None)
         return None if found is None else mark(found, result.node)
-
-
-def _watch(running: Any, output: Output, wait: float, *, explain: bool) -> _Watch:
-    watch = _Watch(getattr(running, "client", None), one_store=getattr(running, "one_store", False), explain=explain)
-    running.on_note = output.note
-    if hasattr(running, "wait_seconds"):
-        running.wait_seconds = wait
-    if explain:
-        running.on_send = watch.verdicts
-    return watch
 
 
 class _Shown:

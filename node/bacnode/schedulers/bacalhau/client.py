@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bacnode.schedulers.bacalhau.job_spec import bacalhau_job
+from bacnode.schedulers.engine import Engine
 from bacnode.schedulers.job_message import JobResult, JobSpec
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError, Problem, UnreachableError
@@ -31,21 +32,21 @@ MAX_INLINE_BYTES = 5 << 20
 _ANSWER_SECONDS, _MAX_ANSWER_BYTES = 120.0, 64 << 20
 
 
-class BacalhauEngine:
+class BacalhauEngine(Engine):
     """Sends jobs to the orchestrator at a URL."""
 
     def __init__(self, url: str, look_seconds: float = LOOK_SECONDS) -> None:
+        super().__init__()
         self._url = url.rstrip("/")
         self._http = HttpClient()
         self._look_seconds = look_seconds
-        #: Told what a person may want to know.
-        self.on_note: Callable[[str], object] = lambda text: None
 
     def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come."""
         flying: dict[str, Order] = {}
         bodies = [(order, with_files(bacalhau_job(order.closure, order.spec), order.spec)) for order in orders]
         for order, job in bodies:
+            self.on_send(order)
             answer = self._ask("PUT", JOBS, {"Job": job, "Force": False})
             for warning in _list(answer.get("Warnings")):
                 self.on_note(f"Bacalhau: {warning}")
@@ -58,6 +59,9 @@ class BacalhauEngine:
                     yield self._result(name, order.spec, state)
             if flying:
                 time.sleep(self._look_seconds)
+
+    def explain(self, order: Order) -> None:
+        """Nobody outside Bacalhau knows where it would run a job."""
 
     def _result(self, name: str, spec: JobSpec, state: Any) -> JobResult:
         executions = _list(self._ask("GET", f"{JOBS}/{name}/executions").get("Items"))

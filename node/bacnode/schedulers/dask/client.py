@@ -13,10 +13,14 @@ from typing import Any
 import msgspec
 from distributed import Future, KilledWorker
 
+from bacnode.schedulers.dask.explain import explain
+from bacnode.schedulers.dask.internals import who_has
 from bacnode.schedulers.dask.replicas import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.dask.worker_plugin import EnsurePlugin, run_job
+from bacnode.schedulers.engine import Engine
 from bacnode.schedulers.job_message import JobResult, JobSpec, decode_result, encode
 from bacnode.schedulers.orders import Order
+from bacnode.schedulers.placement import Verdict
 from bacpack.errors import Problem, UnreachableError
 
 #: Workers that may end under one job before it is given up, and how often it is sent again for any other reason.
@@ -43,7 +47,7 @@ class _Sent:
 
 
 @dataclass(slots=True)
-class DaskEngine:
+class DaskEngine(Engine):
     """Sends jobs to the scheduler that `client` is connected to."""
 
     #: A `distributed.Client`, much of which is not typed.
@@ -52,8 +56,6 @@ class DaskEngine:
     by_modules: bool = True
     #: Whether all workers use the store of this machine.
     one_store: bool = False
-    #: Seconds that a job waits for a module that nobody offers.
-    wait_seconds: float = 300
     #: Jobs that are on their way at once; None for a few more than there are threads.
     window: int | None = None
     #: Options of the plugin that workers without one are given; None leaves them alone.
@@ -62,10 +64,6 @@ class DaskEngine:
     peers: Sequence[str] = ()
     #: Names the worker that a job is bound to; for measuring what placement by others costs.
     bind: Callable[[Order], str | None] = lambda order: None
-    #: Told what a person may want to know.
-    on_note: Callable[[str], object] = lambda text: None
-    #: Told of each job just before it is sent.
-    on_send: Callable[[Order], object] = lambda order: None
     #: Told the number of a job and the name of the worker on which its program begins; from another thread.
     on_begin: Callable[[int, str], object] = lambda number, worker: None
     #: Jobs that ended or failed, each with its future, and with its result if there is one.
@@ -88,6 +86,10 @@ class DaskEngine:
                 raise
             # What the client raises once it is no longer connected.
             raise _scheduler_lost(self.client, len(orders), sorted(left)) from error
+
+    def explain(self, order: Order) -> list[Verdict]:
+        """Say of each worker whether a job that is sent now is expected to run there, and why not."""
+        return explain(self.client, order, one_store=self.one_store)
 
     def _run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         self.client.subscribe_topic(TOPIC, self._on_event)
@@ -147,7 +149,7 @@ class DaskEngine:
         if spec.memory_bytes is not None:
             resources[MEMORY] = spec.memory_bytes
         keys = [module_key(cid) for cid in closure.sizes] if self.by_modules else []
-        known = self._holders([*keys, PRESENT])
+        known = who_has(self.client, [*keys, PRESENT])
         held: list[Any] = [Future(key, self.client) for key in keys if known.get(key)]
         present: Any = Future(PRESENT, self.client) if self.by_modules and known.get(PRESENT) else None
         key = f"{JOB_PREFIX}{secrets.token_hex(6)}-{spec.number}"
@@ -265,10 +267,6 @@ class DaskEngine:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return any(worker["resources"].get(resource_of(cid)) for worker in workers)
 
-    def _holders(self, keys: Sequence[str]) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = self.client.sync(self.client.scheduler.who_has, keys=list(keys))
-        return found
-
     def _places(self) -> int:
         if self.window is not None:
             return self.window
@@ -277,7 +275,7 @@ class DaskEngine:
 
     def _await_workers(self) -> None:
         until = time.monotonic() + 60
-        while not self._holders([PRESENT]).get(PRESENT):
+        while not who_has(self.client, [PRESENT]).get(PRESENT):
             if time.monotonic() > until:
                 raise UnreachableError(
                     "no-workers",

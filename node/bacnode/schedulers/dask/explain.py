@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 from dask.utils import parse_bytes
 
+from bacnode.schedulers.dask.internals import who_has
 from bacnode.schedulers.dask.replicas import JOB_PREFIX, MEMORY, RESOURCE_PREFIX, module_key
 from bacnode.schedulers.placement import Need, NodeView, Verdict, place
 
@@ -31,7 +32,7 @@ def views(client: Any, cids: Sequence[str], *, one_store: bool = False) -> list[
     `one_store` says that all workers use the store of this machine, and so announce nothing.
     """
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    holders = client.sync(client.scheduler.who_has, keys=[module_key(cid) for cid in cids])
+    holders = who_has(client, [module_key(cid) for cid in cids])
     ahead = client.processing()
     found = []
     for address, worker in workers.items():

@@ -1,5 +1,7 @@
 """What is used of Dask beyond its documented interface, all of it: keys without values, and the time of a job.
 
+Tested with `distributed` 2026.8.0.
+
 A worker holds keys that it was never sent, leaves the pool of threads while modules come, and says of a job how long
 its program runs, without the time in which modules come. Dask weighs the bytes that a job misses by themselves: if a
 job's time held them as well, each worker that fetches would seem to be busy for long, and jobs would go to workers that
@@ -56,6 +58,28 @@ def choose(task: Any, workers: Collection[Any], objective: Callable[[Any], Any])
     from distributed.scheduler import decide_worker
 
     return decide_worker(task, workers, None, objective)  # type: ignore[arg-type]  # as far as it looks
+
+
+def set_bandwidth(worker: Worker, bytes_a_second: float) -> None:
+    """Have a worker say that modules come so fast."""
+    worker.bandwidth = bytes_a_second
+
+
+def threads_of(worker: Worker) -> int:
+    """How many jobs a worker runs at once."""
+    return int(worker.state.nthreads)
+
+
+def memory_of(worker: Worker) -> int | None:
+    """The limit of memory that a worker was given."""
+    limit: int | None = worker.memory_manager.memory_limit
+    return limit
+
+
+def who_has(client: Any, keys: Collection[str]) -> dict[str, list[str]]:
+    """Return the addresses of the workers that hold each key."""
+    found: dict[str, list[str]] = client.sync(client.scheduler.who_has, keys=list(keys))
+    return found
 
 
 class ProgramTime:

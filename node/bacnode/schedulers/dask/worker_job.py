@@ -21,10 +21,11 @@ from typing import TypeAlias
 import msgspec
 
 from bacnode.execution.child_process import LostError
-from bacnode.execution.grants import GRACE_SECONDS, KILLED, MAX_ATTEMPTS, OVERHEAD_BYTES, Grants
+from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
 from bacnode.execution.job import Limits
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.job_report import job_report
+from bacnode.execution.job_state import KILLED, MAX_ATTEMPTS
 from bacnode.execution.messages import Prepared, Ran, Run
 from bacnode.execution.shortest_first import Turns
 from bacnode.execution.worker_pool import Pool

@@ -99,7 +99,7 @@ class ModulesPlugin(WorkerPlugin):
             Here(
                 self._store,
                 cache,
-                worker.state.nthreads,
+                internals.threads_of(worker),
                 self._memory or _memory_of(worker),
                 str(worker.name) if isinstance(worker.name, str) else worker.address,
                 self._peers,
@@ -111,7 +111,7 @@ class ModulesPlugin(WorkerPlugin):
         )
         await self._run.open()
         await internals.keep_copies(worker)
-        worker.bandwidth = self._bandwidth
+        internals.set_bandwidth(worker, self._bandwidth)
         await worker.set_resources(**self.resources(_memory_of(worker)))
         await self._put({PRESENT: None}, {PRESENT: 1})
         if self._announces:
@@ -133,7 +133,7 @@ class ModulesPlugin(WorkerPlugin):
     def transition(self, key: Key, start: str, finish: str, **about: Any) -> None:
         """Keep Dask from learning by keys how fast modules come: it moves a few bytes and counts those of a module."""
         if finish == "memory":
-            self._worker.bandwidth = self._bandwidth
+            internals.set_bandwidth(self._worker, self._bandwidth)
             self._time.ended(key)
 
     async def announce(self, modules: Iterable[tuple[Cid, int]]) -> None:
@@ -199,7 +199,8 @@ class ModulesPlugin(WorkerPlugin):
         """Have Dask know how fast modules get ready here: they are fetched and compiled, not only moved."""
         if result.report is not None and result.moved_bytes > _MIN_LEARNT_BYTES:
             measured = result.moved_bytes / max(result.report["load_ms"] / 1000, 1e-3)
-            self._worker.bandwidth = self._bandwidth = 0.8 * self._bandwidth + 0.2 * measured
+            self._bandwidth = 0.8 * self._bandwidth + 0.2 * measured
+            internals.set_bandwidth(self._worker, self._bandwidth)
 
     async def _expect(self, key: Key, modules: Mapping[str, int]) -> None:
         """Announce what a job is about to bring: others that need it may as well come here as fetch it, too."""
@@ -258,8 +259,7 @@ def run_job(data: bytes, holders: Sequence[Held], _present: object = None) -> by
 def _memory_of(worker: Worker) -> int:
     import psutil
 
-    limit: int = worker.memory_manager.memory_limit or psutil.virtual_memory().total
-    return limit
+    return internals.memory_of(worker) or int(psutil.virtual_memory().total)
 
 
 def _own_host(worker: Worker) -> str:
