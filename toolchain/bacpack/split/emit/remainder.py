@@ -110,14 +110,11 @@ class _RemainderWriter:
         codes = [self._code(index - first) for index in self._demand.kept]
         segment = len(module.data_segments) if own is None else 0
         # Only now: what a table grows with may be a function, which has its number from here on.
-        steps = [self._grow(), for_words, start.hand_over(set_up, 0, segment, 0)]
-        steps += self._fill_late_tables(), self._fill_table()
-        steps.append(start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up)))
+        steps = [self._grow(), for_words, *start.hand_over(set_up, 0, segment, 0)]
+        steps += chain(self._fill_late_tables(), self._fill_table())
+        steps += start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up))
         data, data_steps = self._data(words) if own is None else self._own_data(words, own)
-        steps.append(data_steps)
-        if module.start is not None:
-            steps.append(start.call(numbers.function(module.start)))
-        first_function = numbers.add_function(numbers.types[_NOTHING], b"\0" + b"".join(steps) + writer.END)
+        first_function = self._add_start([*steps, *data_steps])
         if numbers.declared:
             self._elements.append(Element(Mode.DECLARATIVE, 0, None, FUNCREF, sorted(numbers.declared), None))
 
@@ -151,6 +148,19 @@ class _RemainderWriter:
         kept = [section for section in module.sections if not is_dropped(section) and section.name != PRODUCERS_SECTION]
         rewritten = writer.rewrite(Module(module.data, kept), changed)
         return rewritten + self._names() + processed_by(module, "bacpack", __version__)
+
+    def _add_start(self, steps: Sequence[bytes]) -> int:
+        """Add the start function, which then calls that of the blob, and those that do what is too much for one.
+
+        What grows memory comes first, so it is in the start function itself: hosts know it there when it is refused.
+        """
+        numbers, own = self._numbers, self._module.start
+        type_ = numbers.types[_NOTHING]
+        first, *rest = start.parts(steps)
+        calls = [start.call(numbers.add_function(type_, b"\0" + part + writer.END)) for part in rest]
+        if own is not None:
+            calls.append(start.call(numbers.function(own)))
+        return numbers.add_function(type_, b"\0" + first + b"".join(calls) + writer.END)
 
     def _import_environment(self, namespace: str) -> None:
         numbers = self._numbers
@@ -231,7 +241,7 @@ class _RemainderWriter:
                 elif home in self._demand.repeated:
                     yield place, self._numbers.reference(self._demand.repeated[home])
 
-    def _fill_late_tables(self) -> bytes:
+    def _fill_late_tables(self) -> list[bytes]:
         """Fill private tables from other modules, and from segments after the blob's own, whose numbers stay."""
         self._elements = list(map(self._element, self._module.elements))
         out: list[bytes] = []
@@ -247,7 +257,7 @@ class _RemainderWriter:
                 self._elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, functions, None))
                 places = [(place, source) for source, (place, _) in enumerate(own)]
                 out += [start.table_init(run, segment, table) for run in start.runs(places)]
-        return b"".join(out)
+        return out
 
     def _element(self, element: Element) -> Element:
         """A segment of the blob as the remainder has it: the start function copies what fills the program's table."""
@@ -268,7 +278,7 @@ class _RemainderWriter:
             expressions=expressions and [self._expression(entry) for entry in expressions],
         )
 
-    def _fill_table(self) -> bytes:
+    def _fill_table(self) -> list[bytes]:
         """Fill the program's table, where nobody did: from shared modules, and from the remainder's own segments."""
         out: list[bytes] = []
         for number, places in self._placed_singly.items():
@@ -283,7 +293,7 @@ class _RemainderWriter:
                 out.append(start.table_init_at(offset, len(element), segment, 0))
             if self._blob.names_segments:
                 out.append(start.elem_drop(segment))
-        return b"".join(out)
+        return out
 
     def _own_entries(self, element: Element) -> Iterator[tuple[int, int]]:
         """Where in the table the entries that a segment keeps stand, and where in the segment."""
@@ -298,7 +308,7 @@ class _RemainderWriter:
         load = self._numbers.import_function(shared.namespace, LOAD_DATA, WORDS_TYPE)
         return start.HandOver(load, _words(shared.plan.arguments(self._position)))
 
-    def _own_data(self, words: bytes, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], bytes]:
+    def _own_data(self, words: bytes, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], list[bytes]]:
         """One segment with words and all longer contents, and what brings each content to its address."""
         steps: list[bytes] = []
         everything = bytearray(words)
@@ -309,10 +319,10 @@ class _RemainderWriter:
                 steps.append(start.memory_init(start.Run(address, len(everything), len(content)), 0))
                 everything += content
         if not everything:
-            return [], b"".join(steps)
-        return [writer.data_segment(_PASSIVE, bytes(everything))], b"".join(steps)
+            return [], steps
+        return [writer.data_segment(_PASSIVE, bytes(everything))], steps
 
-    def _data(self, words: bytes) -> tuple[list[bytes], bytes]:
+    def _data(self, words: bytes) -> tuple[list[bytes], list[bytes]]:
         """The blob's own segments, then one with words, and what copies the active ones to the environment's memory."""
         module = self._module
         segments: list[bytes] = []
@@ -330,7 +340,7 @@ class _RemainderWriter:
                 steps.append(start.data_drop(number))
         if words:
             segments.append(writer.data_segment(_PASSIVE, words))
-        return segments, b"".join(steps)
+        return segments, steps
 
     def _code(self, position: int) -> bytes:
         locals_, runs, opened = self._blob.cut(position)

@@ -13,6 +13,10 @@ from bacpack.wasm.writer import END, i32_const, i64_const
 #: The instruction that stores so many bytes: it takes less than to copy them from a segment.
 STORES = {1: 0x3A, 2: 0x3B, 4: 0x36, 8: 0x37}
 
+#: Engines that compile quickly keep each value of a function in its frame: that of a start function of 40 KB takes more
+#: than the 512 KiB that Wasmtime gives to all calls of a program. So what is longer than the first of these is done by
+#: functions as long as the second, which the start function calls.
+_MOST_BYTES, _PART_BYTES = 6144, 2048
 _TRAP_IF_MINUS_ONE = b"\x41\x7f\x46\x04\x40\x00\x0b"  # i32.const -1; i32.eq; if; unreachable; end
 _REF_NULL_FUNC = b"\xd0" + FUNCREF
 
@@ -84,19 +88,32 @@ class HandOver:
     words: bytes
 
 
-def hand_over(calls: Sequence[HandOver], address: int, segment: int, source: int) -> bytes:
+def hand_over(calls: Sequence[HandOver], address: int, segment: int, source: int) -> list[bytes]:
     """Carry out calls, whose words lie from `source` on in a data segment, each with them at `address` of memory 0.
 
     What is there must be zero, and is zero again after.
     """
     if not calls:
-        return b""
+        return []
     out: list[bytes] = []
     for entry in calls:
-        out += memory_init(Run(address, source, len(entry.words)), segment), i32_const(address), call(entry.function)
+        to_memory = memory_init(Run(address, source, len(entry.words)), segment)
+        out.append(to_memory + i32_const(address) + call(entry.function))
         source += len(entry.words)
     most = max(len(entry.words) for entry in calls)
-    return b"".join(out) + i32_const(address) + i32_const(0) + i32_const(most) + b"\xfc\x0b\0"  # memory.fill
+    out.append(i32_const(address) + i32_const(0) + i32_const(most) + b"\xfc\x0b\0")  # memory.fill
+    return out
+
+
+def parts(steps: Sequence[bytes]) -> list[bytes]:
+    """Join steps, each of which leaves nothing on the stack, to parts that are each short enough for a function."""
+    longest = _MOST_BYTES if sum(map(len, steps)) <= _MOST_BYTES else _PART_BYTES
+    out = [b""]
+    for step in steps:
+        if out[-1] and len(out[-1]) + len(step) > longest:
+            out.append(b"")
+        out[-1] += step
+    return out
 
 
 def table_copy(run: Run, source: int, table: int) -> bytes:
