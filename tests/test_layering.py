@@ -30,7 +30,6 @@ UNPLACED: set[str] = {
 DOWN: set[tuple[str, str]] = {("bacpack/linker/shared_library", "bacpack/split/emit/environment")}
 #: Files and functions that are too long, and packages of too many files.
 LONG: set[str] = {
-    "bacnode/fetch/download",
     "bacpack/cli/node: serve",
     "bacpack/cli/split: command",
     "bacpack/split/emit/remainder: write",

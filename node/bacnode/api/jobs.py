@@ -47,8 +47,8 @@ async def list_jobs(request: Request) -> Response:
     """`GET /api/v1/jobs`: jobs, the newest first; `?state=`, `?limit=` and, for more, `?before=`."""
     jobs = _jobs(request)
     query = request.query_params
-    count = _number(query.get("limit", "100"), "limit", MAX_PAGE)
-    before = _number(query["before"], "before", 1 << 62) if "before" in query else None
+    count = number(query.get("limit", "100"), "limit", MAX_PAGE)
+    before = number(query["before"], "before", 1 << 62) if "before" in query else None
     state = query.get("state")
     records = await jobs.queries.page(state, before, count)
     views = [msgspec.structs.replace(view(record), report=None) for record in records]
@@ -59,8 +59,8 @@ async def list_jobs(request: Request) -> Response:
 async def get_job(request: Request) -> Response:
     """`GET /api/v1/jobs/{id}`: one job; with `?wait=S`, once it has ended or after so many seconds."""
     jobs = _jobs(request)
-    record = await _found(request, jobs)
-    seconds = _number(request.query_params.get("wait", "0"), "wait", 300)
+    record = await found(request, jobs)
+    seconds = number(request.query_params.get("wait", "0"), "wait", 300)
     if seconds and (live := jobs.queries.live(record.id)):
         with jobs_slots(request, "following"):
             gone = asyncio.create_task(wait_for_end(request.receive))
@@ -74,7 +74,7 @@ async def get_job(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """`DELETE /api/v1/jobs/{id}`: end it, if it has not ended."""
     jobs = _jobs(request)
-    record = await _found(request, jobs)
+    record = await found(request, jobs)
     await jobs.queue.cancel(record.id)
     return _json(await jobs.queries.find(record.id) or record)
 
@@ -82,7 +82,7 @@ async def cancel(request: Request) -> Response:
 async def logs(request: Request) -> Response:
     """`GET /api/v1/jobs/{id}/logs`: what it printed; `?stream=` one of the two, `?follow=1` until it ends."""
     jobs = _jobs(request)
-    record = await _found(request, jobs)
+    record = await found(request, jobs)
     query = request.query_params
     wanted = query.get("stream")
     if wanted is not None and wanted not in _STREAMS:
@@ -96,7 +96,7 @@ async def logs(request: Request) -> Response:
 async def get_file(request: Request) -> Response:
     """`GET /api/v1/jobs/{id}/files/{path}`: an output that was asked for."""
     jobs = _jobs(request)
-    record = await _found(request, jobs)
+    record = await found(request, jobs)
     path = request.path_params["path"]
     # Only what is on the list: no path is put together from what a client sent.
     kept = next((file for file in record.ending.files if file.path == path), None)
@@ -183,17 +183,22 @@ def _jobs(request: Request) -> JobSide:
     return node.jobs
 
 
-async def _found(request: Request, jobs: JobSide) -> Record:
+async def found(request: Request, jobs: JobSide) -> Record:
+    """Return the job that the path names; raises `RequestError` (`no-such-job`)."""
     job = request.path_params["id"]
     record = await jobs.queries.find(job)
     if record is None:
         raise RequestError(
-            "no-such-job", f"there is no job `{job[:64]}`", hint="`GET /api/v1/jobs` lists them", status=404
+            "no-such-job",
+            f"there is no job `{job[:64]}`",
+            hint="`/jobs` and `/api/v1/jobs` list them",
+            status=404,
         )
     return record
 
 
-def _number(text: str, name: str, most: int) -> int:
+def number(text: str, name: str, most: int) -> int:
+    """Return a number in a query, no more than `most`; raises `RequestError` (`bad-request`)."""
     if not (text.isascii() and text.isdecimal()) or len(text) > 19:
         raise RequestError("bad-request", f"`{name}` is `{text[:40]}`, no number", hint="write digits")
     return min(int(text), most)

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from bacnode.fetch.download_plan import wholly_missing
 from bacnode.fetch.remote_source import CarUrl, RemoteSource
 from bacnode.fetch.source import PARALLEL
 from bacpack.content.car import CarError
@@ -26,8 +27,6 @@ from bacpack.content.unixfs.reader import resolve
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from bacpack.ipfs_clients import NoCarError
 
-#: Fewer missing blocks than this are asked for one by one.
-_WORTH_A_CAR = 8
 #: Requests that are planned at a time: what is planned takes memory.
 _WINDOW = 1024
 
@@ -118,7 +117,7 @@ class Download:
         # The structure first: it is small, and says which of the leaves are here already.
         while nodes := [cid for cid in self._missing(roots) if cid.codec != RAW and cid not in self._given_up]:
             self._get_all(nodes)
-        for top in self._wholly_missing(roots):
+        for top in wholly_missing(roots, self._links):
             self._ask_cars(top)
         self._get_all(cid for cid in self._missing(roots) if cid not in self._given_up)
         self._count(roots)
@@ -305,29 +304,6 @@ class Download:
             while under_way:
                 under_way.popleft().result()
 
-    def _wholly_missing(self, roots: Sequence[Cid]) -> list[Cid]:
-        """Return the highest blocks below which many leaves are missing and none is here."""
-        counts: dict[Cid, tuple[int, int]] = {}
-        waiting = [(root.to_v1(), False) for root in roots]
-        while waiting:
-            cid, below_done = waiting.pop()
-            if cid in counts:
-                continue
-            links = [link.to_v1() for link in self._links.get(cid, ()) if not link.is_identity]
-            if cid.codec == RAW or cid not in self._links or cid.is_identity:
-                counts[cid] = (0, 1) if cid in self._links else (1, 0)
-            elif below_done:
-                counts[cid] = (sum(counts[link][0] for link in links), sum(counts[link][1] for link in links))
-            else:
-                waiting.append((cid, True))
-                waiting.extend((link, False) for link in links)
-        tops: list[Cid] = []
-        for cid in _from_the_top([root.to_v1() for root in roots], self._links, lambda cid: counts[cid][1] > 0):
-            missing, here = counts[cid]
-            if not here and missing >= _WORTH_A_CAR and cid in self._links:
-                tops.append(cid)
-        return tops
-
     def _incomplete(self, what: str, missing: list[MissingBlockError]) -> UnreachableError:
         """Return the error that names what is missing, whom it was asked of, and what they said."""
         known = incomplete(what, missing, UnreachableError)
@@ -349,20 +325,6 @@ class Download:
                 ],
             },
         )
-
-
-def _from_the_top(roots: Sequence[Cid], links: dict[Cid, Sequence[Cid]], enter: Callable[[Cid], bool]) -> Iterator[Cid]:
-    """Yield CIDs below `roots`, each once, and go on below those that `enter` says."""
-    seen: set[Cid] = set()
-    waiting = list(reversed(roots))
-    while waiting:
-        cid = waiting.pop()
-        if cid in seen:
-            continue
-        seen.add(cid)
-        yield cid
-        if enter(cid):
-            waiting.extend(link.to_v1() for link in reversed(links.get(cid, ())) if not link.is_identity)
 
 
 def _said(said: Sequence[tuple[RemoteSource, BacpackError]], remote: RemoteSource) -> list[BacpackError]:

@@ -17,10 +17,9 @@ from bacnode.fetch.source import read_ahead
 from bacnode.fetch.source_health import OF_A_RUN, Busy, Health
 from bacpack.content.car import CarError
 from bacpack.content.cid.block import MissingBlockError
-from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.multihash import UnknownHashError
-from bacpack.content.unixfs.reader import read_bytes
-from bacpack.errors import CheckFailedError
+from bacpack.errors import BacpackError, CheckFailedError
 from bacpack.http_client import HttpClient, RequestError
 from bacpack.ipfs_clients import BlockClient, CarFileClient, CarStream, GatewayClient, KuboRpc, NoCarError
 
@@ -30,16 +29,16 @@ T = TypeVar("T")
 class RemoteSource:
     """One source on the network; safe for threads."""
 
-    def __init__(self, kind: SourceKind, client: BlockClient, http: HttpClient) -> None:
+    def __init__(self, kind: SourceKind, client: BlockClient) -> None:
         self.kind = kind
         self.origin = client.url
         self.label = client.label
         #: Whether asking for a CAR may help.
         self.speaks_car = True
         self._client = client
-        self._http = http
-        self._policy = http.policy
-        self._rules = replace(OF_A_RUN, strikes=http.policy.strikes)
+        self._http = client.http
+        self._policy = client.http.policy
+        self._rules = replace(OF_A_RUN, strikes=self._policy.strikes)
         self._lock = threading.Lock()
         self._health = Health()
         self._busy = Busy()
@@ -58,12 +57,7 @@ class RemoteSource:
 
     def read(self, cid: Cid, max_bytes: int) -> Found:
         """Return a file of at most so many bytes, verified block by block; several blocks are on their way at once."""
-        if cid.codec == RAW:
-            data = read_bytes(self.get, cid, max_bytes)
-        else:
-            with read_ahead(self.get, cid) as get:
-                data = read_bytes(get, cid, max_bytes)
-        return Found(data, self.kind, self.origin)
+        return Found(read_ahead(self.get, cid, max_bytes), self.kind, self.origin)
 
     @contextmanager
     def car(self, cid: Cid) -> Iterator[CarStream]:
@@ -79,7 +73,7 @@ class RemoteSource:
             try:
                 yield stream
             except CheckFailedError as error:
-                self._lied(error)
+                self._note(error)
                 raise
             except (CarError, UnknownHashError) as error:
                 # A stream that ends too early may do better next time; one that is no CAR will not.
@@ -99,11 +93,8 @@ class RemoteSource:
             self._wait_if_busy()
             try:
                 result = attempt()
-            except MissingBlockError:
-                self._recovered()
-                raise
-            except CheckFailedError as error:
-                self._lied(error)
+            except (MissingBlockError, CheckFailedError) as error:
+                self._note(error)
                 raise
             except NoCarError:
                 self.speaks_car = False
@@ -116,28 +107,27 @@ class RemoteSource:
                     continue
                 failures += 1
                 if not error.again or failures >= self._policy.tries:
-                    self._failed(error, stream=stream)
+                    if stream and not error.again:
+                        # It may have to work long before a stream begins: single blocks may come sooner.
+                        self.speaks_car = False
+                    else:
+                        self._note(error)
                     raise
                 self._http.sleep(self.origin, pause)
             else:
-                self._recovered()
+                self._note(None)
                 return result
 
-    def _recovered(self) -> None:
+    def _note(self, error: BacpackError | None) -> None:
+        """Note how it answered: as it should, which may also be that it has no such block, or with an error."""
+        now = time.time()
         with self._lock:
-            self._health.recovered(time.time())
-
-    def _lied(self, error: CheckFailedError) -> None:
-        with self._lock:
-            self._health.lied(time.time(), error.message, self._rules)
-
-    def _failed(self, error: RequestError, *, stream: bool) -> None:
-        if stream and not error.again:
-            # It may have to work long before a stream begins: single blocks may come sooner.
-            self.speaks_car = False
-            return
-        with self._lock:
-            self._health.failed(time.time(), error.reason, self._rules, final=error.final)
+            if isinstance(error, CheckFailedError):
+                self._health.lied(now, error.message, self._rules)
+            elif isinstance(error, RequestError):
+                self._health.failed(now, error.reason, self._rules, final=error.final)
+            else:
+                self._health.recovered(now)
 
     def _is_busy(self, error: RequestError, seconds: float) -> None:
         """Note that the source asks to be left alone for a while; raises `error` if that is more than it may ask."""
@@ -160,7 +150,7 @@ class CarUrl(RemoteSource):
 
     def __init__(self, url: str, http: HttpClient) -> None:
         self._file = CarFileClient(http, url)
-        super().__init__("url", self._file, http)
+        super().__init__("url", self._file)
         self.speaks_car = False
 
     @contextmanager
@@ -172,16 +162,14 @@ class CarUrl(RemoteSource):
 
 def peer(url: str, http: HttpClient) -> RemoteSource:
     """Return another node, which serves what it holds."""
-    url = url.rstrip("/")
-    return RemoteSource("peer", GatewayClient(http, url, f"the peer {url}"), http)
+    return RemoteSource("peer", GatewayClient(http, url, "peer"))
 
 
 def gateway(url: str, http: HttpClient) -> RemoteSource:
     """Return a gateway, which may look for what it does not hold."""
-    url = url.rstrip("/")
-    return RemoteSource("gateway", GatewayClient(http, url, f"the gateway {url}"), http)
+    return RemoteSource("gateway", GatewayClient(http, url, "gateway"))
 
 
 def kubo_rpc(url: str, http: HttpClient, authorization: str | None) -> RemoteSource:
     """Return a Kubo by its RPC, which may look for a block on its own network, for a few seconds each."""
-    return RemoteSource("kubo", KuboRpc(http, url.rstrip("/"), authorization), http)
+    return RemoteSource("kubo", KuboRpc(http, url, authorization))

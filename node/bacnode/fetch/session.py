@@ -36,9 +36,9 @@ class Web:
     ) -> None:
         self.http = HttpClient(offline=offline, allow_private=allow_private, policy=policy, deadline=deadline)
         self.hold_url = hold_url
-        self.peers = [] if offline else [peer(url, self.http) for url in peers]
-        self.gateways = [] if offline else [gateway(url, self.http) for url in gateways]
-        self.kubo = [] if offline else [kubo_rpc(url, self.http, kubo_authorization) for url in kubo]
+        self.peers = [] if offline else [peer(url.rstrip("/"), self.http) for url in peers]
+        self.gateways = [] if offline else [gateway(url.rstrip("/"), self.http) for url in gateways]
+        self.kubo = [] if offline else [kubo_rpc(url.rstrip("/"), self.http, kubo_authorization) for url in kubo]
         by_name: dict[str, Sequence[RemoteSource]] = {"peers": self.peers, "gateways": self.gateways, "kubo": self.kubo}
         # What the order leaves out comes last.
         self.remotes = [remote for name in dict.fromkeys((*order, *ORDER)) for remote in by_name[name]]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -101,12 +100,10 @@ def file_cid(data: bytes) -> Cid:
     return build_file(io.BytesIO(data), lambda _cid, _block: None).cid
 
 
-@contextmanager
-def read_ahead(get: GetBlock, root: Cid) -> Iterator[GetBlock]:
-    """Yield a function like `get` that has the next few blocks below `root` on their way when one is asked for.
-
-    Blocks are expected in the order of the links of `root`, as a file is read; any other is asked for when it is.
-    """
+def read_ahead(get: GetBlock, root: Cid, max_bytes: int) -> bytes:
+    """Return a file of at most so many bytes; the next few of its blocks are on their way when one is read."""
+    if root.codec == RAW:
+        return read_bytes(get, root, max_bytes)
     from concurrent.futures import ThreadPoolExecutor
 
     block = get(root)
@@ -125,7 +122,7 @@ def read_ahead(get: GetBlock, root: Cid) -> Iterator[GetBlock]:
         return get(cid) if future is None else future.result()
 
     try:
-        yield next_block
+        return read_bytes(next_block, root, max_bytes)
     finally:
         # What is still on its way is waited for by nobody.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -19,7 +19,6 @@ from bacnode.http_server.auth import SIGNED_IN
 from bacnode.http_server.body import Body
 from bacnode.http_server.errors import RequestError, error_response, status_of
 from bacnode.http_server.rate_limit import Rates, client_of, retry_after
-from bacnode.jobs.database import Record
 from bacnode.jobs.view import view
 from bacnode.node_state import NodeState
 from bacnode.pages import text, views
@@ -116,8 +115,8 @@ async def jobs(request: Request, state: PagesState) -> Response:
     wanted = query.get("state") or None
     if wanted is not None and wanted not in views.STATES:
         raise RequestError("bad-request", f"no job is ever `{wanted[:40]}`", hint=f"one of {', '.join(views.STATES)}")
-    most = max(1, _number(query.get("limit", str(PAGE)), "limit", MAX_PAGE))
-    before = _number(query["before"], "before", 1 << 62) if "before" in query else None
+    most = max(1, jobs_api.number(query.get("limit", str(PAGE)), "limit", MAX_PAGE))
+    before = jobs_api.number(query["before"], "before", 1 << 62) if "before" in query else None
     records = await state.node.jobs.queries.page(wanted, before, most)
     names = _names(await state.held.view())
     return answer(request, "jobs.html", views.jobs_view(records, await _counts(state.node), wanted, most, names))
@@ -125,7 +124,7 @@ async def jobs(request: Request, state: PagesState) -> Response:
 
 async def job(request: Request, state: PagesState) -> Response:
     """`GET /jobs/{id}`."""
-    record = await _found(request, state)
+    record = await jobs_api.found(request, state.node.jobs)
     folder = state.node.jobs.queue.folder(record.id)
     names = _names(await state.held.view())
     logs = await state.node.in_reader(lambda: [_end_of(path) for path in (folder.stdout, folder.stderr)])
@@ -135,7 +134,7 @@ async def job(request: Request, state: PagesState) -> Response:
 async def cancel(request: Request, state: PagesState) -> Response:
     """`POST /jobs/{id}/cancel`: end it, and show it."""
     require_own_page(request)
-    record = await _found(request, state)
+    record = await jobs_api.found(request, state.node.jobs)
     await state.node.jobs.queue.cancel(record.id)
     return _to(f"/jobs/{record.id}")
 
@@ -258,22 +257,6 @@ async def _form(request: Request) -> dict[str, str]:
     except ValueError:
         raise RequestError("bad-request", "the form cannot be read", hint="open the page again") from None
     return {field: values[0] for field, values in fields.items()}
-
-
-async def _found(request: Request, state: PagesState) -> Record:
-    name = request.path_params["id"]
-    record = await state.node.jobs.queries.find(name)
-    if record is None:
-        raise RequestError(
-            "no-such-job", f"there is no job `{name[:64]}`", hint="the page `/jobs` lists them", status=404
-        )
-    return record
-
-
-def _number(given: str, name: str, most: int) -> int:
-    if not (given.isascii() and given.isdecimal()) or len(given) > 19:
-        raise RequestError("bad-request", f"`{name}` is `{given[:40]}`, no number", hint="write digits")
-    return min(int(given), most)
 
 
 async def _counts(node: NodeState) -> dict[str, int]:

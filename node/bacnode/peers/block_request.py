@@ -45,7 +45,7 @@ class Peer:
 
     def client(self, http: HttpClient) -> GatewayClient:
         """Return what asks it."""
-        return GatewayClient(http, self.url, self.label, self.may_be_anywhere)
+        return GatewayClient(http, self.url, "peer", self.may_be_anywhere)
 
 
 @dataclass(slots=True)

@@ -178,7 +178,7 @@ class Peers:
             await asyncio.to_thread(self._book.pinged, peer.url, peer_id, time.monotonic() - started)
 
     async def _has(self, peer: KnownPeer, cid: Cid) -> bool:
-        client = GatewayClient(self._http, peer.url, peer.url, peer.may_be_anywhere)
+        client = GatewayClient(self._http, peer.url, "peer", peer.may_be_anywhere)
         return await self._in_thread(lambda until: client.size(cid, until=until)) is not None
 
     async def _describe(self, peer: KnownPeer) -> str | None:

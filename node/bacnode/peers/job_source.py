@@ -9,10 +9,9 @@ from bacnode.fetch.fetched import Found
 from bacnode.fetch.session import Web
 from bacnode.fetch.source import read_ahead
 from bacnode.peers.block_exchange import Given, Swarm
-from bacpack.content.cid.cid import RAW, Cid
+from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
 from bacpack.content.store.origins import Provenance
-from bacpack.content.unixfs.reader import read_bytes
 
 
 class PeerSource:
@@ -42,11 +41,7 @@ class PeerSource:
             found = given[block.to_v1()] = self._swarm.get(block, self._deadline)
             return found.data
 
-        if cid.codec == RAW:
-            data = read_bytes(get, cid, max_bytes)
-        else:
-            with read_ahead(get, cid) as get_ahead:
-                data = read_bytes(get_ahead, cid, max_bytes)
+        data = read_ahead(get, cid, max_bytes)
         shares: Counter[str] = Counter()
         for found in given.values():
             shares[found.origin] += len(found.data)

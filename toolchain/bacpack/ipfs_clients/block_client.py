@@ -8,7 +8,7 @@ from typing import Protocol
 from bacpack.content.cid.block import MAX_BLOCK_BYTES, block_mismatch
 from bacpack.content.cid.cid import Cid
 from bacpack.errors import InputError
-from bacpack.http_client import RequestError, Response
+from bacpack.http_client import HttpClient, RequestError, Response
 from bacpack.ipfs_clients.car_stream import CarStream
 
 
@@ -18,6 +18,10 @@ class NoCarError(RequestError):
 
 class BlockClient(Protocol):
     """Who can be asked for blocks, without a memory of how that went."""
+
+    @property
+    def http(self) -> HttpClient:
+        """What it asks with."""
 
     @property
     def url(self) -> str:

@@ -26,15 +26,17 @@ _ONLY_HERE = {"Cache-Control": "only-if-cached"}
 
 @dataclass(frozen=True, slots=True)
 class GatewayClient:
-    """A gateway, or a node, at `url`, which `label` calls in messages.
-
-    One that a stranger named, and not a person, is asked with `any_address` false.
-    """
+    """A `kind` of gateway, such as a node, at `url`; `any_address` is false for one that a stranger named."""
 
     http: HttpClient
     url: str
-    label: str
+    kind: str
     any_address: bool = True
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"the {self.kind} {self.url}"
 
     def block(
         self,

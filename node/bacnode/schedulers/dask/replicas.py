@@ -80,7 +80,7 @@ class Holders:
         """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
         failure: BacpackError = MissingBlockError(cid, self.label)
         for url in self._urls.get(str(cid.to_v1()), ()):
-            holder = self._peers.setdefault(url, peer(url, self._http))
+            holder = self._peers.setdefault(url, peer(url.rstrip("/"), self._http))
             try:
                 return holder.read(cid, max_bytes)
             except (UnreachableError, CheckFailedError) as error:
