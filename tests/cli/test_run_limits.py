@@ -48,17 +48,34 @@ def test_a_program_that_is_done_in_time_is_not_stopped(command: Command) -> None
     assert command("run", "--timeout", "30", PROGRAMS["wordcount"], stdin=b"one\n").returncode == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("name", "module"), [("loop.wasm", LOOP), ("reader.wasm", READER)])
-def test_an_interrupt_ends_the_program(command: Command, folder: Path, name: str, module: bytes) -> None:
+def test_an_interrupt_ends_the_program(
+    command: Command, folder: Path, name: str, module: bytes, number: signal.Signals
+) -> None:
     report = folder / "run.json"
     line = command.line("run", write(folder / name, module), "--report", report)
     with started(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=command.environment) as running:
         wait_for_a_temporary_report(folder)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         assert running.stderr is not None
-        assert running.wait(timeout=10) == 130
+        assert running.wait(timeout=10) == 128 + number
         assert running.stderr.read().split() == [b"interrupted"]
     assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_jobs_that_are_ended_leave_nothing_behind(command: Command, folder: Path, number: signal.Signals) -> None:
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    own = {**command.environment, "TMPDIR": str(temporary)}
+    line = command.line("submit", write(folder / "loop.wasm", LOOP))
+    with started(line, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=own) as running:
+        until(lambda: list(temporary.rglob("bacpack-job-*")), "the job runs")
+        running.send_signal(number)
+        assert running.wait(timeout=30) == 128 + number
+        assert running.stderr is not None and b"Traceback" not in running.stderr.read()
+    until(lambda: not list(temporary.iterdir()), "nothing is left")
 
 
 def wait_for_a_temporary_report(folder: Path) -> None:

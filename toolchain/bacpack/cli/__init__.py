@@ -102,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         status = cli.main(args=list(arguments), prog_name="bacpack", standalone_mode=False)
         sys.stdout.flush()
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
         say("interrupted", err=True)
-        _exit(EXIT_INTERRUPTED)
+        _exit(getattr(error.__cause__, "exit_status", EXIT_INTERRUPTED))
     except ReaderGoneError as error:
         _exit(error.exit_status)
     except click.ClickException as error:

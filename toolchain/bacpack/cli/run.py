@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bacpack.cli.ending import ended_by_signals
 from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
 from bacpack.cli.streams import ended_by_broken_pipe, say
@@ -141,6 +142,7 @@ def command(
         # Opened before the program runs: hours of work must not end in a report that cannot be written.
         descriptor = None
         if report is not None:
+            stack.enter_context(ended_by_signals())
             try:
                 descriptor = stack.enter_context(writing_aside(report))
             except OSError as error:

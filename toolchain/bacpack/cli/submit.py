@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bacpack.cli.ending import ended_by_signals
 from bacpack.cli.output import Output, common_options
 from bacpack.cli.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.sources import SourceOptions, source_options
@@ -138,7 +139,11 @@ def command(
         for closure in closures:
             keep(closure.graph, store)
     shown = _Shown(output, results, single=len(orders) == 1)
-    with output.progress("running") as progress, _engine(engine, scheduler, closures, sources, workers) as running:
+    with (
+        ended_by_signals(),
+        output.progress("running") as progress,
+        _engine(engine, scheduler, closures, sources, workers) as running,
+    ):
         watch = _Watch(running, explains=explain)
         running.on_note, running.on_send, running.wait_seconds = output.note, watch.verdicts, wait
         if dry_run:

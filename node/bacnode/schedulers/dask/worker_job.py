@@ -82,6 +82,8 @@ class Here:
     allow_private: bool = False
     #: Whether programs may use what few need; see `bacnode.runtime.engine_config`.
     all_features: bool = True
+    #: Where folders of jobs are made, so that they go when the worker is gone; the system's temporary folder if None.
+    scratch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class RunHere:
                 if len(self._fetched) > _PLANS:
                     self._fetched.popitem(last=False)
                 return JobResult(number=spec.number, ref=spec.ref, state="fetched", node=self.here.name)
-            with tempfile.TemporaryDirectory(prefix="bacpack-job-") as temporary:
+            with tempfile.TemporaryDirectory(prefix="bacpack-job-", dir=self.here.scratch) as temporary:
                 return self._run(spec, holders, watch, JobFolder(Path(temporary, "job")))
         except BacpackError as error:
             return self._failed(spec, error.problem(), error.exit_status)

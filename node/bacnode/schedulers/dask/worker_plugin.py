@@ -107,6 +107,7 @@ class ModulesPlugin(WorkerPlugin):
                 self._offline,
                 self._allow_private,
                 self._all_features,
+                worker.local_directory,
             )
         )
         await self._run.open()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from types import TracebackType
 from typing import Self
@@ -35,25 +37,31 @@ class WorkerBeside:
     def _keep(self) -> None:
         pause = FIRST_PAUSE
         while not self._closing.is_set():
-            with self._lock:
-                if self._closing.is_set():
-                    return
-                # Its standard input closes when this process ends, however that comes: then it ends as well.
-                self._process = subprocess.Popen(
-                    self._line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-                )
-            process = self._process
-            assert process.stdout is not None
-            if process.stdout.readline():
-                pause = FIRST_PAUSE
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            if not self._closing.is_set():
-                log.warning("the worker of Dask ended", extra={"about": {"status": process.returncode}})
+            # It makes its temporary files there, and may be killed.
+            with tempfile.TemporaryDirectory(prefix="bacpack-beside-", ignore_cleanup_errors=True) as scratch:
+                pause = FIRST_PAUSE if self._run(scratch) else pause
             self._closing.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _run(self, scratch: str) -> bool:
+        """Run the worker until it ends; return whether it said that it was ready."""
+        with self._lock:
+            if self._closing.is_set():
+                return False
+            # Its standard input closes when this process ends, however that comes: then it ends as well.
+            self._process = process = subprocess.Popen(
+                self._line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env={**os.environ, "TMPDIR": scratch},
+            )  # fmt: skip
+        assert process.stdout is not None
+        ready = bool(process.stdout.readline())
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if not self._closing.is_set():
+            log.warning("the worker of Dask ended", extra={"about": {"status": process.returncode}})
+        return ready
 
     def close(self) -> None:
         """End the worker."""
