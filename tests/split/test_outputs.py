@@ -75,6 +75,24 @@ def test_what_shares_nothing_loses_debug_sections_as_what_shares_does() -> None:
     assert split_all([plain, blobs[0]]).apps[0].data == plain
 
 
+def test_one_program_that_shares_nothing_loses_them_too() -> None:
+    sections = '(@custom ".debug_info" (after last) "of no use any more") (@custom "mine" (after last) "kept")'
+    # A program with one function has nothing that could move; with many, all is tried first.
+    for functions in (1, 20):
+        blob = assemble(f"(module (memory 1) {'(func (result i32) i32.const 1)' * functions} {sections})")
+        (app,) = split_all([blob]).apps
+        assert custom(Module.parse(app.data)).keys() == {"mine"}
+
+
+def test_debug_sections_do_not_make_a_split_pay() -> None:
+    """Weighed is what ships: two modules for what two programs share here weigh more than it does twice."""
+    debug = f'(@custom ".debug_info" (after last) "{"x" * 5000}")'
+    for lines, more, modules in ((88, "", 0), (88, debug, 0), (110, "", 2), (110, debug, 2)):
+        text = f"""(memory (export "memory") 1) (func $s (param i32) (result i32) {work("s", lines)} local.get 0)
+          (func (export "run") (param i32) (result i32) local.get 0 i32.const {{1000|2000}} i32.add call $s) {more}"""
+        assert len(split_all([assemble(blob) for blob in both(text)]).modules) == modules, (lines, more)
+
+
 def test_exports_keep_names_kinds_and_order() -> None:
     blobs = [assemble(blob) for blob in both(TEXT)]
     for blob, app in zip(blobs, split_all(blobs).apps, strict=True):
