@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from bacpack.errors import BacpackError
+
 T = TypeVar("T")
 
 _SHOW_SECONDS = 1.0
@@ -25,7 +27,7 @@ def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callabl
     """Return `function(0)`, `function(1)`, … for as many as there are `costs`, done in processes where that helps.
 
     The most costly are begun first. Only results travel, so they must pickle; `show` is told how many are done, also
-    while none is for long.
+    while none is for long. Raises `BacpackError` (`out-of-memory`) if a process is killed.
     """
     global _function  # noqa: PLW0603 - inherited by the workers, see above
     import multiprocessing
@@ -34,6 +36,7 @@ def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callabl
     if count < 2 or "fork" not in multiprocessing.get_all_start_methods():
         return [function(position) for position in range(len(costs))]
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
 
     _function = function
     try:
@@ -45,6 +48,12 @@ def in_workers(function: Callable[[int], T], costs: Sequence[int], show: Callabl
                 _, pending = wait(pending, timeout=_SHOW_SECONDS, return_when=FIRST_COMPLETED)
                 show(f"{len(costs) - len(pending)} of {len(costs)} {doing}")
             return [futures[position].result() for position in range(len(costs))]
+    except BrokenProcessPool as error:
+        raise BacpackError(
+            "out-of-memory",
+            "a process that did part of the work was killed, as the system does when there is not enough memory",
+            hint="split fewer programs at a time",
+        ) from error
     finally:
         _function = None
 
