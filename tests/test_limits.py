@@ -58,6 +58,7 @@ ROWS: dict[str, list[str]] = {
     "one module": [binary(load.module_bytes)],
     "the code of one blob to split": [f"{MOST_CODE_BYTES // 1_000_000} MB"],
     "all modules of one program": [binary(load.total_bytes)],
+    "stack for the calls of a program": [binary(run_limits.STACK_BYTES), binary(run_limits.LINKED_STACK_BYTES)],
     "what a URL gives": [binary(load.module_bytes), f"{policy.answer:g} s"],
     "redirects of one request": [str(MAX_HOPS)],
     "modules that are fetched before it is their turn": [str(_AHEAD), binary(_AHEAD_BYTES)],
@@ -113,6 +114,7 @@ ROWS: dict[str, list[str]] = {
         binary(grants.default_file_bytes), f"{grants.default_files:,}", binary(grants.max_file_bytes),
         f"{grants.max_files:,}",
     ],
+    "stack for calls": [binary(run_limits.STACK_BYTES), binary(run_limits.LINKED_STACK_BYTES)],
     "entries of all tables from the start": [f"{run_limits.MAX_TABLE_ELEMENTS:,}", str(load.modules)],
     "modules: one; all of a program": [
         binary(prepare_process.LIMITS.module_bytes), binary(prepare_process.LIMITS.total_bytes),

@@ -25,7 +25,7 @@ from bacnode.execution.job_state import KILLED
 from bacnode.execution.messages import Ran, Ready, Run, Stop
 from bacnode.runtime.code_cache import open_cache
 from bacnode.runtime.engine import ROOT, Entry, Part, Runtime
-from bacnode.runtime.engine_config import at_epochs
+from bacnode.runtime.engine_config import at_epochs, start_thread
 from bacnode.runtime.plan import Plan, PlannedEntry, PlannedModule
 from bacnode.runtime.run_limits import MAX_TABLE_ELEMENTS, RunLimits
 from bacnode.runtime.traps import Outcome
@@ -64,7 +64,7 @@ class Worker:
         self._parent = parent
         self._all_features = all_features
         self._cache = open_cache(cache_folder)
-        self._runtimes: dict[bool, Runtime] = {}
+        self._runtimes: dict[tuple[bool, bool], Runtime] = {}
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._busy = threading.Event()
@@ -76,7 +76,7 @@ class Worker:
         self._parent.say(Ready())
         for message in self._parent.hear():
             if isinstance(message, Run):
-                threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+                start_thread(self._answer, message)
             elif isinstance(message, Stop) and (running := self._running.get(message.job)):
                 running.reason = running.reason or "cancelled"
 
@@ -88,7 +88,7 @@ class Worker:
             self._busy.set()
         stale = False
         try:
-            parts = self._parts(run.plan, self._runtime(fueled=run.limits.fuel is not None))
+            parts = self._parts(run.plan, self._runtime(run))
             if parts is None:
                 outcome, stale = Outcome(1), True
             else:
@@ -140,7 +140,7 @@ class Worker:
             ),
             streams=Streams(folder.stdin, folder.stdout, folder.stderr),
         )
-        runtime = self._runtime(fueled=limits.fuel is not None)
+        runtime = self._runtime(run)
 
         def prepare(store: wasmtime.Store) -> None:
             running.kept = at_epochs(store, lambda: running.reason is not None, TICKS_TO_LOOK)
@@ -150,13 +150,18 @@ class Worker:
             running.reason = running.reason or "fuel-limit"
         return outcome
 
-    def _runtime(self, *, fueled: bool) -> Runtime:
+    def _runtime(self, run: Run) -> Runtime:
+        fueled, linked = kind = run.limits.fuel is not None, len(run.plan.modules) > 1
         with self._lock:
-            if fueled not in self._runtimes:
-                self._runtimes[fueled] = Runtime(
-                    interruptible=True, fueled=fueled, all_features=self._all_features, cache=self._cache
+            if kind not in self._runtimes:
+                self._runtimes[kind] = Runtime(
+                    interruptible=True,
+                    fueled=fueled,
+                    all_features=self._all_features,
+                    linked=linked,
+                    cache=self._cache,
                 )
-            return self._runtimes[fueled]
+            return self._runtimes[kind]
 
     def _parts(self, plan: Plan, runtime: Runtime) -> list[Part] | None:
         """Load the modules of a plan; None if the code of one is not in the cache."""

@@ -18,6 +18,7 @@ from bacnode.runtime.call_arguments import format_results, parse_arguments
 from bacnode.runtime.code_cache import CompileCache, Configuration
 from bacnode.runtime.engine_config import engine_config, feature_off, needs_all_features
 from bacnode.runtime.growth_traps import refused_growth_at
+from bacnode.runtime.run_limits import LINKED_STACK_BYTES, STACK_BYTES
 from bacnode.runtime.traps import Outcome, host_refused, not_instantiated, one_line, over_limit, trap_report, trapped
 from bacnode.runtime.wasi import Job, ProcessExit, proc_exit, wasi_config
 from bacnode.runtime.wasi_preview0 import define_preview0
@@ -71,13 +72,21 @@ class Runtime:
     """An engine, and the modules that it has compiled. One may serve many jobs, one after the other."""
 
     def __init__(
-        self, *, interruptible: bool, fueled: bool = False, all_features: bool = True, cache: CompileCache | None = None
+        self,
+        *,
+        interruptible: bool,
+        fueled: bool = False,
+        all_features: bool = True,
+        linked: bool = False,
+        cache: CompileCache | None = None,
     ) -> None:
+        """`linked` is whether its programs have more than one module; the code that it makes is the same."""
         config = engine_config(all_features=all_features)
         # Makes code look at a counter at every loop and call: that is how a program can be stopped from outside. The
         # price is a sixth of the time to compile, so a program without a time limit does not pay it.
         config.epoch_interruption = interruptible
         config.consume_fuel = fueled
+        config.max_wasm_stack = LINKED_STACK_BYTES if linked else STACK_BYTES
         self.interruptible = interruptible
         self.engine = wasmtime.Engine(config)
         self._cache = cache

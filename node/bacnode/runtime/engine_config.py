@@ -7,6 +7,7 @@ mostly about the young ones. Whatever a new version of the engine lacks is named
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -15,11 +16,15 @@ import wasmtime
 from wasmtime import _bindings as calls
 
 from bacpack.advisories import SAFE
-from bacpack.errors import InputError
+from bacpack.content.cid.import_namespace import HOST_MODULES
+from bacpack.errors import BacpackError, InputError
 from bacpack.installed import line_for_package
+from bacpack.wasm.interface import read_interface
 
 #: What a node's jobs do without: no toolchain makes them for WASI unless it is asked to.
 RARE = ("gc", "function_references", "threads", "memory64", "wide_arithmetic")
+#: For a thread in which a program runs: its own calls, and those of the host beneath.
+_THREAD_BYTES = 8 << 20
 
 
 def engine_config(*, all_features: bool) -> wasmtime.Config:
@@ -73,6 +78,23 @@ def at_epochs(store: wasmtime.Store, look: Callable[[], bool], ticks: int) -> ob
     none = ctypes.cast(0, finalizer)  # type: ignore[type-var]  # made by ctypes
     calls.wasmtime_store_epoch_deadline_callback(store.ptr(), called, None, none)
     return called
+
+
+def is_linked(program: bytes) -> bool:
+    """Whether a program imports from other modules than the host's; what is no module at all does not."""
+    try:
+        return any(name not in HOST_MODULES for name in read_interface(program).namespaces)
+    except BacpackError:
+        return False
+
+
+def start_thread(target: Callable[..., object], *arguments: object) -> None:
+    """Start a thread that a program may run in: one of the system's own size may be too small for it."""
+    before = threading.stack_size(_THREAD_BYTES)
+    try:
+        threading.Thread(target=target, args=arguments, name="program", daemon=True).start()
+    finally:
+        threading.stack_size(before)
 
 
 def _unknown(why: str) -> InputError:

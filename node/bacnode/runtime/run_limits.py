@@ -23,5 +23,10 @@ class RunLimits:
     fuel: int | None = None
 
 
+#: Bytes of stack for the calls of a program that is one module: what the engine gives if it is not told.
+STACK_BYTES = 512 * 1024
+#: For one that is linked. What programs share reads from variables what a blob has as constants, and so its frames are
+#: larger, by half in some functions: where a blob runs, its split has to.
+LINKED_STACK_BYTES = 4 * STACK_BYTES
 #: Entries of all tables of a program together, of 8 bytes each.
 MAX_TABLE_ELEMENTS = 32 << 20

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from bacnode.runtime.engine_config import start_thread
 from bacpack.errors import TimeLimitError
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class _Work(Generic[T]):
         self._ended = threading.Event()
         # A daemon, because a program that waits in the host (for input, say) cannot be interrupted there: when it must
         # end, this process ends without it.
-        threading.Thread(target=self._run, name="program", daemon=True).start()
+        start_thread(self._run)
 
     def _run(self) -> None:
         try:

@@ -118,6 +118,7 @@ def command(
     from bacnode.programs.open_program import open_program
     from bacnode.runtime.code_cache import open_cache
     from bacnode.runtime.engine import Runtime
+    from bacnode.runtime.engine_config import is_linked
     from bacnode.runtime.report import encode_report
     from bacnode.runtime.run_limits import RunLimits
     from bacnode.runtime.run_program import load, run
@@ -136,7 +137,8 @@ def command(
         limits=RunLimits(timeout, max_memory),
     )
     _check_text([*job.arguments, *(text for pair in environment for text in pair)])
-    runtime = Runtime(interruptible=timeout is not None, cache=open_cache(cache_folder()))
+    linked = is_linked(program.root.data)
+    runtime = Runtime(interruptible=timeout is not None, linked=linked, cache=open_cache(cache_folder()))
     loaded = load(program, runtime, limits)
     with ExitStack() as stack:
         # Opened before the program runs: hours of work must not end in a report that cannot be written.
