@@ -29,8 +29,6 @@ from bacpack.single_flight import OneAtATime
 
 #: How long one peer is waited for, while others are asked beside it. Jobs wait longer, and ask again.
 POLICY = RequestPolicy(connect=10, idle=10, block=60)
-#: Times that peers which failed are asked for one block, and the first pause between; each is twice the one before.
-_ROUNDS, _PAUSE = 3, 0.2
 #: Blocks of all jobs together that are asked for at once. Each has threads for all who may be asked for it, so that
 #: those who wait for slow peers take none from others.
 _BLOCKS = 64
@@ -164,8 +162,7 @@ class Swarm:
 
     def _fetch(self, cid: Cid, deadline: float) -> Given:
         said: dict[Peer, BacpackError] = {}
-        pause = _PAUSE
-        for remaining in range(_ROUNDS - 1, -1, -1):
+        for pause in self._http.policy.pauses():
             outcome = self._race(cid, self._order(said), deadline)
             said.update(outcome.failures)
             if outcome.winner is None and not all(isinstance(error, MissingBlockError) for error in said.values()):
@@ -180,14 +177,13 @@ class Swarm:
             if outcome.winner is not None and outcome.value is not None:
                 return self._keep(cid, outcome.value, outcome.winner)
             again = [peer for peer, error in said.items() if _may_help(error)]
-            if not remaining or not again:
+            if pause is None or not again:
                 break
             now = time.monotonic()
             seconds = max(pause, min(peer.busy.until for peer in again) - now)
             if now + seconds >= deadline:
                 break
             time.sleep(seconds)
-            pause *= 2
         raise self._failure(cid, said)
 
     def _race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
@@ -196,18 +192,15 @@ class Swarm:
         if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise _OutOfTimeError(cid)
         try:
-            return self._run_race(cid, peers, deadline)
+            return race(
+                iter(peers),
+                lambda peer, attempt: ask_peer(self._http, peer, cid, attempt),
+                self._pool,
+                deadline,
+                lambda: _OutOfTimeError(cid),
+            )
         finally:
             self._turns.release()
-
-    def _run_race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
-        return race(
-            iter(peers),
-            lambda peer, attempt: ask_peer(self._http, peer, cid, attempt),
-            self._pool,
-            deadline,
-            lambda: _OutOfTimeError(cid),
-        )
 
     def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
         with self._store.batch() as batch:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
+import pytest
+
+from bacnode.peers.block_exchange import Swarm
+from bacnode.peers.directory import Peers
+from bacnode.peers.peer_book import PeerBook, PeerOptions
 from bacpack.content.cid.cid import Cid
+from bacpack.content.store.block_store import BlockStore
 from node.jobs import programs
 from node.jobs.harness import JobNode
 from node.peers.harness import peers, sources
@@ -39,6 +47,30 @@ def test_a_router_may_not_lead_to_private_addresses(tmp_path: Path) -> None:
     ):
         job = b.run(a.add(programs.library(6)), invoke="number")
         assert job["state"] == "failed" and "not a public address" in job["error"]["message"]
+
+
+@pytest.mark.parametrize("allow_private", [False, True])
+def test_whom_a_router_named_is_asked_nothing_at_a_private_address(tmp_path: Path, allow_private: bool) -> None:
+    """Neither who holds a block, nor how large it is, nor who runs jobs with it."""
+    cid = Cid.of_raw(b"somewhere")
+    options = PeerOptions(allow_private=allow_private)
+    with FileServer() as stranger:
+        book = PeerBook(tmp_path)
+        book.begin(options)
+        book.routed([(stranger.url, None)])
+        directory = Peers(book, "12D3KooWown", options)
+
+        async def ask() -> None:
+            assert await directory.holding(cid) == []
+            await directory.answering()
+            await directory.close()
+
+        asyncio.run(ask())
+        swarm = Swarm(tmp_path, BlockStore(tmp_path))
+        end = time.monotonic() + 20
+        assert (swarm.size(cid, end), swarm.runner(cid, end)) == (None, None)
+        asked = {path.partition("?")[0] for path, _ in stranger.requests}
+    assert asked == ({"/api/v1/node", f"/routing/v1/providers/{cid}"} if allow_private else set())
 
 
 def test_what_a_router_says_is_read_with_care(tmp_path: Path) -> None:

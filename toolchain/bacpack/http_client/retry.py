@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -33,6 +34,11 @@ class RequestPolicy:
     spread: float = 0
     #: Failures, one after the other, before a source is asked nothing more.
     strikes: int = 3
+
+    def pauses(self) -> Iterator[float | None]:
+        """Yield the pause after each attempt that fails, None after the last."""
+        yield from map(self.pause_after, range(1, self.tries))
+        yield None
 
     def pause_after(self, failures: int) -> float:
         """Return the pause after so many failures, at least one."""

@@ -14,7 +14,7 @@ from bacnode.schedulers.engine import Engine
 from bacnode.schedulers.job_message import JobResult, JobSpec
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError, Problem, UnreachableError
-from bacpack.http_client import HttpClient, RequestError
+from bacpack.http_client import HttpClient, RequestError, RequestPolicy
 from bacpack.text import shown
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class BacalhauEngine(Engine):
         self._url = url.rstrip("/")
         self._http = HttpClient()
         self._look_seconds = look_seconds
+        self._policy = RequestPolicy(tries=MAX_FAILURES, pause=look_seconds, longest_pause=look_seconds)
 
     def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come."""
@@ -89,23 +90,21 @@ class BacalhauEngine(Engine):
         )
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        failures = 0
-        while True:
+        for pause in self._policy.pauses():
+            # A job is not put there twice.
+            is_last = method != "GET" or pause is None
             try:
                 status, answer = self._send(method, path, body)
             except RequestError as error:
-                failures += 1
-                # A job is not put there twice.
-                if method != "GET" or failures >= MAX_FAILURES:
+                if is_last:
                     raise self._unreachable(error.reason) from error
-                time.sleep(self._look_seconds)
-                continue
-            if status == 200:
-                return self._object(answer)
-            failures += 1
-            if status < 500 or method != "GET" or failures >= MAX_FAILURES:
-                raise self._refused(status, answer.decode(errors="replace"))
+            else:
+                if status == 200:
+                    return self._object(answer)
+                if status < 500 or is_last:
+                    raise self._refused(status, answer.decode(errors="replace"))
             time.sleep(self._look_seconds)
+        raise AssertionError("unreachable")
 
     def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body).encode()

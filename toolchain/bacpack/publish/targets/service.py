@@ -91,26 +91,24 @@ class Service:
         `TargetError` (`target-unreachable`, `target-denied`, `target-failed`, `target-timeout`).
         """
         url = f"{self._url}{path}" + (f"?{urlencode(params)}" if params else "")
-        for attempt in range(1, POLICY.tries + 1):
-            last = attempt == POLICY.tries
-            wait = POLICY.pause_after(attempt)
+        for attempt, pause in enumerate(POLICY.pauses(), 1):
+            asked = 0.0
             try:
                 answer, asked = self._send(method, url, body, headers or {}, slow)
             except RequestError as error:
                 if self.clock.left <= 0:
                     raise self.timed_out() from error
-                if last or not (again or not error.sent):
+                if pause is None or not (again or not error.sent):
                     raise self._unreachable(error, attempt) from error
             else:
                 if answer.status in (401, 403):
                     raise self._denied(answer)
                 if answer.status not in _LATER:
                     return answer
-                if last or max(wait, asked) > self.clock.left:
+                if pause is None or max(pause, asked) > self.clock.left:
                     soon = f", and asks to wait for {asked:.0f} s" if asked else ""
                     raise self.failed(answer, f"it answers {answer.status}{soon}", "try again later")
-                wait = max(wait, asked)
-            self.pause(wait)
+            self.pause(max(pause, asked))
         raise AssertionError("unreachable")
 
     def pause(self, seconds: float, doing: str = "") -> None:
