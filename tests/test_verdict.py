@@ -51,11 +51,17 @@ def test_what_cannot_be_read_is_told_the_same_by_every_command(tmp_path: Path, m
 
 
 def test_what_the_engine_lacks_is_not_called_invalid(tmp_path: Path) -> None:
-    for module, hint in ((LEGACY, "-wasm-use-legacy-eh=false"), (CONTINUATION, "--features=wasm3")):
+    for module, hint in ((LEGACY, "-wasm-use-legacy-eh=false"), (CONTINUATION, "--features=wasm3"), (PAGES, "=wasm3")):
         assert codes(tmp_path, module, "run") == {"wasm-unsupported"}
         done = call(tmp_path / "home", "run", tmp_path / "module.wasm")
         assert "no valid module" not in done.stderr and hint in done.stderr, done.stderr
     assert codes(tmp_path, CONTINUATION, "split", "run") == {"wasm-unsupported"}
+
+
+def test_threads_are_said_to_be_lacking(tmp_path: Path) -> None:
+    threads = assemble('(module (memory (export "m") 1 1 shared) (func (export "_start")))')
+    assert codes(tmp_path, threads, "run") == {"wasm-unsupported"}
+    assert "without threads" in call(tmp_path / "home", "run", tmp_path / "module.wasm").stderr
 
 
 def test_what_is_invalid_still_is(tmp_path: Path) -> None:

@@ -52,10 +52,21 @@ def trapped(trap: wasmtime.Trap) -> Outcome:
 
 
 def not_instantiated(name: str, error: wasmtime.WasmtimeError) -> Outcome:
-    """The outcome of a program with too much memory; raises `InputError` (`cannot-instantiate`) for all others."""
+    """The outcome of a program with too much memory.
+
+    Raises `InputError` for all others: `wasm-unsupported` for memory of threads, which the engine tells of only here,
+    and `cannot-instantiate`.
+    """
     report = trap_report(error)
     if _OVER_LIMIT.search(report.reason):
         return over_limit(report)
+    if "shared memory support is disabled" in report.reason:
+        raise InputError(
+            "wasm-unsupported",
+            f"`{name}` has a memory that threads share, and the engine runs none",
+            hint="build it without threads",
+            details={"module": name},
+        ) from error
     raise InputError(
         "cannot-instantiate",
         f"`{name}` cannot be instantiated: {one_line(str(error))}",

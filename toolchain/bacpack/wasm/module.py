@@ -272,7 +272,7 @@ def _read_flag(reader: Reader, what: str) -> bool:
 def _read_limits(reader: Reader) -> Limits:
     flags = reader.byte()
     if flags > 7:
-        raise reader.fail(f"unknown limits 0x{flags:02x}", "wasm-unsupported")
+        raise reader.fail(f"unknown limits 0x{flags:02x}")
     read = reader.u64 if flags & 4 else reader.u32
     minimum = read("a minimum")
     maximum = read("a maximum") if flags & 1 else None
