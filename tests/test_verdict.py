@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bacpack.verdict import why_invalid
-from bacpack.wasm_tools import wasm_tools
+from bacpack.wasm_tools import WasmTools, wasm_tools
 from cli.running import write
 from inprocess import call
 from node.harness import assemble
@@ -62,6 +62,15 @@ def test_threads_are_said_to_be_lacking(tmp_path: Path) -> None:
     threads = assemble('(module (memory (export "m") 1 1 shared) (func (export "_start")))')
     assert codes(tmp_path, threads, "run") == {"wasm-unsupported"}
     assert "without threads" in call(tmp_path / "home", "run", tmp_path / "module.wasm").stderr
+
+
+def test_a_module_is_not_invalid_because_its_judge_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = write(tmp_path / "wasm-tools", b"#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr("bacpack.verdict.wasm_tools", lambda: WasmTools(str(killed), "1.0.0"))
+    assert codes(tmp_path, CUT, "run") == {"wasm-cut-short"}
+    done = call(tmp_path / "home", "split", write(tmp_path / "app.wasm", LEGACY), "-o", tmp_path / "out")
+    assert done.stderr.startswith("error[out-of-memory]: `wasm-tools` was killed"), done.stderr
 
 
 def test_what_is_invalid_still_is(tmp_path: Path) -> None:

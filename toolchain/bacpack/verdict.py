@@ -5,11 +5,12 @@ That is the same wherever a module is looked at: a command that calls one malfor
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from bacpack.errors import InputError
+from bacpack.errors import BacpackError, InputError
 from bacpack.wasm_tools import wasm_tools
 
 #: Of what is valid by default, and what browsers have run for years, nothing is refused as invalid.
@@ -23,9 +24,12 @@ _WITHOUT = {
 
 
 def why_invalid(module: bytes, features: str = _FEATURES) -> str:
-    """Return why a module is not valid, empty if it is; raises `InputError` (`no-wasm-tools`)."""
+    """Return why a module is not valid, empty if it is; raises `BacpackError` (`no-wasm-tools`, `out-of-memory`)."""
     command = [wasm_tools().path, "validate", f"--features={features}", "-"]
     done = subprocess.run(command, input=module, capture_output=True, check=False)
+    if done.returncode == -signal.SIGKILL:
+        reason = "`wasm-tools` was killed, as the system does when there is not enough memory"
+        raise BacpackError("out-of-memory", reason, hint="split fewer programs at a time")
     lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "no reason given") if lines else ""
 
