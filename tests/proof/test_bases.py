@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bacpack.proof.bases import accesses
+import bacpack.proof.bases
+from bacpack.proof.bases import Bases, accesses
 from bacpack.proof.unit import Unit, decode
 from bacpack.wasm import Module, SectionId, WasmError, writer
 from wasmtools import assemble, invalid_because
@@ -79,8 +80,9 @@ def taken_by(code: str) -> str | None:
     for row, values, content in decode(module, start, end):
         position += len(content)
         if row.name == "i32.const" and values == [77]:
-            found = accesses(unit, 1)[position] or None
-            return None if found is None else decode(module, start + found, end)[0][0].name
+            found = accesses(unit, 1)[position]
+            assert Bases(unit, 1).access(position) == found
+            return None if not found else decode(module, start + found, end)[0][0].name
     raise AssertionError("the constant is missing")
 
 
@@ -101,6 +103,20 @@ def test_a_constant_that_others_see_has_no_access(code: str) -> None:
     assert taken_by(code) is None
 
 
+def test_a_near_access_is_found_without_reading_the_whole_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = Unit.of_blob(
+        assemble(MODULE.format("i32.const 77 i32.const 5 local.get 0 i32.add i32.store" + " nop" * 100))
+    )
+    monkeypatch.setattr(bacpack.proof.bases, "accesses", None)
+    assert Bases(unit, 1).access(3) == 8
+
+
+@pytest.mark.parametrize("between", [5, 60, 61, 62, 63, 64, 65, 1000])
+def test_an_access_is_found_however_far_it_is(between: int) -> None:
+    code = "i32.const 77 " + "nop " * between + "local.get 0 i32.store"
+    assert taken_by(code) == "i32.store"
+
+
 LEGACY = {
     "try; delegate 0; end": (b"\x06\x40\x18\x00\x0b", True),
     "try; catch_all; end; end": (b"\x06\x40\x19\x0b\x0b", True),
@@ -117,7 +133,7 @@ def test_legacy_exceptions_leave_alone_what_lies_below(code: str) -> None:
     body = b"\x41\xcd\x00\x02\x40" + within + b"\x28\x02\x00\x1a\x0b"
     module = Module.parse(assemble("(module (memory 1) (func))"))
     unit = Unit.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + body)])}))
-    assert (accesses(unit, 0)[3] or None) == (5 + len(within) if is_found else None)
+    assert accesses(unit, 0)[3] == Bases(unit, 0).access(3) == (5 + len(within) if is_found else 0)
 
 
 def test_many_results_are_not_counted() -> None:
@@ -127,6 +143,7 @@ def test_many_results_are_not_counted() -> None:
       (func i32.const 77 {"block (type $many) unreachable end " * 3000} i32.load unreachable))""")
     )
     assert not any(accesses(unit, 0))
+    assert not Bases(unit, 0).access(3)
 
 
 def test_code_that_is_cut_short_is_an_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.proof.cut import Depth, _cut_slowly, cut, instructions_start
+from bacpack.proof.cut import Depth, _cut_slowly, cut, ends_with, instructions_start, locals_named
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
@@ -29,10 +29,15 @@ def check(code: bytes, depth: Depth) -> None:
     slow_runs, slow_tokens = [b""], list[bytes]()
     _cut_slowly(code, 0, len(code), depth, slow_runs, slow_tokens)
     assert (slow_runs, slow_tokens) == (runs, tokens)
+    named: set[int] = set()
     for run in runs:
         reader = Reader(run)
+        starts: list[int] = []
         while reader.remaining:
+            starts.append(reader.position)
             row, values = reader.instruction()
+            if row.immediates == ("local",):
+                named.add(values[0])
             assert OWN.isdisjoint(row.immediates)
             assert row.name != "memory.grow"
             if row.immediates in (("i32",), ("i64",)):
@@ -43,6 +48,9 @@ def check(code: bytes, depth: Depth) -> None:
                 assert values[1] == 0
             if "memory" in row.immediates:
                 assert set(values) == {0}
+        for size in range(1, min(len(run), 8)):
+            assert ends_with(run, run[-size:]) == (len(run) - size in starts)
+    assert locals_named(runs) == named
     for token in tokens:
         assert token
         reader = Reader(token)
@@ -70,6 +78,16 @@ def test_any_instructions_are_cut_where_they_end(depth: Depth, code: bytes) -> N
 def test_modules_made_by_chance_are_cut_where_instructions_end(seed: int) -> None:
     module = smith(seed, *ALL_FEATURES)
     check_module(module)
+
+
+@pytest.mark.parametrize(
+    "code", [b"\x43\x00\x00\x22\x03", b"\x0e\x03\x20\x21\x22\x03", b"\x0e\xa0\x01" + b"\x22" * 161]
+)
+def test_what_looks_like_an_instruction_within_another_is_none(code: bytes) -> None:
+    assert not ends_with(code, code[-2:])
+    assert ends_with(b"\x20\x09" + code + b"\x22\x03", b"\x22\x03")
+    assert locals_named([code]) == set()
+    assert locals_named([b"\x20\x09", code + b"\x22\x80\x02\x01"]) == {9, 256}
 
 
 @pytest.mark.parametrize("name", ["png-read-image.wasi", "wordcount"])

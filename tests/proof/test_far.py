@@ -44,11 +44,16 @@ RIGHT = Texts(BLOB, ENVIRONMENT, SHARED, REMAINDER)
 
 Change = tuple[str, str, str]
 
+#: More targets than patterns of code take; the index is read after it, and in the same run of code.
+_LONG_TABLE = f"(block local.get 0 br_table {'0 ' * 200}) local.get 0 i32.const 3 i32.mul"
+_TABLES: list[Change] = [(module, "local.get 0 i32.const 3 i32.mul", _LONG_TABLE) for module in ("blob", "shared")]
+
 _FIRST = "i32.const -1 local.get $t local.get $b i32.ge_u select i32.load16_s offset=1 align=1"
 _LOOK = r"function 0 `look` of the blob is not function \d `look` of module \S+: "
 
 ACCEPTED: dict[str, list[Change]] = {
     "as written": [],
+    "after a table of very many targets": _TABLES,
     "one load as it is in the blob": [
         ("shared", "local.tee $b global.get $slot i32.const 1000 i32.add i32.add local.tee $t\n    "
                    "i32.const -1 local.get $t local.get $b i32.ge_u select i32.load8_u offset=1",
@@ -115,6 +120,9 @@ REFUSED: dict[str, tuple[list[Change], str]] = {
     "another local after them": ([("shared", "(local $t i32)", "(local $t i32) (local i32)")], _LOOK),
     "a read of the index elsewhere": (
         [("shared", "local.get 2 i32.add)", "local.get $b i32.add)")], _LOOK + "their locals differ",
+    ),
+    "a read of the index elsewhere, after a table of very many targets": (
+        [*_TABLES, ("shared", "local.get 2 i32.add)", "local.get $b i32.add)")], _LOOK + "their locals differ",
     ),
     "a read of the sum elsewhere": (
         [("shared", "local.get 2 i32.add)", "local.get $t i32.add)")], _LOOK + "their locals differ",

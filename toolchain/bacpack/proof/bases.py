@@ -2,8 +2,9 @@
 
 Toolchains write an access to a global variable as a constant zero and an offset that is the address; a split may write
 the address as the constant and zero as the offset. Both reach the same byte, or trap alike, if the sums are equal as
-natural numbers and if nothing but the access sees the constant. That is what is found out here, by following once
-through a function which instruction put each value on the stack.
+natural numbers and if nothing but the access sees the constant. That is what is found out here, by following which
+instruction put each value on the stack: from the constant on, for most accesses are near; for others once through all
+of the function.
 
 What a structured instruction does inside cannot touch what was on the stack before it, and a branch out of one leaves
 that unseen. Below what is known of a stack are values of which nothing is said: so it goes on after an instruction that
@@ -14,8 +15,8 @@ from __future__ import annotations
 
 from array import array
 
-from bacpack.proof.unit import Unit, at
-from bacpack.wasm import FuncType
+from bacpack.proof.unit import Unit, at, decoded
+from bacpack.wasm import FuncType, WasmError
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
 
@@ -52,14 +53,57 @@ _OTHER = {
 _UNKNOWN = -1
 #: Functions and blocks with more results are rare.
 _MOST_VALUES = 16
+#: An access is near within so many bytes after the constant. Constants may be many, so it is a number.
+_NEAR = 64
+
+
+class Bases:
+    """Which access takes its address from which constant in one function of a module."""
+
+    def __init__(self, unit: Unit, function: int) -> None:
+        self._unit = unit
+        self._function = function
+        self._all: array[int] | None = None
+
+    def access(self, position: int) -> int:
+        """Where the access starts whose address is what the instruction that ends at `position` put there.
+
+        Zero where there is none, or where something else sees that value. Positions are counted from the first
+        instruction, in bytes.
+        """
+        _, start, end = self._unit.span(self._function)
+        found = _near_access(self._unit, start + position, end)
+        if found is not None:
+            return found and found - start
+        if self._all is None:
+            self._all = accesses(self._unit, self._function)
+        return self._all[position]
+
+
+def _near_access(unit: Unit, start: int, end: int) -> int | None:
+    """Where the access starts that takes what was put on the stack just before `start`; zero if something else does.
+
+    None when that is not known after a few instructions, one after the other.
+    """
+    above = 0  # values on the stack above that one
+    position = start
+    try:
+        for row, values, content in decoded(unit.module.data, start, min(end, start + _NEAR)):
+            effect = _effect(unit, row, values)
+            if effect is None or effect[1] > _MOST_VALUES:
+                return None
+            taken, given = effect
+            if taken > above:
+                return position if _is_access(row) and taken == above + 1 else 0
+            above += given - taken
+            position += len(content)
+    except WasmError:  # an instruction goes on beyond what is looked at
+        return None
+    return None
 
 
 def accesses(unit: Unit, function: int) -> array[int]:
-    """Where the access starts whose address is what one instruction put there, at the position where that one ends.
-
-    Zero where there is none, or where something else sees that value. Positions are counted from the first instruction,
-    in bytes.
-    """
+    """What `Bases.access` returns, at each position where an instruction ends."""
     _, start, end = unit.span(function)
     results = unit.module.function_type(at(unit.module.function_types, function, "function")).results
     stack: list[int] = []  # for each value the end of the instruction that put it there

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
 from bacpack.proof.far import Cut, join_far_loads, without_last
@@ -20,6 +21,7 @@ from bacpack.wasm.types import I32
 _I32_CONST = 0x41
 #: `i32.add` and `i64.add`, by the shape of the constants they add.
 _ADD = {b"\x41": b"\x6a", b"\x42": b"\x7c"}
+_ADDITIONS = b"".join(_ADD.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +125,37 @@ class Codes:
 
     def _fold(self, runs: list[bytes], tokens: list[bytes]) -> Cut:
         """Make one constant of constants that are added, and one call of an entry's number and the call through it."""
-        out: list[Form] = []
-        position = 0
-        between, starts, ends = [runs[0]], array("I"), array("I")
-        for number, token in enumerate(tokens):
-            form, after = self.reading[token], runs[number + 1]
-            start = position + len(runs[number])
-            position = end = start + len(token)
-            while out and not between[-1]:
+        forms = list(map(self.reading.__getitem__, tokens))
+        bounds = list(accumulate(chain.from_iterable(zip(map(len, runs), map(len, tokens), strict=False))))
+        whole = Cut(runs, forms, array("I", bounds[::2]), array("I", bounds[1::2]))
+        out = Cut([runs[0]], [], array("I"), array("I"))
+        done = 0
+        for number in [number for number, run in enumerate(runs[:-1]) if number and not run.strip(_ADDITIONS)]:
+            form, after = forms[number], runs[number + 1]
+            if form.table == NONE and not (form.holds == Number.CONSTANT and after.startswith(_ADD[form.shape])):
+                continue
+            out.append(whole, done, number)
+            start, end = whole.starts[number], whole.ends[number]
+            while out.forms and not out.runs[-1]:
                 last = tokens[number - 1]
                 if (
                     form.table != NONE
                     and last[0] == _I32_CONST
-                    and (starts[-1], ends[-1]) == (start - len(last), start)
+                    and (out.starts[-1], out.ends[-1]) == (start - len(last), start)
                 ):
-                    form = self.reading[last + token]
-                elif _are_added(out[-1], form, after):
-                    form, after, end = add(out[-1], form), after[1:], end + 1
+                    form = self.reading[last + tokens[number]]
+                elif _are_added(out.forms[-1], form, after):
+                    form, after, end = add(out.forms[-1], form), after[1:], end + 1
                 else:
                     break
-                start = starts.pop()
-                ends.pop()
-                out.pop()
-                between.pop()
-            out.append(form)
-            between.append(after)
-            starts.append(start)
-            ends.append(end)
-        return Cut(between, out, starts, ends)
+                start = out.starts.pop()
+                out.ends.pop()
+                out.forms.pop()
+                out.runs.pop()
+            out.append(Cut([b"", after], [form], array("I", (start,)), array("I", (end,))), 0, 1)
+            done = number + 1
+        out.append(whole, done, len(forms))
+        return out
 
     def _local_groups(self, declarations: bytes) -> list[tuple[int, bytes]]:
         """How many locals of which type, one after the other."""

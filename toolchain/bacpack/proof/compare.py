@@ -11,7 +11,7 @@ from bisect import bisect_left
 from itertools import chain
 from typing import NamedTuple
 
-from bacpack.proof.bases import accesses
+from bacpack.proof.bases import Bases
 from bacpack.proof.code import Code
 from bacpack.proof.form import Number, SlotValue
 from bacpack.proof.unit import Unit, decoded
@@ -95,14 +95,12 @@ def _numbers(blob: Side, numbers: list[int]) -> Difference | None:
     code = blob.code
     numbered = array("I", (position for position, form in enumerate(code.forms) if form.holds))
     explained = bytearray(len(numbered))
-    taken: array[int] | None = None
+    bases = Bases(blob.unit, blob.function)
     for number, (before, after) in enumerate(zip(code.numbers, numbers, strict=True)):
         position = numbered[number]
         if before == after or code.forms[position].holds != Number.CONSTANT:
             continue
-        if taken is None:
-            taken = accesses(blob.unit, blob.function)
-        access = _starting_at(code, numbered, taken[code.ends[position]])
+        access = _starting_at(code, numbered, bases.access(code.ends[position]))
         if access is None:
             return Difference(f"the constant {before} became {after}", code.starts[position])
         address, address_after = before + code.numbers[access], after + numbers[access]

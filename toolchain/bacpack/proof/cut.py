@@ -15,6 +15,7 @@ from collections import defaultdict
 from enum import IntEnum
 from functools import cache
 
+from bacpack.wasm.leb128 import decode_unsigned
 from bacpack.wasm.opcodes import OPCODES, Opcode
 from bacpack.wasm.patterns import LEB, repeated
 from bacpack.wasm.reader import Reader
@@ -72,6 +73,8 @@ _JOINED_COARSE = (
 )
 #: How a memory grows depends on what the module declares of it.
 _NEVER_SAME = "memory.grow"
+#: `local.get`, `local.set` and `local.tee`.
+_LOCAL_OPCODES = range(0x20, 0x23)
 #: So many instructions of a function are decoded one by one; with more of them, all that follow are cut so.
 _MOST_DECODED = 32
 #: The group of the expression for one instruction that matches those of runs.
@@ -114,6 +117,34 @@ def cut(data: bytes, start: int, end: int, depth: Depth) -> Cut:
     return runs, tokens
 
 
+def locals_named(runs: list[bytes]) -> set[int]:
+    """The locals that the instructions in some runs name."""
+    code = b"".join(runs)
+    named = set(_local_expression().findall(code)) - {b""}
+    if all(instruction[0] in _LOCAL_OPCODES for instruction in named):
+        return {decode_unsigned(instruction, 1)[0] for instruction in named}
+    reader = Reader(code)  # the expression does not match tables of very many targets
+    found: set[int] = set()
+    while reader.remaining:
+        row, values = reader.instruction()
+        if row.immediates == ("local",):
+            found.add(values[0])
+    return found
+
+
+def ends_with(run: bytes, instruction: bytes) -> bool:
+    """Whether an instruction is the last of a run."""
+    if not run.endswith(instruction):
+        return False
+    before = len(run) - len(instruction)
+    if _run().fullmatch(run, 0, before):
+        return True
+    reader = Reader(run)
+    while reader.position < before:
+        reader.instruction()
+    return reader.position == before
+
+
 def _decode(data: bytes, position: int, end: int) -> tuple[str, int]:
     """The name of the instruction at a position, and where it ends."""
     reader = Reader(data, position, end)
@@ -146,6 +177,18 @@ def _cut_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[by
         runs.pop()
         tokens.pop()
     return runs, tokens, tokens.pop()
+
+
+@cache
+def _run() -> re.Pattern[bytes]:
+    return re.compile(repeated(_same(Depth.COARSE)), re.DOTALL)
+
+
+@cache
+def _local_expression() -> re.Pattern[bytes]:
+    # The last alternative takes all that is left: nothing at the end of code that was understood.
+    others = _alternatives({kind: _SAME_COARSE[kind] for kind in _SAME_COARSE if kind != "local"}, _NEVER_SAME)
+    return re.compile(rb"%b([\x20-\x22]%b|.*+)" % (repeated(others), LEB), re.DOTALL)
 
 
 @cache

@@ -12,19 +12,17 @@ and nothing else may use them.
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bacpack.proof.cut import ends_with, locals_named
 from bacpack.proof.form import NONE, Form, Number
-from bacpack.proof.unit import decoded
 from bacpack.wasm.leb128 import encode_unsigned
 
 _LOADS = range(0x28, 0x36)
 _MINUS_ONE = (1 << 32) - 1
 _I32_CONST = b"\x41"
 _I32_ADD, _I32_GE_U, _SELECT = b"\x6a", b"\x4f", b"\x1b"
-_LOCALS = frozenset(("local.get", "local.set", "local.tee"))
 
 
 class Cut(NamedTuple):
@@ -35,38 +33,38 @@ class Cut(NamedTuple):
     starts: array[int]
     ends: array[int]
 
+    def append(self, other: Cut, first: int, last: int) -> None:
+        """Add the forms of another from `first` to before `last`, each with the run after it."""
+        self.forms.extend(other.forms[first:last])
+        self.starts.extend(other.starts[first:last])
+        self.ends.extend(other.ends[first:last])
+        self.runs.extend(other.runs[first + 1 : last + 1])
+
 
 def join_far_loads(cut: Cut, first: int) -> Cut | None:
     """Make one load of each such sequence, whose locals are `first` and the next; None when there is none.
 
     Also None when anything else uses these locals.
     """
-    runs, forms, starts, ends = [cut.runs[0]], list[Form](), array("I"), array("I")
-    number = 0
-    while number < len(cut.forms):
-        load = _far_load(cut, runs[-1], number, first)
-        if load is None:
-            forms.append(cut.forms[number])
-            starts.append(cut.starts[number])
-            ends.append(cut.ends[number])
-            runs.append(cut.runs[number + 1])
-            number += 1
-            continue
-        before = len(_local("tee", first))
-        runs[-1] = runs[-1][:-before]
-        forms.append(load)
-        starts.append(cut.starts[number] - before)
-        ends.append(cut.ends[number + 2])
-        runs.append(cut.runs[number + 3])
-        number += 3
-    if len(forms) == len(cut.forms) or any(_uses_locals(run, first) for run in runs):
+    out = Cut([cut.runs[0]], [], array("I"), array("I"))
+    done = 0
+    before = len(_local("tee", first))
+    for number in [number for number, form in enumerate(cut.forms) if form.slot != NONE]:
+        if load := _far_load(cut, number, first):
+            out.append(cut, done, number)
+            out.runs[-1] = out.runs[-1][:-before]
+            start, end = cut.starts[number] - before, cut.ends[number + 2]
+            out.append(Cut([b"", cut.runs[number + 3]], [load], array("I", (start,)), array("I", (end,))), 0, 1)
+            done = number + 3
+    out.append(cut, done, len(cut.forms))
+    if len(out.forms) == len(cut.forms) or max(locals_named(out.runs), default=-1) >= first:
         return None
-    return Cut(runs, forms, starts, ends)
+    return out
 
 
-def _far_load(cut: Cut, before: bytes, number: int, first: int) -> Form | None:
-    """The load that the forms from `number` on are with the runs between them, if they are one."""
-    if cut.forms[number].slot == NONE or len(cut.forms) < number + 3:
+def _far_load(cut: Cut, number: int, first: int) -> Form | None:
+    """The load that the forms from `number` on are with the runs before and between them, if they are one."""
+    if len(cut.forms) < number + 3 or not cut.runs[number + 1].startswith(_I32_ADD):
         return None
     address, largest, load = cut.forms[number : number + 3]
     get, get_sum, tee_sum = _local("get", first), _local("get", first + 1), _local("tee", first + 1)
@@ -77,7 +75,7 @@ def _far_load(cut: Cut, before: bytes, number: int, first: int) -> Form | None:
         or cut.runs[number + 2] != get_sum + get + _I32_GE_U + _SELECT
         or load.shape[0] not in _LOADS
         or (load.holds, load.slot, load.number, load.operands) != (Number.OFFSET, NONE, 1, ())
-        or not _ends_with(before, _local("tee", first))
+        or not ends_with(cut.runs[number], _local("tee", first))
     ):
         return None
     return load._replace(number=address.number, slot=address.slot, more=1)
@@ -85,15 +83,6 @@ def _far_load(cut: Cut, before: bytes, number: int, first: int) -> Form | None:
 
 def _local(what: str, index: int) -> bytes:
     return {"get": b"\x20", "tee": b"\x22"}[what] + encode_unsigned(index)
-
-
-def _ends_with(run: bytes, instruction: bytes) -> bool:
-    """Whether an instruction is the last of a run."""
-    return run.endswith(instruction) and deque(decoded(run), maxlen=1).pop()[2] == instruction
-
-
-def _uses_locals(run: bytes, first: int) -> bool:
-    return any(row.name in _LOCALS and values[0] >= first for row, values, _ in decoded(run))
 
 
 def without_last(locals_: Sequence[tuple[int, bytes]], type_: bytes, count: int) -> list[tuple[int, bytes]] | None:
