@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from hypothesis import strategies as st
 
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, TableType, writer
@@ -75,7 +77,7 @@ def elements(draw: st.DrawFn) -> Element:
     table = draw(u32s) if active else 0
     offset = draw(constant_expressions) if active else None
     if draw(st.booleans()):
-        return Element(mode, table, offset, FUNCREF, draw(st.lists(u32s, max_size=5)), None)
+        return Element(mode, table, offset, FUNCREF, array("I", draw(st.lists(u32s, max_size=5))), None)
     type_ = draw(reference_types)
     return Element(mode, table, offset, type_, None, draw(st.lists(constant_expressions, max_size=3)))
 

@@ -118,7 +118,7 @@ def test_signed_numbers_are_minimal_and_padded_ones_are_read(value: int) -> None
 @given(st.lists(u32s, max_size=20))
 def test_numbers_in_a_row_are_read_as_one_by_one(values: list[int]) -> None:
     reader = Reader(b"".join(map(encode_unsigned, values)) + b"\5")
-    assert reader.numbers(len(values), "number") == values
+    assert list(reader.numbers(len(values), "number")) == values
     assert reader.byte() == 5
 
 

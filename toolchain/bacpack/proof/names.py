@@ -45,7 +45,7 @@ class Linked:
         where = f"entry {entry} of the private table of {instance.unit.title}"
         if not 0 <= entry < content.size:
             raise not_equivalent(f"{where} is called, and the table ends before it")
-        function = function_of(content.entries.get(entry, content.initial))
+        function = function_of(self.state.entry(content, entry))
         if function is None:
             raise not_equivalent(f"{where} is called and holds no function")
         return self._not_of_host(function, where)

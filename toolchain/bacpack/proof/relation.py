@@ -10,6 +10,7 @@ Memories, tables, globals, tags and segments pair one to one, and must hold the 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
@@ -153,15 +154,12 @@ class Relation:
         if table.type.element != other.type.element or not _may_stand_for(table.type.limits, other.type.limits):
             raise self._differs(named, "has another type", origin)
         what = self._describe(named)
-        filled = [*table.entries, *(entry for entry in other.entries if entry not in table.entries)]
-        filled.sort()
-        first: dict[tuple[Value, Value], int] = {}
-        for entry in filled:
-            values = table.entries.get(entry, table.initial), other.entries.get(entry, other.initial)
-            first.setdefault(values, entry)
-        for values, entry in first.items():
-            self._values(*values, f"entry {entry} of {what}")
-        if len(filled) < table.size:
+        first = table.entries.pairs(other.entries)
+        for (number, other_number), entry in first.items():
+            value = self._blob_state.values[number] if number else table.initial
+            other_value = self._split_state.values[other_number] if other_number else other.initial
+            self._values(value, other_value, f"entry {entry} of {what}")
+        if table.entries.leaves_out(other.entries, table.size):
             self._values(table.initial, other.initial, f"an entry of {what}")
 
     def _globals(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
@@ -177,11 +175,16 @@ class Relation:
             if self._blob_state.data.get(key) != self._split_state.data.get(other_key):
                 raise self._differs(named, "holds other bytes", origin)
             return
-        values, others = self._blob_state.elements.get(key, []), self._split_state.elements.get(other_key, [])
+        values = self._blob_state.elements.get(key, array("I"))
+        others = self._split_state.elements.get(other_key, array("I"))
         if len(values) != len(others):
             raise self._differs(named, "has another length", origin)
-        for value, other_value in zip(values, others, strict=True):
-            self._values(value, other_value, self._describe(named))
+        self._numbered(dict.fromkeys(zip(values, others, strict=True)), self._describe(named))
+
+    def _numbered(self, pairs: Iterable[tuple[int, int]], where: str) -> None:
+        """Values that must be equal, by their numbers."""
+        for number, other in pairs:
+            self._values(self._blob_state.values[number], self._split_state.values[other], where)
 
     def _values(self, value: Value, other: Value, where: str) -> None:
         """Two values that must be equal; functions referred to must be equivalent."""
@@ -215,13 +218,11 @@ class Relation:
                 if (copy.content, copy.later) != (other.content, other.later):
                     raise not_equivalent(f"{where} holds other bytes, or what is copied after it does")
                 continue
-            later, other_later = copy.later.entries, other.later.entries
-            if later.keys() != other_later.keys():
+            later = copy.later.entries.pairs(other.later.entries)
+            if any(not number or not other_number for number, other_number in later):
                 raise not_equivalent(f"after {where}, other entries are filled")
-            pairs = [*zip(copy.content, other.content, strict=True)]
-            pairs += [(value, other_later[entry]) for entry, value in later.items()]
-            for value, other_value in pairs:
-                self._values(value, other_value, where)
+            self._numbered(dict.fromkeys(zip(copy.content, other.content, strict=True)), where)
+            self._numbered(later, where)
 
     def _show(self, atom: Atom) -> str:
         function = function_of((atom,))

@@ -8,6 +8,7 @@ accepted.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -20,7 +21,7 @@ from bacpack.proof.world import Address, Instance, World
 from bacpack.wasm import FuncType, Kind
 from bacpack.wasm.types import I32
 
-T = TypeVar("T", bytes, list[Value])
+T = TypeVar("T", bytes, "array[int]")
 
 _CONSTANTS = frozenset(
     ("i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "global.get")
@@ -151,7 +152,7 @@ class _Runner:
                 _not_understood(instance, instruction, "it fills more than can be followed")
             state.fill_memory(instance.address(Kind.MEMORY, values[0]), _pop(stack), bytes([byte & 0xFF]) * count)
         elif row.name == "table.init":
-            references = self._part(stack, state.elements.get((instance.number, values[0]), []))
+            references = self._part(stack, state.elements.get((instance.number, values[0]), array("I")))
             state.fill_table(instance.address(Kind.TABLE, values[1]), _pop(stack), references)
         elif row.name == "table.copy":
             count, first = _number(_pop(stack)), _number(_pop(stack))
@@ -160,7 +161,7 @@ class _Runner:
         elif row.name == "data.drop":
             state.data[instance.number, values[0]] = b""
         elif row.name == "elem.drop":
-            state.elements[instance.number, values[0]] = []
+            state.elements[instance.number, values[0]] = array("I")
         else:
             _not_understood(instance, instruction, "the start function may only set things up")
 

@@ -6,13 +6,12 @@ Copies whose outcome depends on such a value, or that go to a memory or table of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass, field
-from typing import Any
 
 from bacpack.proof.effort import Effort
 from bacpack.proof.failure import not_equivalent
-from bacpack.proof.memory import Content, Later
+from bacpack.proof.memory import Content, Entries, Later
 from bacpack.proof.unit import Instruction, decode
 from bacpack.proof.value import ALLOCATION, NULL, Atom, Value, append, integer, literal, operation
 from bacpack.proof.world import Address, Instance, World
@@ -41,12 +40,12 @@ class Memory:
 
 @dataclass
 class Table:
-    """A table's size and entries; those that nobody wrote are `initial`."""
+    """A table's size and entries, by the numbers of `State.values`; those that nobody wrote are `initial`."""
 
     type: TableType
     size: int
     initial: Value = NULL
-    entries: dict[int, Value] = field(default_factory=dict)
+    entries: Entries = field(default_factory=Entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ class Copy:
     kind: Kind
     target: Address
     to: Value
-    #: Bytes, or values.
-    content: Sequence[Any]
+    #: Bytes, or numbers of values.
+    content: bytes | array[int]
     #: What was copied to known places of the same memory or table after that.
     later: Later = field(default_factory=Later)
 
@@ -72,7 +71,10 @@ class State:
         self.globals: dict[Address, Value] = {}
         #: What segments hold, by instance and index; nothing once dropped.
         self.data: dict[tuple[int, int], bytes] = {}
-        self.elements: dict[tuple[int, int], list[Value]] = {}
+        self.elements: dict[tuple[int, int], array[int]] = {}
+        #: Values of elements by their numbers, each once: there may be millions of entries. None has the number zero.
+        self.values: list[Value] = [()]
+        self._numbers: dict[Value, int] = {}
         self.log: list[Copy] = []
         self._last: dict[tuple[Kind, Address], Copy] = {}
         self._allocations = 0
@@ -100,31 +102,38 @@ class State:
                 to = self.evaluate(instance, element.offset)
                 self.fill_table(instance.address(Kind.TABLE, element.table), to, self.elements[instance.number, index])
             if element.mode != Mode.PASSIVE:
-                self.elements[instance.number, index] = []
+                self.elements[instance.number, index] = array("I")
         for index, data in enumerate(module.data_segments):
             if data.offset is not None:
                 to = self.evaluate(instance, data.offset)
                 self.fill_memory(instance.address(Kind.MEMORY, data.memory), to, self.data[instance.number, index])
                 self.data[instance.number, index] = b""
 
-    def _element_values(self, instance: Instance, element: Element) -> list[Value]:
-        # Each value once: there may be millions of entries.
+    def _element_values(self, instance: Instance, element: Element) -> array[int]:
         if element.functions is not None:
-            functions: dict[int, Value] = {
-                index: (("ref.func", instance.address(Kind.FUNCTION, index)),) for index in set(element.functions)
+            functions = {
+                index: self.number((("ref.func", instance.address(Kind.FUNCTION, index)),))
+                for index in set(element.functions)
             }
-            return [functions[index] for index in element.functions]
-        known: dict[bytes, Value] = {}
-        out: list[Value] = []
+            return array("I", map(functions.__getitem__, element.functions))
+        known: dict[bytes, int] = {}
+        out = array("I")
         for expression in element.expressions or ():
-            value = known.get(expression)
-            if value is None:
+            number = known.get(expression)
+            if number is None:
                 before = self._allocations
-                value = self.evaluate(instance, expression)
+                number = self.number(self.evaluate(instance, expression))
                 if self._allocations == before:  # else it is another object each time
-                    known[expression] = value
-            out.append(value)
+                    known[expression] = number
+            out.append(number)
         return out
+
+    def number(self, value: Value) -> int:
+        """The number of a value."""
+        number = self._numbers.setdefault(value, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
 
     def evaluate(self, instance: Instance, expression: bytes) -> Value:
         """The value of a constant expression with its final `end`."""
@@ -178,8 +187,8 @@ class State:
             raise StartTrapError(f"a number is read beyond the memory, at address {at}")
         return memory.content.read(at, size)
 
-    def fill_table(self, address: Address, to: Value, content: Sequence[Value]) -> None:
-        """Copy references to a table."""
+    def fill_table(self, address: Address, to: Value, content: array[int]) -> None:
+        """Copy references, by their numbers, to a table."""
         self.spend(1 + len(content))
         table, place = self.tables.get(address), literal(to)
         if table is None or place is None:
@@ -188,17 +197,23 @@ class State:
         if place + len(content) > table.size:
             raise StartTrapError(f"{len(content)} elements do not fit at entry {place} of the table")
         copy = self.last_copy(Kind.TABLE, address)
-        (copy.later.entries if copy else table.entries).update(enumerate(content, place))
+        (copy.later.entries if copy else table.entries).write(place, content)
 
-    def entries(self, address: Address, first: int, count: int) -> list[Value]:
-        """Entries of a table, which must be known."""
+    def entries(self, address: Address, first: int, count: int) -> array[int]:
+        """Entries of a table, which must be known, by their numbers."""
         table = self.tables.get(address)
         if table is None or self.last_copy(Kind.TABLE, address):
             raise not_equivalent("the start function copies from a table that only the host knows")
         if first + count > table.size:
             raise StartTrapError(f"a table is shorter than the {count} entries that are copied from {first}")
         self.spend(count)
-        return [table.entries.get(entry, table.initial) for entry in range(first, first + count)]
+        initial = self.number(table.initial)
+        return array("I", (number or initial for number in table.entries.read(first, count)))
+
+    def entry(self, table: Table, entry: int) -> Value:
+        """What one entry of a table holds."""
+        (number,) = table.entries.read(entry, 1)
+        return self.values[number] if number else table.initial
 
     def last_copy(self, kind: Kind, address: Address) -> Copy | None:
         """The last copy in the log that goes to a memory or table: what is there depends on it."""

@@ -349,7 +349,9 @@ def _read_element(reader: Reader) -> Element:
             raise reader.fail("unknown kind of elements")
     count = reader.count("elements", limits.MAX_TABLE_ENTRIES)
     if flags & 4:
-        return Element(mode, table, offset, type_, None, [reader.constant_expression() for _ in range(count)])
+        each: dict[bytes, bytes] = {}  # kept once: millions may be equal
+        expressions = (reader.constant_expression() for _ in range(count))
+        return Element(mode, table, offset, type_, None, [each.setdefault(one, one) for one in expressions])
     return Element(mode, table, offset, type_, reader.numbers(count, "a function index"), None)
 
 

@@ -6,6 +6,7 @@ Source: WebAssembly Core Specification 3.0, "Binary Format / Values" and "/ Inst
 from __future__ import annotations
 
 import re
+from array import array
 
 from bacpack.wasm import leb128
 from bacpack.wasm.errors import WasmError
@@ -124,13 +125,13 @@ class Reader:
             raise self.fail(f"{count} {what} cannot fit in the {self.remaining} bytes left", "wasm-cut-short")
         return count
 
-    def numbers(self, count: int, what: str) -> list[int]:
+    def numbers(self, count: int, what: str) -> array[int]:
         """Read `count` unsigned numbers below 2**32 that follow each other."""
         if count <= self.remaining and max(self.data[self.position : self.position + count], default=0) < 0x80:
             self.position += count
-            return list(self.data[self.position - count : self.position])
+            return array("I", iter(self.data[self.position - count : self.position]))
         u32 = self.u32
-        return [u32(what) for _ in range(count)]
+        return array("I", (u32(what) for _ in range(count)))
 
     def name(self, what: str) -> str:
         """Read a UTF-8 string."""

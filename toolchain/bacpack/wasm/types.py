@@ -5,6 +5,7 @@ Source: WebAssembly Core Specification 3.0, "Binary Format / Types" and "Binary 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -154,7 +155,7 @@ class Element:
     table: int
     offset: bytes | None
     type: bytes
-    functions: list[int] | None
+    functions: Sequence[int] | None
     expressions: list[bytes] | None
 
     def __len__(self) -> int:

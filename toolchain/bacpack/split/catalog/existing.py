@@ -152,7 +152,7 @@ class _Reader:
         if not _holds_code_only(module):
             raise UnknownFormError
         first = len(self._imported)
-        functions = module.elements[0].functions or []
+        functions = list(module.elements[0].functions or ())
         self._functions = len(functions)
         names = {position: self._own.get(export_name(position)) for position in range(self._functions)}
         self._exported = {position: export_name(position) for position, index in names.items() if index is not None}
