@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,16 +31,25 @@ BLOB_CODE = """(module (memory 1) (table 1 funcref) (global $g (mut i32) (i32.co
   i32.const 5 i32.const 5000 i32.add local.set 0 i32.const 70000 drop i64.const 123456789012 local.set 1
   call $callee global.get $g i32.const 16 i32.add global.set $g local.get 0 call_indirect (type $v)
   local.get 0 local.get 0 block (type $swap) end drop local.get 0 i32.load offset=300 call_indirect (type $v)
-  i64.const 99999 drop drop return_call $callee))"""
+  i64.const 99999 drop drop
+  i32.const 70000 i32.load drop i32.const 0 i32.load offset=70000 drop i32.const 0 f64.load offset=70004 align=4 drop
+  local.get 0 i32.load8_u offset=70001 drop local.get 0 i64.load offset=70017 drop return_call $callee))"""
 SHARED_CODE = """(module (import "env" "memory" (memory 1)) (import "env" "table" (table 1 funcref))
   (import "env" "g" (global $g (mut i32))) (type (func (param f64))) (type $v (func))
   (type $swap (func (param i32 i32) (result i32 i32))) (table $private 2 funcref)
   (global $one (mut i32) (i32.const 0)) (global $two (mut i64) (i64.const 0))
-  (func (param f64)) (func $callee) (func (local i32 i64)
+  (func (param f64)) (func $callee) (func (local i32 i64) (local $b i32) (local $t i32)
   i32.const 5 i32.const 5000 i32.add local.set 0 global.get $one drop global.get $two local.set 1
   call $callee global.get $g i32.const 16 i32.add global.set $g local.get 0 call_indirect (type $v)
   local.get 0 local.get 0 block (type $swap) end drop local.get 0 i32.load offset=300 call_indirect (type $v)
-  global.get $two i64.const -123456689013 i64.add drop drop i32.const 1 return_call_indirect $private (type $v)))"""
+  global.get $two i64.const -123456689013 i64.add drop drop
+  global.get $one i32.load drop global.get $one i32.load drop
+  global.get $one i32.const 4 i32.add f64.load align=4 drop
+  local.get 0 local.tee $b global.get $one i32.add local.tee $t
+  i32.const -1 local.get $t local.get $b i32.ge_u select i32.load8_u offset=1 drop
+  local.get 0 local.tee $b global.get $one i32.const 16 i32.add i32.add local.tee $t
+  i32.const -1 local.get $t local.get $b i32.ge_u select i64.load offset=1 drop
+  i32.const 1 return_call_indirect $private (type $v)))"""
 SLOTS = {1: 70000, 2: 123456789012}
 SHARED = Codes(Unit.of_shared(assemble(SHARED_CODE), "shared"))
 
@@ -80,6 +91,28 @@ def test_a_slot_of_another_value_is_seen(blob: bytes, slots: dict[int, int]) -> 
     assert found is None
     assert difference
     assert "the constant" in difference
+
+
+@pytest.mark.parametrize(
+    ("load", "other", "says"),
+    [
+        ("i32.const 0 i32.load offset=70000", "i32.const 0 i32.load offset=70001", "the address 70001 became 70000"),
+        ("i32.const 0 i32.load offset=70000", "i32.const 1 i32.load offset=70000", "the address 70001 became 70000"),
+        ("i32.const 0 i32.load offset=70000", "i32.const 0 f32.load offset=70000", "`f32.load` became `i32.load`"),
+        ("offset=70004 align=4", "offset=70004 align=2", "`f64.load` has other operands"),
+        ("i32.const 70000 i32.load", "i32.const 70000 i32.load offset=1", "the offset 1 became 0"),
+        ("i32.load8_u offset=70001", "i32.load8_u offset=70000", "the offset 70000 became 70001"),
+        ("i32.load8_u offset=70001", "i32.load8_s offset=70001", "`i32.load8_s` became `local.tee`"),
+        ("(local i32 i64)", "(local i64 i32)", "their locals differ"),
+        ("(local i32 i64)", "(local i32 i64 i32 i32)", "their locals differ"),
+    ],
+)
+def test_a_load_of_another_address_is_not_followed(load: str, other: str, says: str) -> None:
+    assert BLOB_CODE.count(load) == 1
+    text = BLOB_CODE.replace(load, other)
+    if other == "(local i64 i32)":
+        text = re.sub(r"local.(get|set) ([01])", lambda found: f"local.{found[1]} {1 - int(found[2])}", text)
+    assert verdicts(assemble(text)) == (None, says)
 
 
 def _with_last_body(code: bytes) -> bytes:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from bacpack.proof.cut import Depth, cut
-from bacpack.proof.far import Cut, join_far_loads, without_last
+from bacpack.proof.far import Cut, Scratch, join_far_loads, without_last
 from bacpack.proof.form import NONE, Form, Number, Operand, Reading, add, mask
 from bacpack.proof.track import Landmarks, Track, lay
 from bacpack.proof.unit import Unit
+from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32
 
@@ -87,7 +88,7 @@ class Codes:
         data = self.unit.module.data
         body, start, end = self.unit.span(index)
         runs, tokens = cut(data, start, end, Depth.COARSE)
-        track = lay(data[body:start], runs, tokens, self._landmarks)
+        track = lay(data[body:start], runs, tokens, self._landmarks, self._scratch(index, data[body:start]))
         if self.unit.is_shared and self._room.take(1 + len(tokens)):
             self._tracks[index] = track
         return track
@@ -175,10 +176,22 @@ class Codes:
         own = without_last(groups, I32, 2)
         if own is None:
             return None
-        module = self.unit.module
-        parameters = len(module.function_type(module.function_types[index]).params)
-        joined = join_far_loads(cut_, parameters + sum(number for number, _ in own))
+        joined = join_far_loads(cut_, self._count_locals(index, own))
         return joined and (own, joined)
+
+    def _scratch(self, index: int, declarations: bytes) -> Scratch | None:
+        """The locals that far loads of a function may use; None when it has none, or some of rare types."""
+        own = without_last(self._local_groups(declarations), I32, 2) if self.unit.is_shared else None
+        if own is None or any(len(type_) > 1 for _, type_ in own):
+            return None
+        others = encode_unsigned(len(own)) + b"".join(encode_unsigned(number) + type_ for number, type_ in own)
+        return Scratch(self._count_locals(index, own), others)
+
+    def _count_locals(self, index: int, groups: list[tuple[int, bytes]]) -> int:
+        """How many locals a function has, parameters included."""
+        module = self.unit.module
+        parameters = module.function_type(module.function_types[index]).params
+        return len(parameters) + sum(number for number, _ in groups)
 
 
 def _locals_key(groups: list[tuple[int, bytes]]) -> bytes:

@@ -13,16 +13,52 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from bacpack.proof.cut import ends_with, locals_named
 from bacpack.proof.form import NONE, Form, Number
 from bacpack.wasm.leb128 import encode_unsigned
 
-_LOADS = range(0x28, 0x36)
+LOADS = range(0x28, 0x36)
+#: Larger numbers than this say more of an access than its alignment.
+MOST_PLAIN = 0x3F
 _MINUS_ONE = (1 << 32) - 1
 _I32_CONST = b"\x41"
 _I32_ADD, _I32_GE_U, _SELECT = b"\x6a", b"\x4f", b"\x1b"
+
+
+@dataclass
+class Scratch:
+    """The two locals that far loads of a function use, of which the first is `first`."""
+
+    first: int
+    #: The declarations of the locals before them.
+    others: bytes
+
+    def far_load(self, before: bytes, after: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """What is before a far load, its opcode and alignment, and what is after it.
+
+        Between `before` and `after`, two coarse runs, a slot is read, and perhaps a constant added. None when this is
+        not part of a far load.
+        """
+        if not after.startswith(self._sum):
+            return None
+        start = len(self._sum)
+        opcode, alignment, offset = after[start : start + 3] if len(after) >= start + 3 else b"\0\0\0"
+        if opcode not in LOADS or alignment > MOST_PLAIN or offset != 1 or not ends_with(before, self._tee):
+            return None
+        return before[: -len(self._tee)], after[start : start + 2], after[start + 3 :]
+
+    @cached_property
+    def _tee(self) -> bytes:
+        return _local("tee", self.first)
+
+    @cached_property
+    def _sum(self) -> bytes:
+        get, get_sum, tee_sum = _local("get", self.first), _local("get", self.first + 1), _local("tee", self.first + 1)
+        return _I32_ADD + tee_sum + _I32_CONST + b"\x7f" + get_sum + get + _I32_GE_U + _SELECT
 
 
 class Cut(NamedTuple):
@@ -73,7 +109,7 @@ def _far_load(cut: Cut, number: int, first: int) -> Form | None:
         or cut.runs[number + 1] != _I32_ADD + tee_sum
         or (largest.shape, largest.slot, largest.number) != (_I32_CONST, NONE, _MINUS_ONE)
         or cut.runs[number + 2] != get_sum + get + _I32_GE_U + _SELECT
-        or load.shape[0] not in _LOADS
+        or load.shape[0] not in LOADS
         or (load.holds, load.slot, load.number, load.operands) != (Number.OFFSET, NONE, 1, ())
         or not ends_with(cut.runs[number], _local("tee", first))
     ):

@@ -2,6 +2,7 @@
 
 A *track* is what the blob's bytes must be, step by step: a run of bytes that must be there as they are, then a constant
 that must have a value, or an instruction that names something. Nearly all functions that are equal are so in this way.
+An address that a split reads from a slot may be the offset of a load in the blob, in the two ways that `Load` says.
 Where a step fails, nothing is said yet: `compare` then looks at both functions instruction by instruction.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from bacpack.proof.cut import locals_named
+from bacpack.proof.far import LOADS, MOST_PLAIN, Scratch
 from bacpack.proof.form import MOST_FORMS, NONE, Form, Number, Operand, Reading, SlotValue, mask
-from bacpack.wasm.leb128 import encode_signed
+from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_signed
 
 #: How many numbers follow an opcode: of calls, globals, blocks of a function type, references.
 _NUMBERS = {
@@ -23,6 +26,9 @@ _BLOCKS = (0x02, 0x03, 0x04)
 _REFERENCES = (0x63, 0x64)
 _CONSTANTS = (b"\x41", b"\x42")
 _GLOBAL_GET = 0x23
+_I32_CONST = b"\x41"
+#: `i32.const 0`.
+_ZERO = b"\x41\x00"
 _LAST_OF_NUMBER = 0x7F
 
 
@@ -44,8 +50,19 @@ class Landmark(NamedTuple):
     operands: tuple[Operand, ...]
 
 
+class Load(NamedTuple):
+    """A load right after the slot that it takes its address from: the blob may have the address as its offset."""
+
+    #: What is there in the blob before that offset.
+    before_offset: bytes
+    #: How much more than the slot that offset is.
+    more: int
+    #: What follows the constant where the blob has one, too; empty if it must not.
+    after_constant: bytes
+
+
 #: A run of bytes with the constant after it, if that is always the same; its size; the token after the run.
-Step = tuple[bytes, int, Landmark]
+Step = tuple[bytes, int, Landmark, Load | None]
 
 
 class Track(NamedTuple):
@@ -86,19 +103,40 @@ def _landmark(form: Form) -> Landmark | None:
     return Landmark(b"", None, shape, _NUMBERS[shape[0]] == 2, b"", form.operands)
 
 
-def lay(locals_: bytes, runs: list[bytes], tokens: list[bytes], landmarks: Landmarks) -> Track | None:
-    """The track of a function that is cut coarsely, unless it has tokens that are rarely seen."""
+def lay(
+    locals_: bytes, runs: list[bytes], tokens: list[bytes], landmarks: Landmarks, scratch: Scratch | None
+) -> Track | None:
+    """The track of a function that is cut coarsely, unless it has tokens that are rarely seen.
+
+    `scratch` are the locals that it may use for nothing but far loads.
+    """
     steps: list[Step] = []
     operands: list[Operand] = []
     before = b""
-    for run, landmark in zip(runs, map(landmarks.__getitem__, tokens), strict=False):
+    left = [runs[0]]  # of the runs, without what is read as part of a load
+    is_far = False
+    for run, landmark in zip(runs[1:], map(landmarks.__getitem__, tokens), strict=True):
         if landmark is None:
             return None
-        expected = before + run + landmark.constant
-        steps.append((expected, len(expected), landmark))
+        load, after = None, run
+        if landmark.slot_read and landmark.shape == _I32_CONST:
+            if scratch and (far := scratch.far_load(left[-1], after)):
+                is_far = True
+                left[-1], access, after = far
+                load = Load(access, 1, b"")
+            elif len(after) > 2 and after[0] in LOADS and after[1] <= MOST_PLAIN and not after[2]:
+                load = Load(_ZERO + after[:2], 0, after[:3])
+                after = after[3:]
+        expected = before + left[-1] + landmark.constant
+        steps.append((expected, len(expected), landmark, load))
         operands += landmark.operands
         before = landmark.after
-    return Track(locals_, steps, before + runs[-1], operands)
+        left.append(after)
+    if scratch and is_far:
+        if max(locals_named(left), default=-1) >= scratch.first:
+            return None
+        locals_ = scratch.others
+    return Track(locals_, steps, before + left[-1], operands)
 
 
 def follow(
@@ -109,7 +147,7 @@ def follow(
     if data[body:position] != track.locals:
         return None
     operands: list[Operand] = []
-    for run, size, (always, slot_read, shape, has_two, _, _) in track.steps:
+    for run, size, (always, slot_read, shape, has_two, _, _), load in track.steps:
         if data.startswith(run, position):
             position += size
             if always:
@@ -119,20 +157,36 @@ def follow(
         else:
             return None
         constant = slots[slot_read] if slot_read else always
+        if load and (after := _after_load(data, position, load, constant)):
+            position = after
+            continue
         if slot_read and data.startswith(constant, position):
             position += len(constant)
-            continue
-        token = _token(data, position, end, shape[0], has_two)
-        if constant:
-            token = token or _token(data, position, end, _GLOBAL_GET, False)
-            if not token or _written(reading[token]) != constant:
-                return None
         else:
-            if not token or (found := reading[token]).shape != shape:
+            token = _token(data, position, end, shape[0], has_two)
+            if constant:
+                token = token or _token(data, position, end, _GLOBAL_GET, False)
+                if not token or _written(reading[token]) != constant:
+                    return None
+            else:
+                if not token or (found := reading[token]).shape != shape:
+                    return None
+                operands += found.operands
+            position += len(token)
+        if load:
+            if not load.after_constant or not data.startswith(load.after_constant, position):
                 return None
-            operands += found.operands
-        position += len(token)
+            position += len(load.after_constant)
     return operands if data[position:end] == track.last else None
+
+
+def _after_load(data: bytes, position: int, load: Load, constant: bytes) -> int:
+    """Where a load ends that has its address as its offset; zero when there is none, or of another address."""
+    if not data.startswith(load.before_offset, position):
+        return 0
+    offset, after = decode_unsigned(data, position + len(load.before_offset))
+    address, _ = decode_signed(constant, 1)
+    return after if offset == (address & mask(_I32_CONST)) + load.more else 0
 
 
 def _token(data: bytes, position: int, end: int, opcode: int, has_two: bool) -> bytes:
