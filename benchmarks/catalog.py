@@ -15,7 +15,9 @@ from bacpack.content.cid.cid import Cid
 from bacpack.split.catalog.catalog import Catalog, candidates, index
 from bacpack.split.catalog.release_files import folder_reader
 from bacpack.split.data.image import image
-from bacpack.split.pipeline import Input, Split, split
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.steps import split
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from corpora import rust_programs

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import plots
-from bacpack.split.pipeline import Input, split
-from bacpack.split.prove import prove_split
-from bacpack.split.validate import check_valid
+from bacpack.split.input.blob import Input
+from bacpack.split.input.validation import check_valid
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.steps import split
 from corpora import images, rust_programs
 from measure import BACPACK, Busy, LeftOutError, Run, median, run, table
 

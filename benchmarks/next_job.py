@@ -14,10 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import plots
-from bacpack.split.catalog.catalog import Catalog
-from bacpack.split.output import MODULES_FOLDER
-from bacpack.split.pipeline import Input, Split, split
-from bacpack.split.prove import prove_split
+from bacpack.split.catalog.catalog import Catalog, catalog_files
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.release_folder import MODULES_FOLDER
+from bacpack.split.pipeline.steps import split
 from compress import chunks, zstd_each
 from corpora import Corpus, images, rust_examples, split_of
 from measure import Busy, LeftOutError, median, processors, table
@@ -103,7 +105,8 @@ def _next_of(
 
 def _catalog(known: Split) -> Catalog:
     """The catalog of a split, as if it had been written to a folder."""
-    files = known.catalog | {f"{MODULES_FOLDER}/{cid}.wasm": module.data for cid, module in known.modules.items()}
+    modules = {f"{MODULES_FOLDER}/{cid}.wasm": module.data for cid, module in known.modules.items()}
+    files = catalog_files(known) | modules
     return Catalog.open("the others", files.get)
 
 

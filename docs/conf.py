@@ -1,9 +1,15 @@
 """How Sphinx builds these pages: `make docs`. No page needs the network."""
 
+import sys
+from pathlib import Path
+
 import click
 from sphinx.application import Sphinx
 
 from bacpack import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from layers import Layers
 
 project = "bacpack"
 copyright = "the bacpack authors"
@@ -23,7 +29,8 @@ html_static_path = ["_static"]
 
 
 def setup(app: Sphinx) -> None:
-    """Show examples as they are typed."""
+    """Show examples as they are typed, and the packages as a picture."""
+    app.add_directive("layers", Layers)
     app.connect("sphinx-click-process-epilog", write_epilog)
 
 

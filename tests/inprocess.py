@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from bacpack import cli
+from bacpack.cli import commands
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ def call(home: Path, *arguments: object) -> Done:
         redirect_stdout(out),
         redirect_stderr(err),
         mock.patch.dict(os.environ, {"BACPACK_HOME": str(home)}),
-        mock.patch.object(cli, "_exit", sys.exit),  # threads of other tests are none that keep it from ending
+        mock.patch.object(commands, "_exit", sys.exit),  # threads of other tests are none that keep it from ending
     ):
         try:
-            cli.main([str(argument) for argument in arguments])
+            commands.main([str(argument) for argument in arguments])
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 0
     out.flush()

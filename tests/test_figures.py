@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.split.refuse import MOST_CODE_BYTES
+from bacpack.split.input.refusals import MOST_CODE_BYTES
 from commands import command
 
 REPOSITORY = Path(__file__).parents[1]

@@ -29,8 +29,8 @@ from bacpack.content.ipld import links
 from bacpack.content.unixfs import path, reader
 from bacpack.http_client import RequestPolicy
 from bacpack.http_client.redirects import MAX_HOPS
-from bacpack.publish.targets import kubo, node, pinning
-from bacpack.split.refuse import MOST_CODE_BYTES
+from bacpack.publish.targets import kubo, node, pinning_service
+from bacpack.split.input.refusals import MOST_CODE_BYTES
 from bacpack.wasm import limits as wasm
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "limits.md"
@@ -74,7 +74,7 @@ ROWS: dict[str, list[str]] = {
     "questions to a Kubo at once": [str(kubo._WORKERS)],
     "one CAR to a node": [binary(node.MAX_CAR_BYTES), f"{node.MAX_CAR_BLOCKS:,}", f"{node.MAX_CIDS:,}"],
     "a name; origins for a pinning service": [f"{kubo._MAX_NAME_BYTES} bytes", f"{node._MAX_NAME} characters"],
-    "waits between looking after a pin": [f"{pinning._FIRST_POLL:g} s", f"{pinning._LONGEST_POLL:g} s"],
+    "waits between looking after a pin": [f"{pinning_service._FIRST_POLL:g} s", f"{pinning_service._LONGEST_POLL:g} s"],
     "a block": [binary(block.MAX_BLOCK_BYTES)],
     "a CAR section": [binary(block.MAX_BLOCK_BYTES), str(header.MAX_SECTION_BYTES - block.MAX_BLOCK_BYTES)],
     "a CAR header": [binary(header.MAX_HEADER_BYTES)],

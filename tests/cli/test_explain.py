@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bacpack.split.explain.explain import PARTS, parts_of
+from bacpack.split.explain.byte_counts import PARTS, parts_of
 from bacpack.split.explain.treemap import Box, squarify
 from bacpack.wasm import Module, SectionId
 from corpus import NAMED_PROGRAM, rust_programs

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.cli import progress
-from bacpack.cli.progress import Progress, Style
+from bacpack.cli.terminal import progress
+from bacpack.cli.terminal.progress import Progress, Style
 from bacpack.content.car import car_chunks
 from bacpack.content.cid.cid import Cid
 from commands import command

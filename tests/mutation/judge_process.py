@@ -13,8 +13,8 @@ from typing import Any
 
 from bacpack.cli import cli
 from bacpack.errors import BacpackError
-from bacpack.proof.check import Prover
-from bacpack.proof.component import prove_program
+from bacpack.proof.equivalence.components import prove_program
+from bacpack.proof.equivalence.prover import Prover
 from mutation.judge import Verdict, read_message, write_message
 
 #: Bytes that a proof may take besides what the process has when it has just started.

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bacpack.split.abi.environment import environment
 from bacpack.split.data.image import image
 from bacpack.split.data.pieces import share_data
-from bacpack.split.emit.environment import environment
-from bacpack.split.output import make_manifest, write_split
-from bacpack.split.pipeline import Input, link, split
-from bacpack.split.plan.match import match
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.release_folder import make_manifest, write_split
+from bacpack.split.pipeline.steps import link, split
+from bacpack.split.plan.matching import match
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from corpus import image_blobs, rust_programs

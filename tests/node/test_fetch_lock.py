@@ -11,7 +11,7 @@ import pytest
 
 from bacpack.content.cid.cid import Cid
 from bacpack.errors import CheckFailedError
-from bacpack.project.lock import UrlLock, lock_path
+from bacpack.project.settings.lock_file import UrlLock, lock_path
 from node.harness import Command, assemble
 from node.server import FileServer
 from waiting import PATIENCE

@@ -168,7 +168,7 @@ def workflows(tmp_path: Path) -> Path:
     """A repository with the workflow of a new project, and with one that uses the action."""
     folder = tmp_path / "repository" / ".github" / "workflows"
     folder.mkdir(parents=True)
-    from bacpack.project.new import Wanted, render
+    from bacpack.project.template import Wanted, render
 
     files = dict(render(Wanted("workspace", "hello")))
     (folder / "bacpack.yml").write_bytes(files[".github/workflows/bacpack.yml"])

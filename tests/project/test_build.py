@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bacpack.errors import InputError
-from bacpack.project.config import load_project
+from bacpack.project.settings.config import load_project
 from node.harness import Command, assemble
 from project.conftest import RustCommand
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.cli.pipelines import markdown_text
+from bacpack.cli.projects.pipelines import markdown_text
 from node.harness import Command, assemble
 from project.conftest import CONFIG, change_module
 
@@ -185,7 +185,7 @@ def test_gitlab_gets_files(runner: Command, c_project: Path) -> None:
 
 
 def test_what_a_message_says_stays_on_its_line(c_project: Path) -> None:
-    from bacpack.cli.pipelines import _data, _property
+    from bacpack.cli.projects.pipelines import _data, _property
 
     assert _data("a%\nb") == "a%25%0Ab"
     assert _property("a:b,c") == "a%3Ab%2Cc"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bacpack.errors import InputError
-from bacpack.project.config import Project, find_config, load_project
+from bacpack.project.settings.config import Project, find_config, load_project
 
 
 def test_the_nearest_file_above_is_read(tmp_path: Path) -> None:

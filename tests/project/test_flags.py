@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.project.flags import BETWEEN, InForce, joined, read_answer
+from bacpack.project.languages.compiler_flags import BETWEEN, InForce, joined, read_answer
 from project.conftest import RustCommand
 
 MAIN = """\

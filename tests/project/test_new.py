@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bacpack.installed import shipped
-from bacpack.project.config import load_project
-from bacpack.project.new import Template, Wanted, render
+from bacpack.project.settings.config import load_project
+from bacpack.project.template import Template, Wanted, render
 from node.harness import Command, assemble
 
 

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import soak
-from bacpack.project.pipeline import pipeline_files
+from bacpack.project.pipeline_packages import pipeline_files
 from project.conftest import REPOSITORY, TARGET_FOLDER, Rust
 from project.test_action import ACTION, WORKFLOW, load
 from wanting import skip

@@ -10,7 +10,7 @@ import wasmtime
 
 from bacpack.errors import InputError
 from bacpack.linker.shared_library import PLACE, ROOM, place, room_of
-from bacpack.split.emit.environment import environment, environment_cid
+from bacpack.split.abi.environment import environment, environment_cid
 from bacpack.wasm import Module
 from golang import build_go
 from node.harness import Command, assemble

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from bacpack.proof.cut import instructions_start
+from bacpack.proof.code.tokenizer import instructions_start
 from bacpack.wasm import Kind, Module, SectionId, writer
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bacpack.proof.check import prove
+from bacpack.proof.equivalence.prover import prove
 from differential.harness import cid_of
 from wasmtools import assemble, invalid_because
 

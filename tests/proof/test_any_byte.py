@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacpack.errors import BacpackError
-from bacpack.proof.check import prove
+from bacpack.proof.equivalence.prover import prove
 from bacpack.wasm import Module, SectionId
 from differential.harness import cid_of
 from proof.handmade import Texts

@@ -11,9 +11,10 @@ import pytest
 from bacpack.content.cid.cid import Cid, encode_base58
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
-from bacpack.proof import check, form, track
-from bacpack.proof.check import Prover
-from bacpack.proof.code import Room
+from bacpack.proof.code import byte_matcher, instruction_forms
+from bacpack.proof.code.function_code import Room
+from bacpack.proof.equivalence import prover
+from bacpack.proof.equivalence.prover import Prover
 from proof.handmade import Texts
 from wasmtools import assemble, invalid_because
 
@@ -335,9 +336,9 @@ def test_a_value_that_ends_early_is_another() -> None:
 
 def test_what_is_not_kept_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept forms of code take many times its memory, so there is a limit, beyond which all goes on more slowly."""
-    monkeypatch.setattr(check, "Room", lambda: Room(0))
-    monkeypatch.setattr(form, "MOST_FORMS", 1)
-    monkeypatch.setattr(track, "MOST_FORMS", 1)
+    monkeypatch.setattr(prover, "Room", lambda: Room(0))
+    monkeypatch.setattr(instruction_forms, "MOST_FORMS", 1)
+    monkeypatch.setattr(byte_matcher, "MOST_FORMS", 1)
     Texts().prove()
     with pytest.raises(CheckFailedError, match="the constant 1024 became 1025"):
         Texts().changed("shared", "global.get $first i32.add", "i32.const 1025 i32.add").prove()

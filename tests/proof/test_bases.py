@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import bacpack.proof.bases
-from bacpack.proof.bases import Bases, accesses
-from bacpack.proof.unit import Unit, decode
+import bacpack.proof.code.address_constants
+from bacpack.proof.code.address_constants import Bases, accesses
+from bacpack.proof.code.module_view import Unit, decode
 from bacpack.wasm import Module, SectionId, WasmError, writer
 from wasmtools import assemble, invalid_because
 
@@ -107,7 +107,7 @@ def test_a_near_access_is_found_without_reading_the_whole_function(monkeypatch: 
     unit = Unit.of_blob(
         assemble(MODULE.format("i32.const 77 i32.const 5 local.get 0 i32.add i32.store" + " nop" * 100))
     )
-    monkeypatch.setattr(bacpack.proof.bases, "accesses", None)
+    monkeypatch.setattr(bacpack.proof.code.address_constants, "accesses", None)
     assert Bases(unit, 1).access(3) == 8
 
 

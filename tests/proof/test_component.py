@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import Prover
-from bacpack.proof.component import prove_program
+from bacpack.proof.equivalence.components import prove_program
+from bacpack.proof.equivalence.prover import Prover
 from split.test_components import LIFT, bodies, component, data_of, split_components
 from wasmtools import assemble, invalid_because, print_text
 

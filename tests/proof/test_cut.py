@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.proof.cut import Depth, _cut_slowly, cut, ends_with, instructions_start, locals_named
+from bacpack.proof.code.tokenizer import Depth, _cut_slowly, cut, ends_with, instructions_start, locals_named
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader

@@ -14,8 +14,8 @@ import pytest
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.manifest import MANIFEST_NAME, decode_manifest, encode_manifest
-from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
-from bacpack.proof.folder import prove_folder
+from bacpack.project.settings.lock_file import LOCK_NAME, LockedModule, UrlLock
+from bacpack.proof.equivalence.release_folder import prove_folder
 from bacpack.wasm import Module, SectionId, writer
 from corpus import rust_programs
 from node.harness import Command

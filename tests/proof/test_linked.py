@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import Prover
+from bacpack.proof.equivalence.prover import Prover
 from node.harness import assemble
 from proof.handmade import cid_of
 

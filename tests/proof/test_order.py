@@ -12,10 +12,10 @@ from bacpack.content.cid.reference import CidRef, UrlRef
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.order import ImportCircleError, instantiation_order
-from bacpack.proof.check import prove
-from bacpack.proof.code import Codes
-from bacpack.proof.unit import Unit
-from bacpack.proof.world import in_order
+from bacpack.proof.code.function_code import Codes
+from bacpack.proof.code.module_view import Unit
+from bacpack.proof.equivalence.prover import prove
+from bacpack.proof.program.linked_program import in_order
 from wasmtools import assemble
 
 NEEDS = {"a": "", "b": "", "c": "ba", "d": "ac", "root": "dbca"}

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import Prover, prove
-from bacpack.split.pipeline import Input, split
+from bacpack.proof.equivalence.prover import Prover, prove
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.steps import split
 from bacpack.split.plan import partition
 from bacpack.wasm import Kind, Module, writer
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import prove
+from bacpack.proof.equivalence.prover import prove
 from proof.handmade import Texts
 from wasmtools import assemble
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.check import Prover, prove
-from bacpack.proof.code import Codes
-from bacpack.proof.unit import Unit
-from bacpack.proof.world import in_order
+from bacpack.proof.code.function_code import Codes
+from bacpack.proof.code.module_view import Unit
+from bacpack.proof.equivalence.prover import Prover, prove
+from bacpack.proof.program.linked_program import in_order
 from differential.harness import cid_of
 from proof.handmade import ENVIRONMENT, Texts
 from wasmtools import assemble

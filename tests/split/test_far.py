@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bacpack.split.catalog.existing import read_existing
+from bacpack.split.catalog.shared_module_reader import read_existing
 from bacpack.split.shapes.fingerprint import fingerprint
 from bacpack.wasm import Module
 from split.harness import PAGE_BYTES, Comparer, both, split_all, work

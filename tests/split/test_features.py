@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bacpack.errors import InputError
-from bacpack.split.admit import admit
-from bacpack.split.pipeline import Input, split
-from bacpack.split.validate import check_valid
+from bacpack.split.input.blob import Input
+from bacpack.split.input.validation import check_valid
+from bacpack.split.pipeline.admission import admit
+from bacpack.split.pipeline.steps import split
 from split.harness import Comparer, both, split_all, work
 from wasmtools import assemble, padded
 

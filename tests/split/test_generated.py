@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 
 import soak
-from bacpack.proof.check import Prover
+from bacpack.proof.equivalence.prover import Prover
+from bacpack.split.abi.environment import environment
 from bacpack.split.data.image import image
 from bacpack.split.data.pieces import share_data
-from bacpack.split.emit.environment import environment
-from bacpack.split.pipeline import link
-from bacpack.split.plan.match import SharedFunction, match
-from bacpack.split.plan.partition import Group
+from bacpack.split.model.grouping import Group
+from bacpack.split.pipeline.steps import link
+from bacpack.split.plan.matching import SharedFunction, match
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
 from bacpack.wasm import Kind, Module
 from differential.harness import cid_of

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from bacpack.split.pipeline import Input, split
-from bacpack.split.plan.partition import group_by_users
+from bacpack.split.input.blob import Input
+from bacpack.split.model.grouping import group_by_users
+from bacpack.split.pipeline.steps import split
 from bacpack.wasm import Export, FuncType, Kind, Limits, SectionId, writer
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import I32
@@ -67,7 +68,7 @@ def test_time_grows_as_the_program(generate: Callable[[int, int], bytes], count:
 
 
 def test_many_groups_of_users_are_merged_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bacpack.split.plan.partition._MOST_COMPARED", 32)
+    monkeypatch.setattr("bacpack.split.model.grouping._MOST_COMPARED", 32)
 
     @dataclass(frozen=True)
     class Item:

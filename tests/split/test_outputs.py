@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from bacpack.split.pipeline import Input, split
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.steps import split
 from bacpack.wasm import Kind, Module, SectionId
 from bacpack.wasm.custom_sections import read_names
 from split.harness import both, split_all, work

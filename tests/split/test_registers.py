@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bacpack.split.emit.environment import REGISTERS, environment
+from bacpack.split.abi.environment import REGISTERS, environment
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.types import I32, I64
 from split.harness import SHIFT, Behaviour, Comparer, both, split_all, work

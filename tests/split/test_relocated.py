@@ -16,14 +16,16 @@ from unittest.mock import patch
 
 import pytest
 
-from bacpack.proof.check import Prover
-from bacpack.split.catalog.catalog import Catalog
-from bacpack.split.custom import stripped_size
+from bacpack.proof.equivalence.prover import Prover
+from bacpack.split.catalog.catalog import Catalog, catalog_files
 from bacpack.split.data.image import Image, image
-from bacpack.split.data.objects import own_data
-from bacpack.split.pipeline import Input, Split, split
+from bacpack.split.data.own_pieces import own_data
+from bacpack.split.input.blob import Input
+from bacpack.split.input.custom_sections import stripped_size
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.steps import split
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
-from bacpack.split.shapes.known import NUMBER, PLACE, UNKNOWN, Knowledge, Known
+from bacpack.split.shapes.relocation_hints import NUMBER, PLACE, UNKNOWN, Knowledge, Known
 from bacpack.wasm import Module, writer
 from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
 from corpus import PREBUILT
@@ -92,7 +94,7 @@ def proved(inputs: list[bytes], catalogs: list[Catalog] | None = None) -> Split:
 
 
 def catalog_of(result: Split) -> Catalog:
-    files = result.catalog | {f"modules/{cid}.wasm": module.data for cid, module in result.modules.items()}
+    files = catalog_files(result) | {f"modules/{cid}.wasm": module.data for cid, module in result.modules.items()}
     return Catalog.open("earlier", files.get)
 
 

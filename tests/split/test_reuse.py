@@ -16,21 +16,23 @@ from hypothesis import strategies as st
 
 import soak
 from bacpack.errors import BacpackError, CheckFailedError
-from bacpack.proof.check import Prover
-from bacpack.split.catalog import catalog, existing_data, reuse
+from bacpack.proof.equivalence.prover import Prover
+from bacpack.split.abi.environment import environment, environment_cid
+from bacpack.split.catalog import catalog, code_fitting, data_module_reader
 from bacpack.split.catalog.catalog import Catalog, data_features, index, shape_features
-from bacpack.split.catalog.existing import read_existing
-from bacpack.split.catalog.existing_data import read_existing_data
-from bacpack.split.catalog.shelf import take
+from bacpack.split.catalog.data_module_reader import read_existing_data
+from bacpack.split.catalog.reuse import take
+from bacpack.split.catalog.shared_module_reader import read_existing
 from bacpack.split.data.image import image
 from bacpack.split.data.pieces import share_data
 from bacpack.split.emit.data_module import write_data_module
-from bacpack.split.emit.environment import environment, environment_cid
-from bacpack.split.pipeline import Input, Linked, Split, link, split
-from bacpack.split.plan.match import match
-from bacpack.split.prove import prove_split
+from bacpack.split.input.blob import Input
+from bacpack.split.input.validation import check_valid
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.steps import Linked, link, split
+from bacpack.split.plan.matching import match
 from bacpack.split.shapes.fingerprint import fingerprint
-from bacpack.split.validate import check_valid
 from bacpack.wasm import Kind, Module, SectionId, writer
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import Element
@@ -251,9 +253,13 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> int:
     known = catalog_of(first.features, modules)
     # Whatever fits is to be used.
     with ExitStack() as stack:
-        for part, name in ((reuse, "IMPORT_COST"), (existing_data, "IMPORT_COST"), (catalog, "IMPORT_COST")):
+        for part, name in (
+            (code_fitting, "IMPORT_COST"),
+            (data_module_reader, "IMPORT_COST"),
+            (catalog, "IMPORT_COST"),
+        ):
             stack.enter_context(patch.object(part, name, -1))
-        for part in (reuse, existing_data):
+        for part in (code_fitting, data_module_reader):
             stack.enter_context(patch.object(part, "FETCH_WEIGHT", 0))
         shelf = take([known], blobs[2:], images[2:])
     shared = match(blobs[2:], [fit.places for fit in shelf.fits])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from bacpack.split.emit import start
-from bacpack.split.pipeline import Input, Split, split
-from bacpack.split.prove import prove_split
+from bacpack.split.emit import start_function
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.steps import split
 from bacpack.wasm import Module
 from split.harness import Comparer, both, work
 from wasmtools import assemble
@@ -39,8 +41,8 @@ def test_a_start_function_is_made_of_parts(compare: Comparer) -> None:
     for app in prove_split(made_of(PLACES), lambda _: None).apps:
         module = Module.parse(app.data)
         sizes = [body.end - body.start for body in module.bodies]
-        assert max(sizes) <= start._MOST_BYTES
-        assert sum(sizes) > 2 * start._MOST_BYTES
+        assert max(sizes) <= start_function._MOST_BYTES
+        assert sum(sizes) > 2 * start_function._MOST_BYTES
 
 
 @pytest.mark.parametrize(("places", "stack"), [(PLACES, 128 * 1024), (PLACES_OF_ONE, 512 * 1024)])

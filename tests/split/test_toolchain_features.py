@@ -11,7 +11,8 @@ import pytest
 import wasmtime
 
 from bacpack.errors import InputError
-from bacpack.split.pipeline import Input, split
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.steps import split
 from bacpack.wasm import Module
 from node.harness import Command
 from split.harness import both, engine, holds, split_all, work

@@ -10,10 +10,12 @@ from unittest.mock import patch
 import pytest
 
 from bacpack.project import programs
-from bacpack.split import pipeline
 from bacpack.split.catalog.catalog import Catalog, index
-from bacpack.split.pipeline import Input, Split, split
-from bacpack.split.prove import prove_split
+from bacpack.split.input.blob import Input
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline import steps
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.steps import split
 from inprocess import call
 from split.harness import Comparer, both, work
 from wasmtools import assemble
@@ -56,7 +58,7 @@ def test_a_copy_that_a_catalog_has_is_none_that_is_new() -> None:
 def test_one_program_alone_is_proved_before_it_is_written(tmp_path: Path) -> None:
     blob = tmp_path / "twin.wasm"
     blob.write_bytes(assemble(TWIN))
-    with patch.object(pipeline, "unlike", lambda others, module: module):
+    with patch.object(steps, "unlike", lambda others, module: module):
         done = call(tmp_path / "home", "split", blob, "-o", tmp_path / "out")
     assert done.status == 1
     assert "error[not-equivalent]: the split of `twin` is not its blob, so nothing was written" in done.stderr

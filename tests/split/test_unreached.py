@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bacpack.split.pipeline import Split
+from bacpack.split.model.records import Split
 from bacpack.wasm import Module
 from differential.harness import Case, Host, differences
 from linked import PROGRAM, RUNS, Toolchain

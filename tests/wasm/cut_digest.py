@@ -17,7 +17,7 @@ def main() -> None:
     package.__path__ = [str(Path(entry) / "bacpack" / "proof") for entry in sys.path]
     sys.modules[package.__name__] = package
 
-    from bacpack.proof.cut import Depth, cut
+    from bacpack.proof.code.tokenizer import Depth, cut
     from bacpack.wasm import Module
     from bacpack.wasm.scanner import code_start, scan
 

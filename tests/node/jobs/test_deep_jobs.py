@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bacpack.split.pipeline import Input, split
+from bacpack.split.input.blob import Input
+from bacpack.split.pipeline.steps import split
 from node.jobs.harness import JobNode
 from node.test_deep_calls import recursive
 

@@ -16,7 +16,7 @@ from bacpack.manifest import Manifest, ProvenanceFile
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from bacpack.split.pipeline import Split
+    from bacpack.split.model.records import Split
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """`python -m bacpack.cli`: the same as the `bacpack` command."""
 
-from bacpack.cli import main
+from bacpack.cli.commands import main
 
 main()

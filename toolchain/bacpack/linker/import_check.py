@@ -8,14 +8,11 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bacpack.content.cid.block import GetBlock, MissingBlockError
-from bacpack.content.cid.import_namespace import HOST_MODULES, HostModule, UnlinkedNamespace, parse_namespace
+from bacpack.content.cid.import_namespace import HOST_MODULES, WEBCIL, HostModule, UnlinkedNamespace, parse_namespace
 from bacpack.content.cid.reference import CidRef
 from bacpack.content.unixfs.reader import read_bytes, resolve
 from bacpack.errors import BacpackError, InputError, restated
 from bacpack.wasm.interface import ImportedItem, Interface, mismatch, read_interface
-
-#: From this namespace .NET assemblies import the memory into which they copy themselves.
-WEBCIL = "webcil"
 
 #: Of all names that are known, how many a hint lists.
 _LISTED = 8

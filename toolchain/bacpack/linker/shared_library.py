@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from bacpack.errors import InputError
 from bacpack.linker.relocated_code import PLACED_KINDS, CodePlacer
-from bacpack.split.emit.environment import environment_cid, import_load, import_memory
+from bacpack.split.abi.environment import environment_cid, import_load, import_memory
 from bacpack.wasm import Export, FuncType, GlobalType, Kind, Module, SectionId, WasmError, writer
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, read_producers
 from bacpack.wasm.leb128 import decode_signed, encode_unsigned

@@ -1,1 +1,1 @@
-"""What belongs to a project: its configuration in `bacpack.toml`."""
+"""Projects: from what `bacpack.toml` says to a release."""

@@ -15,16 +15,17 @@ from bacpack.content.cid.import_namespace import parse_namespace
 from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.manifest import Manifest
-from bacpack.project.compile import compile_project
-from bacpack.project.config import CONFIG_NAME, Project
-from bacpack.project.fresh import last_report, note_build, sources_of
-from bacpack.project.lock import LOCK_NAME, LockedModule, UrlLock
+from bacpack.project.languages.sources import compile_project
 from bacpack.project.modules import FetchClosure, Modules, load_modules, refuse_unlinked
 from bacpack.project.programs import add_modules, split_programs
+from bacpack.project.settings.config import CONFIG_NAME, Project
+from bacpack.project.settings.lock_file import LOCK_NAME, LockedModule, UrlLock
+from bacpack.project.up_to_date import last_report, note_build, sources_of
 from bacpack.split.catalog.catalog import Catalog
-from bacpack.split.output import make_manifest, write_split
-from bacpack.split.pipeline import Input, Split
-from bacpack.split.validate import check_valid
+from bacpack.split.input.blob import Input
+from bacpack.split.input.validation import check_valid
+from bacpack.split.model.records import Split
+from bacpack.split.pipeline.release_folder import make_manifest, write_split
 from bacpack.wasm import Module
 
 _SUFFIX = ".wasm"

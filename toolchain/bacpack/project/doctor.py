@@ -20,9 +20,9 @@ from bacpack.advisories import SAFE, known_holes
 from bacpack.errors import BacpackError
 from bacpack.folders import data_folder
 from bacpack.installed import EXTRAS, has_extra, line_for_extra, line_for_package
-from bacpack.project.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
-from bacpack.project.config import Project, load_project
-from bacpack.project.lock import LOCK_NAME, UrlLock
+from bacpack.project.languages.cargo import MODULE_TARGET, OLDER_NAMES, Cargo
+from bacpack.project.settings.config import Project, load_project
+from bacpack.project.settings.lock_file import LOCK_NAME, UrlLock
 from bacpack.wasm_tools import wasm_tools
 
 Status: TypeAlias = Literal["ok", "missing", "optional"]

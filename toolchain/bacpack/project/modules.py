@@ -14,7 +14,7 @@ from bacpack.files import read_file
 from bacpack.linker.import_check import Providers, check_imports
 from bacpack.linker.namespaces import link_imports
 from bacpack.linker.shared_library import PLACE, place, room_of
-from bacpack.split.emit.environment import environment, environment_cid
+from bacpack.split.abi.environment import environment, environment_cid
 from bacpack.wasm import Module
 from bacpack.wasm.interface import read_interface
 from bacpack.wasm.reader import Reader

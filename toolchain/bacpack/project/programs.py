@@ -12,15 +12,17 @@ from dataclasses import replace
 from bacpack.content.cid.cid import is_cid
 from bacpack.linker.namespaces import link_imports
 from bacpack.project.modules import Modules, refuse_misuse
-from bacpack.split.catalog.catalog import Catalog
+from bacpack.split.abi.environment import environment, environment_cid
+from bacpack.split.catalog.catalog import Catalog, catalog_files
 from bacpack.split.data.image import image
-from bacpack.split.emit.environment import environment, environment_cid
-from bacpack.split.pipeline import Input, OutputApp, OutputModule, Split, link, split
-from bacpack.split.plan.partition import LEAST_OWN_BYTES
-from bacpack.split.prove import prove_split
+from bacpack.split.input.blob import Input
+from bacpack.split.model.costs import LEAST_OWN_BYTES
+from bacpack.split.model.records import OutputApp, OutputModule, Split
+from bacpack.split.pipeline.proof import prove_split
+from bacpack.split.pipeline.steps import link, split
 from bacpack.split.shapes.fingerprint import fingerprint
-from bacpack.split.shapes.fold import fold
-from bacpack.split.shapes.unreached import drop_unreached
+from bacpack.split.shapes.identical import fold
+from bacpack.split.shapes.unreachable import drop_unreached
 from bacpack.wasm import Module
 from bacpack.wasm.custom_sections import NAME_SECTION
 from bacpack.wasm.writer import rewrite
@@ -85,7 +87,7 @@ def _cids(data: bytes) -> tuple[str, ...]:
 
 
 def _open(done: Split) -> Catalog:
-    files = done.catalog | {f"modules/{cid}.wasm": module.data for cid, module in done.modules.items()}
+    files = catalog_files(done) | {f"modules/{cid}.wasm": module.data for cid, module in done.modules.items()}
     return Catalog.open("the programs before", files.get)
 
 

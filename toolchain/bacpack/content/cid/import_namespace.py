@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from bacpack.content.cid.reference import CidRef, PathRef, UrlRef, parse_ref
 
+#: From this namespace .NET assemblies import the memory into which they copy themselves.
+WEBCIL = "webcil"
 WASI = "wasi_snapshot_preview1"
 #: What came before it, with the same functions but one.
 WASI_UNSTABLE = "wasi_unstable"

@@ -16,9 +16,9 @@ import msgspec
 
 from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.decode import DecodeError
-from bacpack.publish.release import Release
-from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
+from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Answer, Service
+from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: How many questions are asked at once.
 _WORKERS = 8

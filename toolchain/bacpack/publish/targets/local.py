@@ -13,8 +13,8 @@ from bacpack.content.store.origins import Provenance
 from bacpack.content.store.pins import Pins
 from bacpack.errors import InputError
 from bacpack.files import write_file
-from bacpack.publish.release import Release
-from bacpack.publish.targets.base import Lacking, OnBlock, Sent, blocks_of
+from bacpack.publish.release.release import Release
+from bacpack.publish.targets.target import Lacking, OnBlock, Sent, blocks_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bacpack.content.cid.cid import Cid
-from bacpack.publish.release import Release
-from bacpack.publish.targets.base import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
+from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Answer, Service
+from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: What a node takes in one request.
 MAX_CIDS = 4096

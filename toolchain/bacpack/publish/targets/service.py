@@ -13,7 +13,7 @@ from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.http_client import HttpClient, RequestError, RequestPolicy, Response
 from bacpack.http_client.client import Body
-from bacpack.publish.targets.base import TargetError
+from bacpack.publish.targets.target import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.text import shown
 

@@ -29,11 +29,12 @@ from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import BacpackError, InputError
 from bacpack.manifest import MANIFEST_NAME, App, Manifest, ModuleKind, decode_manifest
+from bacpack.split.abi.environment import environment_cid
 from bacpack.split.catalog.release_files import ReadFile
+from bacpack.split.data.copies import windows
 from bacpack.split.data.image import Image
-from bacpack.split.data.runs import windows
-from bacpack.split.emit.environment import environment_cid
-from bacpack.split.plan.partition import IMPORT_COST
+from bacpack.split.model.costs import IMPORT_COST
+from bacpack.split.model.records import Split
 from bacpack.split.shapes.fingerprint import Blob
 
 CATALOG_FOLDER = "catalog"
@@ -77,6 +78,12 @@ def data_features(contents: Iterable[bytes]) -> list[bytes]:
 def _sampled(content: bytes) -> set[bytes]:
     hashes = {blake2b(window, digest_size=_FEATURE_BYTES).digest() for _, window in windows(content)}
     return {digest for digest in hashes if digest[-1] % _SAMPLE == 0}
+
+
+def catalog_files(split: Split) -> dict[str, bytes]:
+    """The files of the catalog of a split's modules, by path."""
+    features = {cid: split.features[cid] for cid in split.modules if cid in split.features}
+    return index(features) if features else {}
 
 
 def index(modules: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:

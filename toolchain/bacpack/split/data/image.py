@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bacpack.split.shapes.elements import constant_offset
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.split.shapes.table_entries import constant_offset
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.types import Mode
 

@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bacpack.split.abi.words import MOST_WORDS
+from bacpack.split.data.copies import Run, Sources, Word
 from bacpack.split.data.image import Image
-from bacpack.split.data.runs import Run, Sources, Word
-from bacpack.split.emit.form import MOST_WORDS
-from bacpack.split.plan.partition import MAX_CODE_BYTES, group_by_users
+from bacpack.split.model.costs import MAX_CODE_BYTES
+from bacpack.split.model.grouping import group_by_users
 
 #: A piece that is shorter is not worth naming its address.
 LEAST_BYTES = 24

@@ -11,24 +11,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from bacpack.split.abi.data_module import (
+    ADD,
+    CHAIN_BYTES,
+    GET,
+    LOAD_DATA,
+    LOAD_DATA_INDEX,
+    TEE,
+    VOID,
+    WALK,
+    WALK_TYPE,
+    walk,
+)
+from bacpack.split.abi.environment import import_load, import_memory
+from bacpack.split.abi.words import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.split.data.pieces import DataPlan, Piece
-from bacpack.split.emit.environment import import_load, import_memory
-from bacpack.split.emit.form import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import I32, Data, Mode
 
-#: The name under which the module exports its function.
-LOAD_DATA = "D"
-_WORD_BYTES = 4
 _NOTHING = FuncType((), ())
-WALK_TYPE = FuncType((I32, I32), ())
-# Function indices: the environment's `load`, then the module's own.
-WALK, LOAD_DATA_INDEX = 1, 2
-_GET, _SET, _TEE = b"\x20", b"\x21", b"\x22"
-_ADD, _AND, _SHIFT_RIGHT, _MULTIPLY = b"\x6a", b"\x71", b"\x76", b"\x6c"
-_LOAD, _STORE = b"\x28\x02\x00", b"\x36\x02\x00"
-_VOID = b"\x40"
 
 
 def write_data_module(plan: DataPlan, environment: str) -> bytes:
@@ -62,7 +64,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
 
 
 def _value(piece: Piece, at: int) -> int:
-    return int.from_bytes(piece.content[at : at + _WORD_BYTES], "little")
+    return int.from_bytes(piece.content[at : at + CHAIN_BYTES], "little")
 
 
 def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[bytes, list[tuple[int, int]]]:
@@ -71,7 +73,7 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
     places: dict[int, list[int]] = defaultdict(list)
     for at, class_ in classes.items():
         places[class_].append(at)
-    farthest = ((1 << 32 - value_bits) - 1) * _WORD_BYTES
+    farthest = ((1 << 32 - value_bits) - 1) * CHAIN_BYTES
     heads = []
     for class_, chain in places.items():
         head = True
@@ -79,35 +81,18 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
             if head:
                 heads.append((at, class_))
             head = following is None or following - at > farthest
-            further = 0 if head or following is None else (following - at) // _WORD_BYTES
+            further = 0 if head or following is None else (following - at) // CHAIN_BYTES
             word = further << value_bits | _value(piece, at)
-            content[at : at + _WORD_BYTES] = word.to_bytes(_WORD_BYTES, "little")
+            content[at : at + CHAIN_BYTES] = word.to_bytes(CHAIN_BYTES, "little")
     return bytes(content), heads
 
 
 def _load_piece(word: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
     """If the piece has an address, copy it there and walk its chains, each given as (place, number of its word)."""
-    get = _GET + encode_unsigned(1)
-    yield read_word(WORD_BYTES[I32] * word) + _TEE + encode_unsigned(1) + b"\x04" + _VOID
+    get = GET + encode_unsigned(1)
+    yield read_word(WORD_BYTES[I32] * word) + TEE + encode_unsigned(1) + b"\x04" + VOID
     yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
     for at, class_ in heads:
-        yield get + (writer.i32_const(at) + _ADD if at else b"")
+        yield get + (writer.i32_const(at) + ADD if at else b"")
         yield read_word(WORD_BYTES[I32] * class_) + b"\x10" + encode_unsigned(WALK)
     yield writer.END
-
-
-def walk(value_bits: int) -> bytes:
-    """The code of a function (address, distance) that adds the distance to each word of the chain from the address."""
-    address, distance, word = (_GET + encode_unsigned(number) for number in range(3))
-    further = word + writer.i32_const(value_bits) + _SHIFT_RIGHT
-    mask = (1 << value_bits) - 1
-    code = [
-        b"\x03" + _VOID,  # loop
-        address,
-        address + _LOAD + _TEE + encode_unsigned(2),
-        writer.i32_const(mask - (1 << 32) if mask >= 1 << 31 else mask) + _AND + distance + _ADD + _STORE,
-        address + further + writer.i32_const(_WORD_BYTES) + _MULTIPLY + _ADD + _SET + encode_unsigned(0),
-        further + b"\x0d\0",  # br_if
-        writer.END,
-    ]
-    return ONE_LOCAL + b"".join(code) + writer.END

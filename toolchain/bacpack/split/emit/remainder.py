@@ -12,22 +12,23 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from bacpack import __version__
-from bacpack.split.custom import is_dropped
+from bacpack.split.abi.data_module import LOAD_DATA
+from bacpack.split.abi.environment import import_load, import_memory, import_register, import_table
+from bacpack.split.abi.shared_module import LATE_TABLE, PLACE, slot_setters
+from bacpack.split.abi.words import WORD_BYTES, WORDS_TYPE
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import DataPlan
-from bacpack.split.emit import start
-from bacpack.split.emit.data import own_data
-from bacpack.split.emit.data_module import LOAD_DATA
-from bacpack.split.emit.environment import import_load, import_memory, import_register, import_table
-from bacpack.split.emit.form import LATE_TABLE, PLACE, WORD_BYTES, WORDS_TYPE, slot_setters
-from bacpack.split.emit.numbering import Instructions, Numbers, extended
-from bacpack.split.emit.shared import Shared
+from bacpack.split.data.remaining import own_data
+from bacpack.split.emit import start_function
+from bacpack.split.emit.renumbering import Instructions, Numbers, extended
+from bacpack.split.emit.shared_module import Shared
+from bacpack.split.input.custom_sections import is_dropped
 from bacpack.split.plan.demand import Demand
-from bacpack.split.plan.placement import left_over
-from bacpack.split.plan.resolve import Plan
+from bacpack.split.plan.resolution import Plan
 from bacpack.split.plan.slots import Slot
-from bacpack.split.shapes.elements import is_table_plain, referenced_function, segment_entries
+from bacpack.split.plan.table_placement import left_over
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.split.shapes.table_entries import is_table_plain, referenced_function, segment_entries
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, name_section, processed_by, read_names
@@ -99,7 +100,7 @@ class _RemainderWriter:
         for_words = b""
         if words and not numbers.has_memory:
             numbers.add_import(import_memory(environment))
-            for_words = start.grow_memory(_ONE_PAGE)
+            for_words = start_function.grow_memory(_ONE_PAGE)
         for index in self._demand.kept:
             numbers.define(index)
         for index in self._demand.forwarded_hosts:
@@ -110,9 +111,9 @@ class _RemainderWriter:
         codes = [self._code(index - first) for index in self._demand.kept]
         segment = len(module.data_segments) if own is None else 0
         # Only now: what a table grows with may be a function, which has its number from here on.
-        steps = [self._grow(), for_words, *start.hand_over(set_up, 0, segment, 0)]
+        steps = [self._grow(), for_words, *start_function.hand_over(set_up, 0, segment, 0)]
         steps += chain(self._fill_late_tables(), self._fill_table())
-        steps += start.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up))
+        steps += start_function.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up))
         data, data_steps = self._data(words) if own is None else self._own_data(words, own)
         first_function = self._add_start([*steps, *data_steps])
         if numbers.declared:
@@ -156,10 +157,10 @@ class _RemainderWriter:
         """
         numbers, own = self._numbers, self._module.start
         type_ = numbers.types[_NOTHING]
-        first, *rest = start.parts(steps)
-        calls = [start.call(numbers.add_function(type_, b"\0" + part + writer.END)) for part in rest]
+        first, *rest = start_function.parts(steps)
+        calls = [start_function.call(numbers.add_function(type_, b"\0" + part + writer.END)) for part in rest]
         if own is not None:
-            calls.append(start.call(numbers.function(own)))
+            calls.append(start_function.call(numbers.function(own)))
         return numbers.add_function(type_, b"\0" + first + b"".join(calls) + writer.END)
 
     def _import_environment(self, namespace: str) -> None:
@@ -172,7 +173,7 @@ class _RemainderWriter:
         for register in self._registers.values():
             numbers.add_import(import_register(namespace, register))
 
-    def _import_shared(self) -> list[start.HandOver]:
+    def _import_shared(self) -> list[start_function.HandOver]:
         """Import what the shared modules provide; return the calls that set them up."""
         numbers, demand = self._numbers, self._demand
         self._functions: dict[int, int] = {}
@@ -189,7 +190,7 @@ class _RemainderWriter:
             numbers.provide(index, self._functions[number], position)
         return calls
 
-    def _set_up(self, number: int) -> Iterator[start.HandOver]:
+    def _set_up(self, number: int) -> Iterator[start_function.HandOver]:
         """Import what sets up a module: the calls that set its slots, and those that place its functions."""
         module, numbers = self._shared[number], self._numbers
         late = module.plan.late
@@ -199,12 +200,12 @@ class _RemainderWriter:
             if is_set or count == 0:
                 setter = numbers.import_function(module.namespace, name, WORDS_TYPE)
             if is_set:
-                yield start.HandOver(setter, b"".join(_word(slot, self._position) for slot in slots))
+                yield start_function.HandOver(setter, b"".join(_word(slot, self._position) for slot in slots))
         for count, placer in enumerate(module.placers):
             indices = [stretch.starts.get(self._position, 0) for stretch in placer]
             if any(indices):
                 place = numbers.import_function(module.namespace, f"{PLACE}{count}", WORDS_TYPE)
-                yield start.HandOver(place, _words(indices))
+                yield start_function.HandOver(place, _words(indices))
         placed = [(index, home[1]) for index, home in self._demand.placed if home[0] == number]
         self._placed_singly[number] = left_over(module.placers, self._position, placed)
         if any(self._position in entry for entry in late):
@@ -213,14 +214,14 @@ class _RemainderWriter:
 
     def _grow(self) -> bytes:
         module, numbers = self._module, self._numbers
-        out = start.grow_memory(module.memories[0]) if numbers.has_memory else b""
+        out = start_function.grow_memory(module.memories[0]) if numbers.has_memory else b""
         if numbers.has_table:
             table = module.tables[0]
-            out += start.grow_table(table.type, table.init and self._expression(table.init))
+            out += start_function.grow_table(table.type, table.init and self._expression(table.init))
         imported = len(module.imported(Kind.GLOBAL))
         for index in self._registers:
             init = self._expression(module.globals[index - imported].init)
-            out += start.set_global(numbers.global_(index), init)
+            out += start_function.set_global(numbers.global_(index), init)
         return out
 
     def _late_homes(self, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -250,13 +251,16 @@ class _RemainderWriter:
             for place, (source, position) in self._late_homes(number):
                 by_source.setdefault(source, []).append((place, position))
             for source, places in by_source.items():
-                out += [start.table_copy(run, self._functions[source], table) for run in start.runs(places)]
+                out += [
+                    start_function.table_copy(run, self._functions[source], table)
+                    for run in start_function.runs(places)
+                ]
             if own := list(self._late_functions(number)):
                 segment = len(self._elements)
                 functions = [function for _, function in own]
                 self._elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, functions, None))
                 places = [(place, source) for source, (place, _) in enumerate(own)]
-                out += [start.table_init(run, segment, table) for run in start.runs(places)]
+                out += [start_function.table_init(run, segment, table) for run in start_function.runs(places)]
         return out
 
     def _element(self, element: Element) -> Element:
@@ -282,17 +286,20 @@ class _RemainderWriter:
         """Fill the program's table, where nobody did: from shared modules, and from the remainder's own segments."""
         out: list[bytes] = []
         for number, places in self._placed_singly.items():
-            out += [start.table_copy(run, self._functions[number], 0) for run in start.runs(places)]
+            out += [start_function.table_copy(run, self._functions[number], 0) for run in start_function.runs(places)]
         for segment, element in enumerate(self._module.elements):
             if element.mode != Mode.ACTIVE or element.table or not self._numbers.has_table:
                 continue
             if self._is_table_plain:
-                out += [start.table_init(run, segment, 0) for run in start.runs(list(self._own_entries(element)))]
+                out += [
+                    start_function.table_init(run, segment, 0)
+                    for run in start_function.runs(list(self._own_entries(element)))
+                ]
             else:
                 offset = self._expression(element.offset or writer.END)
-                out.append(start.table_init_at(offset, len(element), segment, 0))
+                out.append(start_function.table_init_at(offset, len(element), segment, 0))
             if self._blob.names_segments:
-                out.append(start.elem_drop(segment))
+                out.append(start_function.elem_drop(segment))
         return out
 
     def _own_entries(self, element: Element) -> Iterator[tuple[int, int]]:
@@ -303,20 +310,20 @@ class _RemainderWriter:
                 yield index, source
                 source += 1
 
-    def _load_data(self, shared: SharedData) -> start.HandOver:
+    def _load_data(self, shared: SharedData) -> start_function.HandOver:
         """Import what a data module exports; return the call that loads its pieces."""
         load = self._numbers.import_function(shared.namespace, LOAD_DATA, WORDS_TYPE)
-        return start.HandOver(load, _words(shared.plan.arguments(self._position)))
+        return start_function.HandOver(load, _words(shared.plan.arguments(self._position)))
 
     def _own_data(self, words: bytes, places: Sequence[tuple[int, bytes]]) -> tuple[list[bytes], list[bytes]]:
         """One segment with words and all longer contents, and what brings each content to its address."""
         steps: list[bytes] = []
         everything = bytearray(words)
         for address, content in places:
-            if len(content) in start.STORES:
-                steps.append(start.store(address, content))
+            if len(content) in start_function.STORES:
+                steps.append(start_function.store(address, content))
             else:
-                steps.append(start.memory_init(start.Run(address, len(everything), len(content)), 0))
+                steps.append(start_function.memory_init(start_function.Run(address, len(everything), len(content)), 0))
                 everything += content
         if not everything:
             return [], steps
@@ -335,9 +342,11 @@ class _RemainderWriter:
                 segments.append(writer.data_segment(replace(data, offset=offset), content))
                 continue
             segments.append(writer.data_segment(replace(data, mode=Mode.PASSIVE, offset=None), content))
-            steps.append(start.memory_init_at(self._expression(data.offset or writer.END), len(content), number))
+            steps.append(
+                start_function.memory_init_at(self._expression(data.offset or writer.END), len(content), number)
+            )
             if self._blob.names_segments:
-                steps.append(start.data_drop(number))
+                steps.append(start_function.data_drop(number))
         if words:
             segments.append(writer.data_segment(_PASSIVE, words))
         return segments, steps

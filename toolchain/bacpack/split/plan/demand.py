@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bacpack.split.emit.form import DirectCall
-from bacpack.split.plan.resolve import Plan
-from bacpack.split.shapes.elements import element_functions, is_table_plain, referenced_functions, table_entries
+from bacpack.split.abi.operands import DirectCall
+from bacpack.split.plan.resolution import Plan
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.split.shapes.table_entries import element_functions, is_table_plain, referenced_functions, table_entries
 from bacpack.wasm import Kind, Module
 from bacpack.wasm.types import Mode
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from bacpack.split.plan.match import SharedFunction
+from bacpack.split.plan.matching import SharedFunction
 from bacpack.split.shapes.fingerprint import Blob
 
 #: A function is a hub if at least so many others call it, directly or through others.

@@ -11,66 +11,18 @@ that lowers the sum, or stay behind in the remainders where even that does not p
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Container, Sequence
 
-from bacpack.split.plan.match import SharedFunction
+from bacpack.split.model.costs import LEAST_OWN_BYTES, MAX_CODE_BYTES
+from bacpack.split.model.grouping import Group, group_by_users
+from bacpack.split.plan.matching import SharedFunction
 from bacpack.split.shapes.fingerprint import Blob
-
-#: Bytes a module takes before its first function: sections, types, and imports of the environment.
-MODULE_COST = 600
-#: Bytes in each user's remainder: a namespace is 59 bytes, and few modules are used through fewer than two imports.
-IMPORT_COST = 150
-#: What one byte fetched counts against one byte stored.
-FETCH_WEIGHT = 0.05
-#: Code of one blob alone is put into a module when there is so much of it.
-LEAST_OWN_BYTES = 8_192
-#: A group is compared with so many others. The 42 programs of the corpus have 164 groups.
-_MOST_COMPARED = 512
-#: A module of at most 1 MiB is one block, named by the plain hash of its bytes. Code is most of it, slots the rest.
-MAX_CODE_BYTES = 900_000
-
-
-class Shareable(Protocol):
-    """A function or a piece of data."""
-
-    @property
-    def users(self) -> int:
-        """The blobs that have it, as a set of bits."""
-
-
-T = TypeVar("T", bound=Shareable)
-
-
-@dataclass(slots=True)
-class Group(Generic[T]):
-    """What becomes one module."""
-
-    #: The blobs that use at least one of its items, as a set of bits.
-    users: int
-    #: Size of the items in bytes.
-    size: int = 0
-    items: list[T] = field(default_factory=list)
 
 
 def partition(blobs: Sequence[Blob], shared: Sequence[SharedFunction]) -> list[Group[SharedFunction]]:
     """Group `shared` into modules, those with most users first; functions in none stay in the remainders."""
     groups = group_by_users((function, _size(blobs, function)) for function in shared)
     return [part for group in groups for part in chunks(blobs, group)]
-
-
-def group_by_users(items: Iterable[tuple[T, int]]) -> list[Group[T]]:
-    """Group items, given with their sizes, as the objective says, those with most users first."""
-    by_users: dict[int, Group[T]] = {}
-    for item, size in items:
-        group = by_users.setdefault(item.users, Group(item.users))
-        group.items.append(item)
-        group.size += size
-    groups = _merge(sorted(by_users.values(), key=lambda group: (group.size, group.users)))
-    groups = [group for group in groups if _gain(group) > 0]
-    return sorted(groups, key=lambda group: (-group.users.bit_count(), -group.size, group.users))
 
 
 def own_groups(
@@ -134,41 +86,3 @@ def _callees_first(blobs: Sequence[Blob], functions: Sequence[SharedFunction]) -
 def _size(blobs: Sequence[Blob], function: SharedFunction) -> int:
     blob, index = next(iter(function.members.items()))
     return blobs[blob].functions[index].size
-
-
-def _cost(users: int, size: int) -> float:
-    count = users.bit_count()
-    return size + MODULE_COST + count * IMPORT_COST + FETCH_WEIGHT * count * size
-
-
-def _gain(group: Group[T]) -> float:
-    """What the module saves against a copy of each item in the remainder of each of its users."""
-    copies: dict[int, int] = defaultdict(int)
-    for item in group.items:
-        copies[item.users] += 1
-    kept = group.size * sum(users.bit_count() * n for users, n in copies.items()) / len(group.items)
-    return kept - (_cost(group.users, group.size) - FETCH_WEIGHT * group.users.bit_count() * group.size)
-
-
-def _merge(groups: list[Group[T]]) -> list[Group[T]]:
-    """Merge each group, smallest first, into the one where the sum falls most, as long as it falls.
-
-    It is held against the largest that are left, and not against all where there are very many.
-    """
-    merged: list[Group[T]] = []
-    for position, small in enumerate(groups, 1):
-        best, saving = None, 0.0
-        for other in groups[max(position, len(groups) - _MOST_COMPARED) :]:
-            union = small.users | other.users
-            change = (
-                _cost(small.users, small.size) + _cost(other.users, other.size) - _cost(union, small.size + other.size)
-            )
-            if change > saving:
-                best, saving = other, change
-        if best is None:
-            merged.append(small)
-            continue
-        best.users |= small.users
-        best.size += small.size
-        best.items += small.items
-    return merged

@@ -17,10 +17,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from bacpack.split.abi.operands import SlotRead
 from bacpack.split.data.image import address_range
-from bacpack.split.emit.form import SlotRead
 from bacpack.split.shapes.fingerprint import Blob
-from bacpack.split.shapes.known import NUMBER, PLACE
+from bacpack.split.shapes.relocation_hints import NUMBER, PLACE
 from bacpack.wasm.types import I32, I64
 
 #: Addresses of one blob that lie within so many bytes of each other, counted from zero, are taken to move together.

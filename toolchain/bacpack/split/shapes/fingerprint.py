@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
-from bacpack.split.shapes.canonical import Cut, cut, cut_canonical
-from bacpack.split.shapes.elements import has_program_table
-from bacpack.split.shapes.far import LOADS, far_load
-from bacpack.split.shapes.known import UNKNOWN, Knowledge, Known
-from bacpack.split.shapes.registers import assign_registers
+from bacpack.split.abi.checked_load import LOADS, far_load
+from bacpack.split.shapes.open_instructions import Cut, cut, cut_canonical
+from bacpack.split.shapes.register_assignment import assign_registers
+from bacpack.split.shapes.relocation_hints import UNKNOWN, Knowledge, Known
+from bacpack.split.shapes.table_entries import has_program_table
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned

@@ -1,0 +1,1 @@
+"""Stdout, stderr, progress, tables and pictures."""

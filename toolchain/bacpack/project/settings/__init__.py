@@ -1,0 +1,1 @@
+"""`bacpack.toml`, `bacpack.lock` and budgets."""

@@ -1,0 +1,1 @@
+"""Code and modules as the proof reads them; knows nothing of how a split is made."""

@@ -1,0 +1,1 @@
+"""A blob against its split, a component, a folder."""

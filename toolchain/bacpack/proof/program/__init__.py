@@ -1,0 +1,1 @@
+"""Modules linked, and what they hold before the program runs."""

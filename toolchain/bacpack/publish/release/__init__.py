@@ -1,0 +1,1 @@
+"""The directory of programs, modules and manifest that is published."""

@@ -1,0 +1,1 @@
+"""The form of published modules: names, helper functions, how words are handed over."""

@@ -1,0 +1,67 @@
+"""The form of a shared module: the names of its exports, and what stands in its code for what programs differ in.
+
+Functions that set up a module take the address of *words*: the numbers that a program hands over lie in memory while it
+is set up. As parameters, hundreds of them would make engines spend most of a program's compilation on passing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from bacpack.split.abi.words import MOST_WORDS, ONE_LOCAL, WORD_BYTES, read_word
+from bacpack.wasm.leb128 import encode_unsigned
+from bacpack.wasm.types import I32, I64
+from bacpack.wasm.writer import END, i32_const
+
+#: Sets slots, each to a word: several such functions are numbered.
+SET_SLOTS = "S"
+#: Places functions of the module in the program's table, each stretch where a word says, unless it is zero.
+PLACE = "P"
+#: The table of all functions of the module, in order.
+FUNCTIONS = "F"
+#: The private table, through which late-bound calls go.
+LATE_TABLE = "T"
+#: The instruction that adds two constants of each type.
+ADD = {I32: b"\x6a", I64: b"\x7c"}
+
+T = TypeVar("T")
+
+
+class UnknownFormError(Exception):
+    """A module that was read is not in the form that bacpack writes."""
+
+
+def export_name(position: int) -> str:
+    """The name of a function that a higher module calls, by its place in its own module."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = digits[position % 36]
+    while position := position // 36:
+        text = digits[position % 36] + text
+    return text
+
+
+def slot_setters(slots: Sequence[T]) -> list[tuple[str, Sequence[T]]]:
+    """Names of the functions that set `slots`, each with those that it sets. There is always one."""
+    firsts = range(0, max(1, len(slots)), MOST_WORDS)
+    return [(f"{SET_SLOTS}{number}", slots[first : first + MOST_WORDS]) for number, first in enumerate(firsts)]
+
+
+def write_setter(first: int, types: Sequence[bytes]) -> bytes:
+    """The code of a function that sets globals of these types, from index `first` on, each to a word."""
+    code: list[bytes] = []
+    offset = 0
+    for index, type_ in enumerate(types, first):
+        code += read_word(offset, type_), b"\x24", encode_unsigned(index)
+        offset += WORD_BYTES[type_]
+    return b"\0" + b"".join(code) + END
+
+
+def write_placer(first: int, sizes: Sequence[int]) -> bytes:
+    """The code of a function that places stretches, from `first` on in segment 1, each where its word says."""
+    code: list[bytes] = []
+    for number, size in enumerate(sizes):
+        code += read_word(WORD_BYTES[I32] * number), b"\x22\1\x04\x40"  # local.tee 1; if
+        code += b"\x20\1", i32_const(first), i32_const(size), b"\xfc\x0c\1\0", END
+        first += size
+    return ONE_LOCAL + b"".join(code) + END

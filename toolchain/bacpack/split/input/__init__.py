@@ -1,0 +1,1 @@
+"""Which blobs are refused, and what of them is dropped."""

@@ -1,0 +1,1 @@
+"""What goes into a split and comes out, its objective, and groups."""

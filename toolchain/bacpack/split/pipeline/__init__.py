@@ -1,0 +1,1 @@
+"""The steps from blobs to a folder, with components and the proof."""
