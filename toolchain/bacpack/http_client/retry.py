@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +40,16 @@ class RequestPolicy:
 
     def pause_after(self, failures: int) -> float:
         """Return the pause after so many failures, at least one."""
+        import random
+
         pause: float = min(self.pause * 2 ** (failures - 1), self.longest_pause)
         return pause * random.uniform(1 - self.spread, 1 + self.spread)
 
 
 def retry_after(text: str) -> float | None:
     """Seconds that a `Retry-After` header asks to wait, given as a number or a date; None where it says neither."""
+    from email.utils import parsedate_to_datetime
+
     if text.strip().isdecimal():
         return float(text)
     try:
