@@ -22,6 +22,7 @@ from bacnode.jobs import queue, service
 from bacnode.pages import module_view, routes, sessions, views
 from bacnode.peers import block_exchange, directory, hedged_request, mdns, peer_book
 from bacnode.runtime import run_limits
+from bacnode.schedulers.bacalhau import client as bacalhau
 from bacnode.schedulers.dask.worker_job import MOST_FETCHING
 from bacpack.content.car import header, selection
 from bacpack.content.cid import block
@@ -125,6 +126,7 @@ ROWS: dict[str, list[str]] = {
     ],
     "a file given by CID": [binary(prepare_process.MAX_INPUT_BYTES)],
     "jobs that fetch at once": [str(MOST_FETCHING)],
+    "an answer of Bacalhau's orchestrator": [binary(bacalhau.MAX_ANSWER_BYTES), f"{bacalhau.ANSWER_SECONDS:g} s"],
     "jobs that have not ended": [f"{queue.MAX_WAITING:,}", f"{queue.MAX_KEPT:,}"],
     "attempts at a job": [str(job_state.MAX_ATTEMPTS), str(job_state.MAX_ATTEMPTS_OF_INNOCENTS)],
     "submissions, followers, bids": [

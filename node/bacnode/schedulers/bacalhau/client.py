@@ -29,7 +29,7 @@ LOOK_SECONDS, MAX_FAILURES = 0.5, 10
 #: Bytes of input files that stand in the job itself.
 MAX_INLINE_BYTES = 5 << 20
 #: The longest that one answer of the orchestrator may take and be: what a job printed stands in it.
-_ANSWER_SECONDS, _MAX_ANSWER_BYTES = 120.0, 64 << 20
+ANSWER_SECONDS, MAX_ANSWER_BYTES = 120.0, 64 << 20
 
 
 class BacalhauEngine(Engine):
@@ -109,12 +109,12 @@ class BacalhauEngine(Engine):
     def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        until = time.monotonic() + _ANSWER_SECONDS
+        until = time.monotonic() + ANSWER_SECONDS
         with self._http.open(
             method, self._url + path, headers, content, any_address=True, follow=False, until=until
         ) as answer:
             try:
-                return answer.status, answer.read(_MAX_ANSWER_BYTES)
+                return answer.status, answer.read(MAX_ANSWER_BYTES)
             except InputError as error:
                 raise self._unreachable("its answer is too large") from error
 

@@ -1,4 +1,4 @@
-"""What follows from how a peer answered; and that it is kept."""
+"""What is kept of peers, and that several are asked for one thing."""
 
 from __future__ import annotations
 
@@ -10,63 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.fetch.source_health import OF_A_NODE, Health
+from bacnode.fetch.source_health import Health
 from bacnode.peers.hedged_request import Attempt, race
 from bacnode.peers.peer_book import MOST_FOUND, MOST_ROUTED, PeerBook, PeerOptions
 from bacpack.errors import UnreachableError
-from bacpack.ipfs_clients.multiaddr import of_url, to_url
 from waiting import until
 
 NOW = 1_000_000.0
-
-
-def test_the_quicker_and_the_surer_are_nearer() -> None:
-    quick, slow, unsure = Health(), Health(), Health()
-    for _ in range(8):
-        quick.answered(NOW, 0.01, 1 << 16, 0.01)
-        slow.answered(NOW, 0.2, 1 << 16, 0.01)
-        unsure.answered(NOW, 0.01, 1 << 16, 0.01)
-        unsure.lacked(NOW, 0.01)
-        unsure.lacked(NOW, 0.01)
-    assert quick.expected(NOW) < unsure.expected(NOW) < slow.expected(NOW)
-    # One that is busy with us is further.
-    assert quick.expected(NOW, under_way=8) > 1.9 * quick.expected(NOW)
-    # What was slow long ago is tried again; one that nobody knows is tried.
-    assert slow.expected(NOW + 6000) < 2 * quick.expected(NOW)
-    assert Health().expected(NOW) < slow.expected(NOW)
-
-
-def test_another_is_asked_after_twice_the_time_that_is_expected() -> None:
-    standing = Health()
-    assert standing.hedge_first_byte() == 0.3
-    standing.answered(NOW, 0.4, 1 << 20, 1.0)
-    assert standing.hedge_first_byte() == pytest.approx(0.8)
-    assert standing.hedge_body(1 << 20) == pytest.approx(2.3)
-    standing.outrun(NOW, 5.0, None)
-    assert standing.first_byte is not None and standing.first_byte > 1
-
-
-def test_failures_put_aside_for_longer_each_time() -> None:
-    standing = Health()
-    until = []
-    for _ in range(OF_A_NODE.strikes + 3):
-        standing.failed(NOW, "no answer")
-        until.append(standing.aside_until)
-    assert until[: OF_A_NODE.strikes - 1] == [0.0] * (OF_A_NODE.strikes - 1)
-    assert [moment - NOW for moment in until[OF_A_NODE.strikes - 1 :]] == [15, 30, 60, 120]
-    standing.answered(NOW, 0.1, 10, 0.1)
-    assert not standing.is_aside(NOW)
-
-
-def test_wrong_bytes_put_aside_and_sound_ones_on_their_way_excuse_nothing() -> None:
-    standing = Health()
-    standing.lied(NOW, "not what its CID says")
-    standing.answered(NOW + 1, 0.1, 10, 0.1)
-    assert standing.is_aside(NOW + 3599) and not standing.is_aside(NOW + 3600)
-    standing.lied(NOW + 3600, "again")
-    assert standing.is_aside(NOW + 3600 + 7199)
-    standing.answered(NOW + 3600 + 7200, 0.1, 10, 0.1)
-    assert not standing.is_liar and standing.wrong == 2
 
 
 def test_the_book_keeps_what_it_is_told(tmp_path: Path) -> None:
@@ -149,28 +99,3 @@ def test_a_race_ends_those_that_lost(pool: ThreadPoolExecutor) -> None:
     with pytest.raises(UnreachableError, match="too late"):
         race(iter("a"), ask, pool, time.monotonic() + 0.1, _late)
     assert race(iter(""), ask, pool, time.monotonic() + 1, _late).winner is None
-
-
-@pytest.mark.parametrize(
-    ("address", "url"),
-    [
-        ("/ip4/10.0.0.1/tcp/8301/http", "http://10.0.0.1:8301"),
-        ("/ip6/::1/tcp/80/http", "http://[::1]:80"),
-        ("/dns4/node.example/tcp/443/tls/http", "https://node.example:443"),
-        ("/dns/node.example/tcp/443/https", "https://node.example:443"),
-        ("/ip4/10.0.0.1/tcp/8301", None),
-        ("/ip4/10.0.0.1/udp/8301/quic-v1", None),
-        ("/ip4/10.0.0.1/tcp/0/http", None),
-        ("/ip4/10.0.0.1/tcp/99999/http", None),
-        ("/ip4/::1/tcp/80/http", None),
-        ("/dns4/a@b/tcp/80/http", None),
-        ("/dns4/a b/tcp/80/http", None),
-        ("/dns4//tcp/80/http", None),
-        ("/ip4/10.0.0.1/tcp/80/http/p2p/x", None),
-        ("", None),
-    ],
-)
-def test_addresses_are_urls(address: str, url: str | None) -> None:
-    assert to_url(address) == url
-    if url is not None:
-        assert to_url(of_url(url) or "") == url
