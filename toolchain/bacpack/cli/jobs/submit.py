@@ -139,11 +139,7 @@ def command(
         for closure in closures:
             keep(closure.graph, store)
     shown = _Shown(output, results, single=len(orders) == 1)
-    with (
-        ended_by_signals(),
-        output.progress("running") as progress,
-        _engine(engine, scheduler, closures, sources, workers) as running,
-    ):
+    with output.progress("running") as progress, _engine(engine, scheduler, closures, sources, workers) as running:
         watch = _Watch(running, explains=explain)
         running.on_note, running.on_send, running.wait_seconds = output.note, watch.verdicts, wait
         if dry_run:
@@ -184,7 +180,7 @@ def _engine(
     if engine == "local":
         from bacnode.schedulers.dask.local_cluster import local_engine
 
-        with local_engine(
+        with ended_by_signals(), local_engine(
             data_folder(), cache_folder(), workers=workers, peers=sources.peers, offline=sources.offline,
             allow_private=sources.allow_private,
         ) as local:  # fmt: skip

@@ -140,11 +140,10 @@ def command(
     linked = is_linked(program.root.data)
     runtime = Runtime(interruptible=timeout is not None, linked=linked, cache=open_cache(cache_folder()))
     loaded = load(program, runtime, limits)
-    with ExitStack() as stack:
+    with ended_by_signals(), ExitStack() as stack:
         # Opened before the program runs: hours of work must not end in a report that cannot be written.
         descriptor = None
         if report is not None:
-            stack.enter_context(ended_by_signals())
             try:
                 descriptor = stack.enter_context(writing_aside(report))
             except OSError as error:
