@@ -23,7 +23,6 @@ from bacnode.pages import module_view, routes, sessions, views
 from bacnode.peers import block_exchange, directory, hedged_request, mdns, peer_book
 from bacnode.runtime import run_limits
 from bacnode.schedulers.bacalhau import client as bacalhau
-from bacnode.schedulers.dask.worker_job import MOST_FETCHING
 from bacpack.content.car import header, selection
 from bacpack.content.cid import block
 from bacpack.content.ipld import links
@@ -125,7 +124,7 @@ ROWS: dict[str, list[str]] = {
         binary(job.MAX_SUBMISSION_BYTES), binary(job.MAX_TEXT_BYTES), str(job.MAX_FILES),
     ],
     "a file given by CID": [binary(prepare_process.MAX_INPUT_BYTES)],
-    "jobs that fetch at once": [str(MOST_FETCHING)],
+    "jobs that fetch at once": [str(prepare_process.MOST_FETCHING)],
     "an answer of Bacalhau's orchestrator": [binary(bacalhau.MAX_ANSWER_BYTES), f"{bacalhau.ANSWER_SECONDS:g} s"],
     "jobs that have not ended": [f"{queue.MAX_WAITING:,}", f"{queue.MAX_KEPT:,}"],
     "attempts at a job": [str(job_state.MAX_ATTEMPTS), str(job_state.MAX_ATTEMPTS_OF_INNOCENTS)],

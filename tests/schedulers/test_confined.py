@@ -28,10 +28,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield running
 
 
-def runner(worker: WorkerProcess) -> psutil.Process | None:
+def runner(worker: WorkerProcess, module: str = "worker_process") -> psutil.Process | None:
     """The process in which a worker runs programs."""
     children = psutil.Process(worker.process.pid).children()
-    return next((child for child in children if "bacnode.execution.worker_process" in child.cmdline()), None)
+    return next((child for child in children if f"bacnode.execution.{module}" in child.cmdline()), None)
 
 
 def test_programs_that_mean_harm_end_as_on_a_node(cluster: Cluster, tmp_path: Path) -> None:
@@ -96,3 +96,17 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
         over.set()
         joined(killer, "the last process is killed")
     assert result.error is not None and result.error.code == "interrupted", result
+
+
+def test_what_strangers_wrote_is_prepared_in_a_process_that_may_be_lost(cluster: Cluster, tmp_path: Path) -> None:
+    (worker,) = cluster.add("one")
+    (first,) = cluster.engine().run(orders(closure(worker.folder, program(text="first"))))
+    child = runner(worker, "prepare_process")
+    assert child is not None
+    assert "NoNewPrivs:\t1" in Path(f"/proc/{child.pid}/status").read_text()
+    child.kill()
+    (second,) = cluster.engine().run(orders(closure(worker.folder, program(text="second"))))
+    assert [(one.state, one.stdout, one.attempts) for one in (first, second)] == [
+        ("done", b"first\n", 1),
+        ("done", b"second\n", 1),
+    ]

@@ -12,6 +12,8 @@ for name in ("starlette", "uvicorn", "httptools", "prometheus_client", "zeroconf
     sys.modules[name] = None
 for name in ("local_cluster", "remote_cluster", "worker_main", "worker_plugin", "worker_job"):
     importlib.import_module(f"bacnode.schedulers.dask.{name}")
+for name in ("executor", "prepare_process", "worker_process"):
+    importlib.import_module(f"bacnode.execution.{name}")
 """
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from cachetools import LRUCache
 
 from bacnode.execution.child_process import Child, Keeper, LostError
 from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
@@ -40,9 +40,8 @@ from bacnode.execution.job_state import (
 )  # fmt: skip
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.execution.worker_pool import Pool
-from bacnode.http_server.errors import RequestError
 from bacnode.runtime.plan import Plan, later
-from bacpack.errors import BacpackError, Problem
+from bacpack.errors import BacpackError, Problem, UnreachableError
 
 log = logging.getLogger("bacnode.jobs")
 
@@ -64,8 +63,8 @@ class Journal:
     def changed(self, state: JobState) -> None:
         """It is in another phase."""
 
-    def planned(self, plan: Plan) -> None:
-        """A plan was made for it."""
+    async def planned(self, prepared: Prepared) -> None:
+        """A plan was made for it, or could not be made; it waits for this to return."""
 
     def lost(self, why: str) -> None:
         """A process ended under it."""
@@ -80,13 +79,16 @@ class Journal:
 class Executor:
     """Runs jobs in processes of its own. `folder` is the store with what belongs to it, `name` that of the node."""
 
-    def __init__(self, folder: Path, cache: Path, grants: Grants, name: str) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, grants: Grants, name: str, prepare_seconds: float | None = PREPARE_SECONDS
+    ) -> None:
         self.grants = grants
         self.name = name
         self.store_folder = str(folder)
         self.pool = Pool(cache, grants)
-        self.plans: LRUCache[tuple[str, str | None, bool], Plan] = LRUCache(_PLANS)
+        self.plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
         self.preparing = asyncio.Semaphore(PREPARING)
+        self.prepare_seconds = prepare_seconds
         self.preparer = Keeper(
             lambda: Child.start("bacnode.execution.prepare_process", folder, cache, all_features=grants.all_features),
             IDLE_SECONDS,
@@ -98,9 +100,19 @@ class Executor:
         """Begin to watch the processes."""
         self.pool.open(self.preparer)
 
-    async def run(self, job: Job, folder: JobFolder, journal: Journal, event: Event) -> JobEnd | None:
-        """Run a job, which begins with `event`; return how it ended, None if the executor is closed before."""
-        running = self._running[job.id] = _Execution(self, job, folder, journal)
+    async def start(self) -> None:
+        """Start every process, so that the first jobs do not wait for that; raises `LostError`."""
+        await asyncio.gather(self.pool.start(), self.preparer.get())
+        self.preparer.rest()
+
+    async def run(
+        self, job: Job, folder: JobFolder, journal: Journal, event: Event, prepared: Prepared | None = None
+    ) -> JobEnd | None:
+        """Run a job, which begins with `event`; return how it ended, None if the executor is closed before.
+
+        `prepared` is the plan that was made for it before, if it ended then because it `only_prepares`.
+        """
+        running = self._running[job.id] = _Execution(self, job, folder, journal, prepared)
         try:
             return await running.run(event)
         finally:
@@ -112,12 +124,12 @@ class Executor:
             self._running[job].happen(Signal.CANCEL)
 
     async def survey(self, ref: str | None, modules: list[str]) -> Surveyed:
-        """Say what is missing to run something; raises `RequestError` (`preparing-failed`)."""
+        """Say what is missing to run something; raises `UnreachableError` (`preparing-failed`)."""
         try:
             answer = await self._ask_preparer(Bid(job=f"bid-{secrets.token_hex(8)}", ref=ref, modules=modules))
         except (LostError, TimeoutError) as error:
-            raise RequestError(
-                "preparing-failed", f"what it needs could not be told: {error}", hint="try again", status=503
+            raise UnreachableError(
+                "preparing-failed", f"what it needs could not be told: {error}", hint="try again"
             ) from error
         assert isinstance(answer, Surveyed)
         return answer
@@ -164,9 +176,13 @@ class Executor:
 class _Execution:
     """One job on its way."""
 
-    def __init__(self, executor: Executor, job: Job, folder: JobFolder, journal: Journal) -> None:
+    def __init__(
+        self, executor: Executor, job: Job, folder: JobFolder, journal: Journal, given: Prepared | None
+    ) -> None:
         self._executor, self._job, self._folder, self._journal = executor, job, folder, journal
-        self._state = JobState(job.attempts, job.reruns)
+        self._state = JobState(job.attempts, job.reruns, job.only_prepares)
+        #: A plan that is there already; used once, as it may be out of date.
+        self._given = given
         #: The task that is next, and the one that is under way.
         self._next: Task | None = None
         self._under_way: asyncio.Task[Event] | None = None
@@ -244,19 +260,22 @@ class _Execution:
 
     async def _prepare(self) -> Event:
         job, executor = self._job, self._executor
+        if self._given is not None:
+            self._prepared, self._given = self._given, None
+            return Planned()
         known = executor.plans.get(job.program)
         if known is not None and not job.files and job.stdin is None:
             return self._planned(known, 0.0)
         question = Prepare(
             job=job.id, ref=job.ref, invoke=job.invoke, folder=str(self._folder.path), stdin=job.stdin,
-            files=job.files, fueled=job.granted.fuel is not None, only_files=known is not None,
+            files=job.files, fueled=job.granted.fuel is not None, only_files=known is not None, sources=job.sources,
         )  # fmt: skip
         async with executor.preparing:
             self.happen(Signal.PREPARE_GRANTED)
             preparer = None
             try:
                 preparer = await executor.preparer.get()
-                async with asyncio.timeout(PREPARE_SECONDS):
+                async with asyncio.timeout(executor.prepare_seconds):
                     answer = await preparer.ask(question, job.id)
             except TimeoutError:
                 assert preparer is not None
@@ -267,15 +286,17 @@ class _Execution:
             finally:
                 executor.preparer.rest()
         assert isinstance(answer, Prepared)
+        await self._journal.planned(answer)
         if answer.error is not None:
             return Planned(answer.error)
         if answer.plan is None:
             assert known is not None
             return self._planned(known, answer.load_ms)
         self._prepared = answer
-        self._journal.planned(answer.plan)
         if answer.plan.lasting:
             executor.plans[job.program] = answer.plan
+            if len(executor.plans) > _PLANS:
+                executor.plans.popitem(last=False)
         return Planned()
 
     def _planned(self, known: Plan, load_ms: float) -> Planned:

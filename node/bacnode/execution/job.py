@@ -98,6 +98,18 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class JobSources(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asked for the modules of a job, where it is not the peers of the node."""
+
+    #: URLs of those who hold a module, by its CID; then those who are asked for any.
+    holders: dict[str, list[str]] = {}
+    peers: list[str] = []
+    offline: bool = False
+    allow_private: bool = False
+    #: The size of each module that the program needs, by CID, as far as that is known.
+    sizes: dict[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A program that is to be run, as an executor takes it. Its inline files are in its folder already."""
@@ -122,6 +134,9 @@ class Job:
     reruns: bool = True
     #: How often it was started before.
     attempts: int = 0
+    sources: JobSources | None = None
+    #: Whether it ends once its modules are here and compiled.
+    only_prepares: bool = False
 
     @property
     def program(self) -> tuple[str, str | None, bool]:

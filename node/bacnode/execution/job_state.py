@@ -7,7 +7,7 @@ Nothing here waits, reads a clock or a file, or starts a process: `step` says wh
 | new | SUBMITTED | waiting | PREPARE |
 | new | Recovered | waiting; collecting if it ran and may not run again | PREPARE; KEEP_OUTPUTS |
 | waiting | PREPARE_GRANTED | preparing | |
-| waiting, preparing | Planned | ready; collecting with a problem | RUN; KEEP_OUTPUTS |
+| waiting, preparing | Planned | ready; collecting with a problem, or if that was all | RUN; KEEP_OUTPUTS |
 | preparing | PreparerLost, PREPARE_TIMEOUT | waiting; collecting the third time | CountLoss; PREPARE; KEEP_OUTPUTS |
 | ready | WORKER_GRANTED | starting | |
 | starting | STARTED | running | SET_DEADLINE |
@@ -70,6 +70,8 @@ class JobState:
     attempts: int = 0
     #: Whether it may be run again when a worker or the node ended under it.
     reruns: bool = True
+    #: Whether it ends once there is a plan.
+    only_prepares: bool = False
     phase: Phase = "new"
     #: Processes that ended while they prepared it, one after the other; workers that ended under it; plans that named
     #: code which was no longer there.
@@ -294,6 +296,8 @@ def _on_preparing(state: JobState, event: Event) -> Step:
     match event:
         case Signal.PREPARE_GRANTED:
             return replace(state, phase="preparing"), []
+        case Planned(None) if state.only_prepares:
+            return _collect(state, End("done"))
         case Planned(None):
             return replace(state, phase="ready", preparers_lost=0), [Task.RUN]
         case Planned(problem):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bacnode.execution.job import Content, Granted, InputFile
+from bacnode.execution.job import Content, Granted, InputFile, JobSources
 from bacnode.runtime.plan import Plan
 from bacpack.errors import Problem
 
@@ -24,6 +24,7 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fueled: bool
     #: Whether the plan is there and only files are wanted.
     only_files: bool = False
+    sources: JobSources | None = None
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -78,6 +79,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     plan: Plan | None
     error: Problem | None
     load_ms: float
+    #: What a command ends with that meets the error.
+    exit_status: int | None = None
 
 
 class Surveyed(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -11,18 +11,23 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 from bacnode.execution.channel import Parent
 from bacnode.execution.grants import ALL_FEATURES
+from bacnode.execution.job import JobSources
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
+from bacnode.execution.shortest_first import Turns
 from bacnode.fetch.limits import LoadLimits
+from bacnode.fetch.session import Web
 from bacnode.fetch.source import BlockSource
 from bacnode.fetch.sources import Sources
+from bacnode.fetch.stored_sources import FetchOnce, keep_one
 from bacnode.peers.block_exchange import Swarm
-from bacnode.peers.job_source import JobWeb
+from bacnode.peers.job_source import Holders, JobWeb
 from bacnode.programs.open_program import Program, open_program
 from bacnode.programs.release_prefetch import announce_closure
 from bacnode.programs.resolver import resolve
@@ -40,6 +45,9 @@ from bacpack.files import write_durably
 
 #: What is prepared at once; each is mostly waiting for peers.
 THREADS = 8
+#: Jobs of Dask that fetch at once, those first that lack least: each is ready sooner if it need not share the network
+#: with all others, and one whose source is silent must not hold up the rest.
+MOST_FETCHING = 3
 #: Seconds in which all that a job needs must have come.
 FETCH_SECONDS = 600
 LIMITS = LoadLimits(module_bytes=64 << 20, total_bytes=256 << 20)
@@ -59,6 +67,8 @@ class Preparer:
         self._store = LayeredStore(self._public, proprietary.store)
         self._private = proprietary.store
         self._swarm = Swarm(folder, self._public)
+        self._once = FetchOnce(self._public)
+        self._turns = Turns(MOST_FETCHING)
         self._cache = CompileCache(cache)
         self._configuration = Configuration(interruptible=True, fueled=False, all_features=all_features)
         self._planner = Planner(self._cache, all_features=all_features)
@@ -79,12 +89,12 @@ class Preparer:
 
     def _answer_prepare(self, message: Prepare) -> None:
         started = time.perf_counter()
-        plan, error = _caught(lambda: self._prepare(message))
+        plan, error, status = _caught(lambda: self._prepare(message))
         took = (time.perf_counter() - started) * 1000
-        self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took))
+        self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took, exit_status=status))
 
     def _answer_bid(self, message: Bid) -> None:
-        answer, error = _caught(lambda: self._survey(message))
+        answer, error, _ = _caught(lambda: self._survey(message))
         self._parent.say(
             answer
             or Surveyed(
@@ -93,10 +103,12 @@ class Preparer:
         )
 
     def _answer_locate(self, message: Locate) -> None:
-        found, _ = _caught(lambda: located(message.trap, places_in(self._store, message.modules)))
+        found, _, _ = _caught(lambda: located(message.trap, places_in(self._store, message.modules)))
         self._parent.say(Located(job=message.job, trap=found or message.trap))
 
     def _prepare(self, message: Prepare) -> Plan | None:
+        if message.sources is not None:
+            return self._plan_from(message, message.sources)
         web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)
         try:
             self._bring_files(message, JobFolder(Path(message.folder)), web)
@@ -114,6 +126,35 @@ class Preparer:
             announce_closure(program, self._store)
         graph = resolve(program.root, program.sources.fetch, LIMITS, program.sources.announce)
         return self._planner.plan(message.ref, graph, message.invoke, fueled=message.fueled)
+
+    def _plan_from(self, message: Prepare, sources: JobSources) -> Plan:
+        """Make a plan of modules from those who hold them, in the order in which jobs lack least; keep what came."""
+        web = Web(sources.peers, offline=sources.offline, allow_private=sources.allow_private)
+        if sources.holders and not sources.offline:
+            web.remotes.insert(0, Holders(sources.holders, web.http))  # type: ignore[arg-type]  # as far as they are used
+        # As far as programs use them: they read from remotes, and ask them for no CAR.
+        web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]
+        missing = {cid: size for cid, size in sources.sizes.items() if not self._store.has(Cid.parse(cid))}
+
+        def lacks() -> int:
+            """Bytes that are still missing: other jobs bring some of them."""
+            for cid in [cid for cid in missing if self._store.has(Cid.parse(cid))]:
+                del missing[cid]
+            return sum(missing.values())
+
+        limits = LoadLimits()
+        try:
+            with self._turns.take(lacks) if missing else nullcontext():
+                program = open_program(message.ref, self._store, web, limits)
+                program.sources.announce([CidRef(Cid.parse(cid)) for cid in missing])
+                graph = resolve(program.root, program.sources.fetch, limits, program.sources.announce)
+        finally:
+            web.http.close()
+        plan = self._planner.plan(message.ref, graph, message.invoke, fueled=message.fueled)
+        for node in graph.nodes:
+            if node.fetched.cid is not None and not self._private.has(node.fetched.cid):
+                keep_one(node.fetched, self._public)
+        return plan
 
     def _open(self, ref: str, web: JobWeb) -> Program:
         if isinstance(parse_ref(ref), CidRef | UrlRef):
@@ -195,16 +236,17 @@ class Preparer:
         return list(missing), here
 
 
-def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None]:
+def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None, int | None]:
+    """Return what `work` returns, or what is wrong, with the status that a command ends with then."""
     try:
-        return work(), None
+        return work(), None, None
     except BacpackError as error:
-        return None, error.problem()
+        return None, error.problem(), error.exit_status
     except RecursionError:
-        return None, Problem("too-deep", "it is nested too deeply")
+        return None, Problem("too-deep", "it is nested too deeply"), None
     except Exception as error:
         # A fault of ours must not leave the node waiting.
-        return None, Problem.fault("preparing-failed", error)
+        return None, Problem.fault("preparing-failed", error), None
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ _STATUS = {
     "proprietary-module": 403,
     "no-permission": 500,
     "io-error": 500,
+    "preparing-failed": 503,
     "store-busy": 503,
     "store-damaged": 500,
     "store-too-new": 500,

@@ -19,6 +19,7 @@ from bacnode.execution.executor import Executor, Journal
 from bacnode.execution.job import Job, JobEnd, Submission
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.job_state import Event, Fault, JobState, Recovered, Signal
+from bacnode.execution.messages import Prepared
 from bacnode.http_server.errors import RequestError
 from bacnode.jobs.database import JobDatabase, Record
 from bacnode.jobs.speed_estimate import Speeds
@@ -55,9 +56,10 @@ class Live(Journal):
         if state.end is None:
             self.record.state = state.shown
 
-    def planned(self, plan: Plan) -> None:
+    async def planned(self, prepared: Prepared) -> None:
         """Learn how fast modules come here."""
-        self._queue.speeds.learn(plan)
+        if prepared.plan is not None:
+            self._queue.speeds.learn(prepared.plan)
 
     def lost(self, why: str) -> None:
         """Count it."""

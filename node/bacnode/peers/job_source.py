@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from bacnode.fetch.fetched import Found
+from bacnode.fetch.remote_source import RemoteSource, peer
 from bacnode.fetch.session import Web
 from bacnode.fetch.source import read_ahead
 from bacnode.peers.block_exchange import Given, Swarm
+from bacpack.content.cid.block import MAX_BLOCK_BYTES, MissingBlockError
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
 from bacpack.content.store.origins import Provenance
+from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
+from bacpack.http_client import HttpClient
 
 
 class PeerSource:
@@ -65,6 +70,32 @@ class PeerSource:
                     [(cid, "") for cid, whence in notes.items() if whence == origin], origin
                 )
         self._swarm.save()
+
+
+class Holders:
+    """A source of the modules whose holders are known: each is asked for what it has, and nothing else."""
+
+    label = "the workers that hold it"
+
+    def __init__(self, holders: Mapping[str, Sequence[str]], http: HttpClient) -> None:
+        self._holders = holders
+        self._peers: dict[str, RemoteSource] = {}
+        self._http = http
+
+    def get(self, cid: Cid) -> bytes:
+        """Return a block, verified; raises `MissingBlockError`."""
+        return self.read(cid, MAX_BLOCK_BYTES).data
+
+    def read(self, cid: Cid, max_bytes: int) -> Found:
+        """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
+        failure: BacpackError = MissingBlockError(cid, self.label)
+        for url in self._holders.get(str(cid.to_v1()), ()):
+            holder = self._peers.setdefault(url, peer(url.rstrip("/"), self._http))
+            try:
+                return holder.read(cid, max_bytes)
+            except (UnreachableError, CheckFailedError) as error:
+                failure = error
+        raise failure
 
 
 class JobWeb(Web):

@@ -6,14 +6,7 @@ as any module does, block by block, each compared with its CID.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-from bacnode.fetch.fetched import Found
-from bacnode.fetch.remote_source import RemoteSource, peer
-from bacpack.content.cid.block import MissingBlockError
-from bacpack.content.cid.cid import Cid
-from bacpack.errors import BacpackError, CheckFailedError, UnreachableError
-from bacpack.http_client import HttpClient
+from collections.abc import Callable, Sequence
 
 #: Keys of modules and of jobs begin so, and all workers that run jobs hold the key `PRESENT`.
 MODULE_PREFIX, JOB_PREFIX = "bacpack-module-", "bacpack-job-"
@@ -60,29 +53,3 @@ class Held:
         own = here(self.cid)
         urls = [url for url in self.urls if url != own]
         return Held, (self.cid, tuple([own, *urls] if own else urls)[:_MAX_URLS])
-
-
-class Holders:
-    """A source of the modules whose holders are known: each is asked for what it has, and nothing else."""
-
-    label = "the workers that hold it"
-
-    def __init__(self, held: Iterable[Held], own_url: str | None, http: HttpClient) -> None:
-        self._urls: Mapping[str, list[str]] = {one.cid: [url for url in one.urls if url != own_url] for one in held}
-        self._peers: dict[str, RemoteSource] = {}
-        self._http = http
-
-    def get(self, cid: Cid) -> bytes:
-        """Return a block, verified; raises `MissingBlockError`."""
-        return self.read(cid, 2 << 20).data
-
-    def read(self, cid: Cid, max_bytes: int) -> Found:
-        """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
-        failure: BacpackError = MissingBlockError(cid, self.label)
-        for url in self._urls.get(str(cid.to_v1()), ()):
-            holder = self._peers.setdefault(url, peer(url.rstrip("/"), self._http))
-            try:
-                return holder.read(cid, max_bytes)
-            except (UnreachableError, CheckFailedError) as error:
-                failure = error
-        raise failure

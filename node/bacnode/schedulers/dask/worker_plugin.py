@@ -17,6 +17,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import get_ip, sync
 from distributed.worker import get_worker
 
+from bacnode.execution.job import JobSources
+from bacnode.runtime.plan import PlannedModule
 from bacnode.schedulers.dask import internals, replicas
 from bacnode.schedulers.dask.block_server import BlockServer
 from bacnode.schedulers.dask.replicas import (
@@ -26,12 +28,11 @@ from bacnode.schedulers.dask.replicas import (
     RUNS,
     TOPIC,
     Held,
-    Holders,
     module_key,
     resource_of,
 )
 from bacnode.schedulers.dask.stored_modules import modules_in, size_of
-from bacnode.schedulers.dask.worker_job import Here, RunHere, Watch
+from bacnode.schedulers.dask.worker_job import Watch, WorkerJobs
 from bacnode.schedulers.job_message import JobResult, decode_spec, encode
 from bacpack.content.cid.cid import Cid
 
@@ -71,7 +72,7 @@ class ModulesPlugin(WorkerPlugin):
         bandwidth: float | None = None,
         all_features: bool = True,
     ) -> None:
-        self._folder, self._cache, self._peers = folder, cache, tuple(peers)
+        self._folder, self._cache, self._peers = folder, cache, list(peers)
         self._url, self._announces, self._memory = url, announce, memory_bytes
         self._offline, self._allow_private, self._bandwidth = offline, allow_private, bandwidth or BANDWIDTH
         self._all_features = all_features
@@ -95,22 +96,13 @@ class ModulesPlugin(WorkerPlugin):
         #: What each job that fetches is going to bring.
         self._coming: dict[Key, list[str]] = {}
         self._time = internals.ProgramTime(worker)
-        self._run = RunHere(
-            Here(
-                self._store,
-                cache,
-                internals.threads_of(worker),
-                self._memory or _memory_of(worker),
-                str(worker.name) if isinstance(worker.name, str) else worker.address,
-                self._peers,
-                proprietary.store if proprietary.modules else None,
-                self._offline,
-                self._allow_private,
-                self._all_features,
-                worker.local_directory,
-            )
-        )
-        await self._run.open()
+        self._name = worker.name if isinstance(worker.name, str) else worker.address
+        self._jobs = WorkerJobs(
+            self._store, proprietary.store, cache, internals.threads_of(worker), self._memory or _memory_of(worker),
+            self._name, JobSources(peers=self._peers, offline=self._offline, allow_private=self._allow_private),
+            worker.local_directory, all_features=self._all_features,
+        )  # fmt: skip
+        await self._jobs.open()
         await internals.keep_copies(worker)
         internals.set_bandwidth(worker, self._bandwidth)
         await worker.set_resources(**self.resources(_memory_of(worker)))
@@ -129,7 +121,7 @@ class ModulesPlugin(WorkerPlugin):
         """Give nothing away any more, and end the processes that run programs."""
         if self._server is not None:
             self._server.close()
-        await self._run.close()
+        await self._jobs.executor.close()
 
     def transition(self, key: Key, start: str, finish: str, **about: Any) -> None:
         """Keep Dask from learning by keys how fast modules come: it moves a few bytes and counts those of a module."""
@@ -170,7 +162,7 @@ class ModulesPlugin(WorkerPlugin):
         if not self._announces:  # it may be sent to any worker then, and only this one knows who gave what
             spec = msgspec.structs.replace(spec, fetch_first=False)
         # Known to the scheduler before anything of it runs: what kills this worker is then known to have done so.
-        about = {"job": spec.number, "key": key, "worker": worker.address, "name": self._run.here.name}
+        about = {"job": spec.number, "key": key, "worker": worker.address, "name": self._name}
         sync(worker.loop, worker.scheduler.log_event, topic=TOPIC, msg={**about, "what": "task"})
         sync(worker.loop, self._expect, key, spec.modules)
 
@@ -181,11 +173,12 @@ class ModulesPlugin(WorkerPlugin):
         watch = Watch(
             task=str(key),
             on_lack=lambda: self._leave_pool(key),
-            on_ready=lambda kept: sync(worker.loop, self._settle, key, kept),
+            on_ready=lambda modules: self._settle(key, modules),
             on_begin=on_begin,
         )
         try:
-            result = self._run.run(spec, lambda http: Holders(holders, self._url, http), watch)
+            others = {one.cid: [url for url in one.urls if url != self._url] for one in holders}
+            result = self._jobs.run(spec, others, watch)
         finally:
             sync(worker.loop, self._give_up, key)
         self._learn(result)
@@ -210,10 +203,11 @@ class ModulesPlugin(WorkerPlugin):
             self._coming[key] = [cid for cid in modules if cid not in self._announced]
             await self.announce((Cid.parse(cid), modules[cid]) for cid in self._coming[key])
 
-    async def _settle(self, key: Key, kept: list[tuple[Cid, int]]) -> None:
+    async def _settle(self, key: Key, modules: Sequence[PlannedModule]) -> None:
         """Announce what a job has brought, and withdraw what did not come."""
         if self._announces:
-            await self.announce(kept)
+            cids = [Cid.parse(module.cid) for module in modules if module.cid not in self._announced]
+            await self.announce([(cid, size) for cid in cids if (size := size_of(cid, self._store)) is not None])
             await self._give_up(key)
 
     async def _give_up(self, key: Key) -> None:
