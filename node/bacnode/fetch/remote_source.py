@@ -21,7 +21,7 @@ from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.multihash import UnknownHashError
 from bacpack.errors import BacpackError, CheckFailedError
 from bacpack.http_client import HttpClient, RequestError
-from bacpack.ipfs_clients import BlockClient, CarFileClient, CarStream, GatewayClient, KuboRpc, NoCarError
+from bacpack.ipfs_clients import CarFileClient, CarStream, GatewayClient, KuboRpc, NoCarError
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class RemoteSource:
     """One source on the network; safe for threads."""
 
-    def __init__(self, kind: SourceKind, client: BlockClient) -> None:
+    def __init__(self, kind: SourceKind, client: GatewayClient | KuboRpc | CarFileClient) -> None:
         self.kind = kind
         self.origin = client.url
         self.label = client.label
@@ -49,7 +49,7 @@ class RemoteSource:
         return self._health.aside_reason
 
     def get(self, cid: Cid) -> bytes:
-        """Return a block, verified; raises as `BlockClient.block` does."""
+        """Return a block, verified; raises as `GatewayClient.block` does."""
         if cid.is_identity:
             return cid.identity_data
         self._http.on_wait(f"block {cid}", self.label)
@@ -61,7 +61,7 @@ class RemoteSource:
 
     @contextmanager
     def car(self, cid: Cid) -> Iterator[CarStream]:
-        """Yield the blocks of all that is below `cid`; raises as `BlockClient.car` does."""
+        """Yield the blocks of all that is below `cid`; raises as `GatewayClient.car` does."""
         with self._streaming(lambda: self._client.car(cid)) as stream:
             yield stream
 
@@ -162,14 +162,4 @@ class CarUrl(RemoteSource):
 
 def peer(url: str, http: HttpClient) -> RemoteSource:
     """Return another node, which serves what it holds."""
-    return RemoteSource("peer", GatewayClient(http, url, "peer"))
-
-
-def gateway(url: str, http: HttpClient) -> RemoteSource:
-    """Return a gateway, which may look for what it does not hold."""
-    return RemoteSource("gateway", GatewayClient(http, url, "gateway"))
-
-
-def kubo_rpc(url: str, http: HttpClient, authorization: str | None) -> RemoteSource:
-    """Return a Kubo by its RPC, which may look for a block on its own network, for a few seconds each."""
-    return RemoteSource("kubo", KuboRpc(http, url, authorization))
+    return RemoteSource("peer", GatewayClient(http, url.rstrip("/"), "peer"))

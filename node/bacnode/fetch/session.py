@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bacnode.fetch.remote_source import CarUrl, RemoteSource, gateway, kubo_rpc, peer
+from bacnode.fetch.remote_source import CarUrl, RemoteSource, peer
 from bacnode.fetch.source import HoldUrl
 from bacpack.http_client import HttpClient, RequestPolicy
+from bacpack.ipfs_clients import GatewayClient, KuboRpc
 
 #: In which order the sources on the network are asked.
 ORDER = ("peers", "gateways", "kubo")
@@ -36,10 +37,18 @@ class Web:
     ) -> None:
         self.http = HttpClient(offline=offline, allow_private=allow_private, policy=policy, deadline=deadline)
         self.hold_url = hold_url
-        self.peers = [] if offline else [peer(url.rstrip("/"), self.http) for url in peers]
-        self.gateways = [] if offline else [gateway(url.rstrip("/"), self.http) for url in gateways]
-        self.kubo = [] if offline else [kubo_rpc(url.rstrip("/"), self.http, kubo_authorization) for url in kubo]
-        by_name: dict[str, Sequence[RemoteSource]] = {"peers": self.peers, "gateways": self.gateways, "kubo": self.kubo}
+        self.peers = [peer(url, self.http) for url in peers if not offline]
+        by_name: dict[str, Sequence[RemoteSource]] = {
+            "peers": self.peers,
+            "gateways": [
+                RemoteSource("gateway", GatewayClient(self.http, url.rstrip("/"), "gateway"))
+                for url in gateways if not offline
+            ],
+            "kubo": [
+                RemoteSource("kubo", KuboRpc(self.http, url.rstrip("/"), kubo_authorization))
+                for url in kubo if not offline
+            ],
+        }  # fmt: skip
         # What the order leaves out comes last.
         self.remotes = [remote for name in dict.fromkeys((*order, *ORDER)) for remote in by_name[name]]
 

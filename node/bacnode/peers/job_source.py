@@ -90,7 +90,7 @@ class Holders:
         """Return a file, verified block by block; raises `MissingBlockError`, and what the last holder raised."""
         failure: BacpackError = MissingBlockError(cid, self.label)
         for url in self._holders.get(str(cid.to_v1()), ()):
-            holder = self._peers.setdefault(url, peer(url.rstrip("/"), self._http))
+            holder = self._peers.setdefault(url, peer(url, self._http))
             try:
                 return holder.read(cid, max_bytes)
             except (UnreachableError, CheckFailedError) as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bacpack.ipfs_clients.block_client import BlockClient, NoCarError
-from bacpack.ipfs_clients.car_stream import CarStream
+from bacpack.ipfs_clients.answers import CarStream, NoCarError
 from bacpack.ipfs_clients.gateway_client import CarFileClient, GatewayClient
 from bacpack.ipfs_clients.kubo_rpc import KuboRpc
 
-__all__ = ["BlockClient", "CarFileClient", "CarStream", "GatewayClient", "KuboRpc", "NoCarError"]
+__all__ = ["CarFileClient", "CarStream", "GatewayClient", "KuboRpc", "NoCarError"]

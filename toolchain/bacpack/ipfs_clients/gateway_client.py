@@ -10,8 +10,7 @@ from bacpack.content.cid.block import MissingBlockError
 from bacpack.content.cid.cid import Cid
 from bacpack.errors import BacpackError
 from bacpack.http_client import Cancel, HttpClient
-from bacpack.ipfs_clients.block_client import NoCarError, read_block
-from bacpack.ipfs_clients.car_stream import CarStream
+from bacpack.ipfs_clients.answers import CarStream, NoCarError, read_block
 from bacpack.text import shown
 
 #: Answers that mean "I do not have it", as other implementations read them; the last, to who wants what is there.
@@ -46,7 +45,10 @@ class GatewayClient:
         cancel: Cancel | None = None,
         on_head: Callable[[int | None], object] = lambda size: None,
     ) -> bytes:
-        """Ask once for a block; `on_head` is told the size that is promised, before any of it comes."""
+        """Ask once for a block, and return it verified; `on_head` is told its size as promised, before it comes.
+
+        Raises `MissingBlockError`, `RequestError`, and `CheckFailedError` (`block-mismatch`).
+        """
         headers = {"Accept": "application/vnd.ipld.raw", **(_ONLY_HERE if only_here else {})}
         url = f"{self.url}/ipfs/{cid}?format=raw"
         with self.http.open("GET", url, headers, any_address=self.any_address, cancel=cancel) as answer:
@@ -69,7 +71,10 @@ class GatewayClient:
 
     @contextmanager
     def car(self, cid: Cid) -> Iterator[CarStream]:
-        """Ask once for all below `cid`; yield the blocks as they come."""
+        """Ask once for all that is below `cid`, and yield the blocks as they come; there may be too few or too many.
+
+        Raises `NoCarError`, `MissingBlockError`, `RequestError`, and as the stream does.
+        """
         accept = {"Accept": f"{_CAR}; version=1; order=dfs; dups=n"}
         url = f"{self.url}/ipfs/{cid}?format=car&dag-scope=all"
         with self.http.open("GET", url, accept, any_address=self.any_address) as answer:

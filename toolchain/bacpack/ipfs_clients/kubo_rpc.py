@@ -14,8 +14,7 @@ from bacpack.content.cid.block import MissingBlockError
 from bacpack.content.cid.cid import Cid
 from bacpack.decode import DecodeError, decode_json
 from bacpack.http_client import HttpClient, RequestError, Response
-from bacpack.ipfs_clients.block_client import read_block
-from bacpack.ipfs_clients.car_stream import CarStream
+from bacpack.ipfs_clients.answers import CarStream, read_block
 from bacpack.text import shown
 
 #: How Kubo says that it has no such block, and that it looked for it in vain.

@@ -1,4 +1,4 @@
-"""The blocks of a CAR that comes over HTTP, verified one by one, none of which may take too long."""
+"""What answers hold, whoever sent it: blocks within limits of size and time, each compared with its CID."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ from functools import cached_property
 from typing import BinaryIO, cast
 
 from bacpack.content.car import CarReader
+from bacpack.content.cid.block import MAX_BLOCK_BYTES, block_mismatch
 from bacpack.content.cid.cid import Cid
+from bacpack.errors import InputError
 from bacpack.http_client import RequestError, Response
+
+
+class NoCarError(RequestError):
+    """A server does not answer with CAR streams; blocks may be had from it one by one."""
+
+
+def read_block(response: Response, cid: Cid, label: str, seconds: float) -> bytes:
+    """Return the block that is the body of an answer, verified.
+
+    Raises `RequestError`, and `CheckFailedError` (`block-mismatch`).
+    """
+    try:
+        block = response.read(MAX_BLOCK_BYTES, seconds)
+    except InputError as error:
+        # This server is at fault and not the content: others may be asked.
+        raise RequestError(response.url, error.message, final=True) from error
+    if not cid.matches(block):
+        raise block_mismatch(cid, block, f" from {label}")
+    return block
 
 
 class CarStream:
