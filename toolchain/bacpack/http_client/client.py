@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from bacpack import __version__
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 
 #: The bytes that are sent, or what makes them while they are.
 Body: TypeAlias = bytes | Iterable[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: Body | None
-    #: Whether the server may work before it answers, for as long as there is time.
-    slow: bool
-    any_address: bool
-    follow: bool
 
 
 class HttpClient:
@@ -106,12 +93,11 @@ class HttpClient:
         """
         import httpcore2
 
-        request = _Request(method, url, headers or {}, body, slow, any_address, follow)
         until = earlier(until, self._deadline)
         self._may_begin(url, until)
         try:
             with self._clock.of_request(cancel):
-                response = self._respond(request, until)
+                response = self._respond(method, url, headers or {}, body, slow, any_address, follow, until)
                 try:
                     self._clock.until = until
                     yield Response(url, response, until)
@@ -149,54 +135,66 @@ class HttpClient:
         if until is not None and time.monotonic() >= until:
             raise out_of_time(url) from error
 
-    def _respond(self, request: _Request, until: float | None) -> httpcore2.Response:
+    def _respond(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        slow: bool,
+        any_address: bool,
+        follow: bool,
+        until: float | None,
+    ) -> httpcore2.Response:
         """Send a request, and again where the answer leads to, if that is allowed; return the last answer."""
         known: Sequence[Address] = ()
-        target = request.url
+        target = url
         for _ in range(MAX_HOPS + 1):
             try:
                 parsed = parse_url(target)
             except ValueError as error:
-                raise RequestError(request.url, str(error), final=True, sent=False) from error
-            addresses = self._rules.look_up(request.url, parsed.host, parsed.port)
-            if request.any_address and target is request.url:
+                raise RequestError(url, str(error), final=True, sent=False) from error
+            addresses = self._rules.look_up(url, parsed.host, parsed.port)
+            if any_address and target is url:
                 # Who was named by a person may lead on to itself, wherever it is, and to no other such address.
                 known = addresses
-            self._rules.check(request.url, addresses, known)
+            self._rules.check(url, addresses, known)
             self._clock.addresses = addresses
-            is_long = request.slow or request.body is not None
-            self._clock.until = until if is_long else earlier(until, time.monotonic() + self.policy.idle)
-            response = self._pool(parsed.scheme).handle_request(self._request_for(request, parsed))
+            soon = None if slow or body is not None else time.monotonic() + self.policy.idle
+            self._clock.until = earlier(until, soon)
+            response = self._pool(parsed.scheme).handle_request(self._request(method, parsed, headers, body, slow))
             location = next((value for name, value in response.headers if name.lower() == b"location"), b"")
             try:
-                found = request.follow and next_hop(request.method, target, response.status, location.decode("latin-1"))
+                found = follow and next_hop(method, target, response.status, location.decode("latin-1"))
             except ValueError as error:
                 response.close()
-                raise RequestError(request.url, str(error), final=True) from error
+                raise RequestError(url, str(error), final=True) from error
             if not found:
                 return response
             response.close()
             target = found
-        raise RequestError(request.url, f"it leads on more than {MAX_HOPS} times", final=True)
+        raise RequestError(url, f"it leads on more than {MAX_HOPS} times", final=True)
 
-    def _request_for(self, request: _Request, parsed: HttpUrl) -> httpcore2.Request:
+    def _request(
+        self, method: str, parsed: HttpUrl, headers: Mapping[str, str], body: Body | None, slow: bool
+    ) -> httpcore2.Request:
         """Return the request for a URL, with nothing of ours but what we are called."""
         import httpcore2
 
-        length = len(request.body) if isinstance(request.body, bytes) else None if request.body is not None else 0
+        length = len(body) if isinstance(body, bytes) else None if body is not None else 0
         sent = {
             "Host": parsed.authority,
             "User-Agent": f"bacpack/{__version__}",
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             **({"Transfer-Encoding": "chunked"} if length is None else {}),
-            **({"Content-Length": str(length)} if length is not None and (length or request.method == "POST") else {}),
-            **request.headers,
+            **({"Content-Length": str(length)} if length is not None and (length or method == "POST") else {}),
+            **headers,
         }
         idle = self.policy.idle
-        read = None if request.slow else idle
+        read = None if slow else idle
         return httpcore2.Request(
-            request.method,
+            method,
             httpcore2.URL(
                 scheme=parsed.scheme.encode(),
                 host=parsed.host.encode(),
@@ -204,7 +202,7 @@ class HttpClient:
                 target=parsed.target.encode(),
             ),
             headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()],
-            content=request.body,
+            content=body,
             extensions={"timeout": {"connect": self.policy.connect, "read": read, "write": idle, "pool": idle}},
         )
 

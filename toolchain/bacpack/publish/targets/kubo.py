@@ -17,7 +17,7 @@ import msgspec
 from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.decode import DecodeError
 from bacpack.publish.release.release import Release
-from bacpack.publish.targets.service import Answer, Service
+from bacpack.publish.targets.service import Answer, ServiceTarget
 from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: How many questions are asked at once.
@@ -51,20 +51,12 @@ class _Imported(msgspec.Struct):
     stats: _Stats | None = msgspec.field(name="Stats", default=None)
 
 
-class KuboTarget:
+class KuboTarget(ServiceTarget):
     """A Kubo, by the URL of its RPC."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    @property
-    def label(self) -> str:
-        """How it is named."""
-        return self._service.label
 
     def ask(self, release: Release) -> Lacking:
         """Return what Kubo lacks: nothing if it has pinned the root, otherwise each block that it does not hold."""
-        self._service.clock.restart()
+        self._service.restart()
         version = self._version()
         facts = {"version": version, "announces": (_parsed(version) or ()) >= _ANNOUNCES_SINCE}
         if self._is_pinned(release.root):
@@ -98,10 +90,6 @@ class KuboTarget:
         if not isinstance(peer, str) or not isinstance(found, list):
             raise self._not_kubo()
         return [text if "/p2p/" in text else f"{text}/p2p/{peer}" for text in map(str, found)]
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._service.close()
 
     def _version(self) -> str:
         answer = self._service.expect(self._call("version"), 200)

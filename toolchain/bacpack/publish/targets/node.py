@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bacpack.content.cid.cid import Cid
 from bacpack.publish.release.release import Release
-from bacpack.publish.targets.service import Answer, Service
+from bacpack.publish.targets.service import Answer, ServiceTarget
 from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: What a node takes in one request.
@@ -17,20 +17,12 @@ _OVERHEAD = 256
 _MAX_NAME = 255
 
 
-class NodeTarget:
+class NodeTarget(ServiceTarget):
     """A node of bacpack, by its URL."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    @property
-    def label(self) -> str:
-        """How it is named."""
-        return self._service.label
 
     def ask(self, release: Release) -> Lacking:
         """Return what the node lacks: nothing if it has pinned the root."""
-        self._service.clock.restart()
+        self._service.restart()
         answer = self._service.call("GET", self._pin(release))
         # A server that knows nothing of pins answers 404 too; the next question will tell.
         if answer.status != 404 and self._service.expect(answer, 200).get("mode") == "recursive":
@@ -57,10 +49,6 @@ class NodeTarget:
             )
         self._service.expect(answer, 200, 201)
         return Sent("pinned", len(sent), bytes_of(release, sent))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._service.close()
 
     def _missing(self, release: Release, cids: Sequence[Cid]) -> tuple[Cid, ...]:
         by_name = {str(cid): cid for cid in cids}

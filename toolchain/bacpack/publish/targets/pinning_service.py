@@ -12,7 +12,7 @@ from typing import Any
 
 from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.publish.release.release import Release
-from bacpack.publish.targets.service import Service
+from bacpack.publish.targets.service import Service, ServiceTarget
 from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError
 
 _WANTED = ("queued", "pinning", "pinned")
@@ -22,21 +22,16 @@ _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.25, 1.5, 15.0
 _MAX_NAME, _MAX_ORIGINS = 255, 20
 
 
-class PinningTarget:
+class PinningTarget(ServiceTarget):
     """A pinning service. `origins` returns the multiaddrs of nodes that have the content."""
 
     def __init__(self, service: Service, origins: Callable[[], Sequence[str]]) -> None:
-        self._service = service
+        super().__init__(service)
         self._origins = origins
-
-    @property
-    def label(self) -> str:
-        """How it is named."""
-        return self._service.label
 
     def ask(self, release: Release) -> Lacking:
         """Return whether the service keeps the root already, and what it was asked before."""
-        self._service.clock.restart()
+        self._service.restart()
         pin = self._find(release.root)
         if pin is None:
             return Lacking()
@@ -60,10 +55,6 @@ class PinningTarget:
             wait = min(wait * _POLL_GROWTH, _LONGEST_POLL)
             pin = self._look(release.root, facts["requestid"])
         return Sent("pinned", facts=facts)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._service.close()
 
     def _request(self, release: Release) -> dict[str, Any]:
         body: dict[str, Any] = {"cid": str(release.root), "name": release.name[:_MAX_NAME]}

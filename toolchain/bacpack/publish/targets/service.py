@@ -44,34 +44,27 @@ class Answer:
         return [decode_json(line, kind) for line in self.body.splitlines() if line.strip()]
 
 
-class Clock:
-    """When the time for a target is over."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.restart()
-
-    def restart(self) -> None:
-        """Count from now."""
-        self.end = time.monotonic() + self.seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left."""
-        return self.end - time.monotonic()
-
-
 class Service:
     """The HTTP service that is a target. May be used by several threads."""
 
     def __init__(self, label: str, url: str, token: Token | None, seconds: float, token_help: str) -> None:
         self.label = label
-        self.clock = Clock(seconds)
+        self._seconds = seconds
+        self.restart()
         self._url = url.rstrip("/")
         self._token = token
         self._token_help = token_help
         self._headers = {"Accept": "application/json", **({"Authorization": token.header} if token else {})}
         self._http = HttpClient(policy=POLICY)
+
+    def restart(self) -> None:
+        """Count the time limit from now."""
+        self._end = time.monotonic() + self._seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the time limit."""
+        return self._end - time.monotonic()
 
     def call(
         self,
@@ -96,7 +89,7 @@ class Service:
             try:
                 answer, asked = self._send(method, url, body, headers or {}, slow)
             except RequestError as error:
-                if self.clock.left <= 0:
+                if self.left <= 0:
                     raise self.timed_out() from error
                 if pause is None or not (again or not error.sent):
                     raise self._unreachable(error, attempt) from error
@@ -105,7 +98,7 @@ class Service:
                     raise self._denied(answer)
                 if answer.status not in _LATER:
                     return answer
-                if pause is None or max(pause, asked) > self.clock.left:
+                if pause is None or max(pause, asked) > self.left:
                     soon = f", and asks to wait for {asked:.0f} s" if asked else ""
                     raise self.failed(answer, f"it answers {answer.status}{soon}", "try again later")
             self.pause(max(pause, asked))
@@ -113,8 +106,8 @@ class Service:
 
     def pause(self, seconds: float, doing: str = "") -> None:
         """Wait, but not beyond the time limit; raises `TargetError` (`target-timeout`) if there is none left."""
-        time.sleep(max(0.0, min(seconds, self.clock.left)))
-        if self.clock.left <= 0:
+        time.sleep(max(0.0, min(seconds, self.left)))
+        if self.left <= 0:
             raise self.timed_out(doing)
 
     def expect(self, answer: Answer, *statuses: int) -> dict[str, Any]:
@@ -134,7 +127,7 @@ class Service:
 
     def timed_out(self, doing: str = "") -> TargetError:
         """Return the error for a time limit that was reached."""
-        why = f"it was not done after {self.clock.seconds:g} s{doing}"
+        why = f"it was not done after {self._seconds:g} s{doing}"
         return self.error("target-timeout", why, "publish again: what arrived is not sent twice; or set --timeout")
 
     def error(self, code: str, why: str, hint: str, details: Mapping[str, Any] | None = None) -> TargetError:
@@ -171,7 +164,7 @@ class Service:
             content, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         # A token goes to nobody but whom a person named.
         with self._http.open(
-            method, url, sent, content, slow=slow, any_address=True, follow=False, until=self.clock.end
+            method, url, sent, content, slow=slow, any_address=True, follow=False, until=self._end
         ) as response:
             return self._received(response), response.retry_after or 0.0
 
@@ -191,6 +184,22 @@ class Service:
         tried = f" ({attempts} attempts)" if attempts > 1 else ""
         why = f"{error.reason}{tried}"
         return self.error("target-unreachable", why, "check the URL, the network, and that it is running")
+
+
+class ServiceTarget:
+    """What the targets that are services have in common."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @property
+    def label(self) -> str:
+        """How it is named."""
+        return self._service.label
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.close()
 
 
 def _reason(body: bytes) -> str:
