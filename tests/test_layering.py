@@ -22,11 +22,7 @@ UNPLACED: set[str] = set()
 #: Imports that go down the page: who, and whom.
 DOWN: set[tuple[str, str]] = set()
 #: Files and functions that are too long, and packages of too many files.
-LONG: set[str] = {
-    "bacpack/cli/jobs/node: serve",
-    "bacpack/cli/programs/split: command",
-    "bacpack/split/emit/remainder: write",
-}
+LONG: set[str] = set()
 CROWDED: set[str] = set()
 
 

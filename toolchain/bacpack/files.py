@@ -126,7 +126,7 @@ def write_durably(path: Path, data: bytes) -> None:
 def _is_special(path: Path) -> bool:
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 

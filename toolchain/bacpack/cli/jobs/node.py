@@ -135,25 +135,20 @@ def serve(
     Speaks IPFS's Trustless Gateway and Delegated Routing protocols, takes in what `bacpack publish --to node:URL`
     sends, and runs programs for those who may.
     """
-    _check_installed()
+    _check_installed(mdns=mdns)
     from bacnode.app.serve import ProcessOptions, parse_address
     from bacnode.app.serve import serve as run
     from bacnode.http_server.middleware import FrontOptions
     from bacnode.jobs.service import JobOptions
     from bacnode.peers.peer_book import PeerOptions
-    from bacpack.advisories import unsafe_engine
     from bacpack.folders import cache_folder, data_folder
 
-    if mdns and find_spec("zeroconf") is None:
-        raise InputError(
-            "no-mdns",
-            "this bacpack was installed without what finds nodes on the local network",
-            hint=line_for_extra("node"),
-        )
     address = parse_address(listen)
     folder = data_folder() if store is None else store
     if not address.is_loopback:
         say(f"note: whoever reaches {listen} can read what this node holds", err=True)
+    if scheduler is not None:
+        _check_scheduler(scheduler)
 
     stack = ExitStack()
 
@@ -163,28 +158,13 @@ def serve(
             beside = _worker_beside(scheduler, folder, url, peer_id, peers, workers, all_features=all_features)
             stack.enter_context(beside)
 
-    if scheduler is not None and not has_extra("dask"):
-        raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
-    if scheduler is not None and (unsafe := unsafe_engine("no jobs of a scheduler are run")):
-        raise unsafe
-    if scheduler is not None:
-        from bacnode.schedulers.dask.address import check_scheduler
-
-        check_scheduler(scheduler, "worker")
-    options = JobOptions(
-        workers=workers,
-        jobs_per_worker=jobs_per_worker,
-        memory_bytes=jobs_memory,
-        cache=cache_folder() if store is None else None,
-        proprietary=proprietary,
-        all_features=all_features,
-    )
+    cache = cache_folder() if store is None else None
+    options = JobOptions(workers, jobs_per_worker, jobs_memory, cache, proprietary, all_features)
     front = FrontOptions(content_rate_limit, rate_limit, host_names, log_requests)
     wanted = PeerOptions(peers, routers, mdns, allow_private)
+    process = ProcessOptions(log_format, listen_descriptor, while_open)
     with stack:
-        run(
-            address, folder, wanted, on_ready, options, front, ProcessOptions(log_format, listen_descriptor, while_open)
-        )
+        run(address, folder, wanted, on_ready, options, front, process)
 
 
 def _worker_beside(
@@ -255,10 +235,29 @@ def labels(output: Output, *, store: Path | None) -> None:
     output.result({"labels": [{"cid": cid, "key": key} for cid, key in keys.items()]}, setting(modules))
 
 
-def _check_installed() -> None:
+def _check_installed(*, mdns: bool = False) -> None:
     if not has_extra("node"):
         raise InputError(
             "no-node",
             "this bacpack was installed without what a node needs",
             hint=line_for_extra("node"),
         )
+    if mdns and find_spec("zeroconf") is None:
+        raise InputError(
+            "no-mdns",
+            "this bacpack was installed without what finds nodes on the local network",
+            hint=line_for_extra("node"),
+        )
+
+
+def _check_scheduler(scheduler: str) -> None:
+    """Raise an error where no worker of Dask could run here, or none at this address."""
+    from bacpack.advisories import unsafe_engine
+
+    if not has_extra("dask"):
+        raise InputError("no-dask", "this bacpack was installed without Dask", hint=line_for_extra("dask"))
+    if unsafe := unsafe_engine("no jobs of a scheduler are run"):
+        raise unsafe
+    from bacnode.schedulers.dask.address import check_scheduler
+
+    check_scheduler(scheduler, "worker")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,9 +80,6 @@ def command(
     and DIR/bacpack.json, the manifest. Before that, every module is validated, and every program is proved equal to its
     blob.
     """
-    import gc
-    import time
-
     from bacpack.attest.attach import with_provenance
     from bacpack.cli.options.catalog_option import open_catalogs
     from bacpack.files import read_file
@@ -115,19 +114,23 @@ def command(
     if note := _gain(result, manifest):
         output.note(note)
     data, text = _as_json(manifest, blobs, folder, seconds), _as_text(manifest, folder)
-    data["refused"] = [
-        {"name": entry.name, "code": entry.error.code, "message": entry.error.message} for entry in refused
-    ]
+    data["refused"] = [{"name": one.name, "code": one.error.code, "message": one.error.message} for one in refused]
     if explain or treemap:
-        from bacpack.split.explain.byte_counts import explain_split
-
-        explanation = explain_split(result)
-        if treemap:
-            write_treemap(explanation, treemap, folder.resolve().name)
+        facts, table = _explained(result, treemap, folder)
         if explain:
-            data["explain"] = explanation_json(explanation)
-            text = f"{explanation_text(explanation)}\n\n{text}"
+            data["explain"] = facts
+            text = f"{table}\n\n{text}"
     output.result(data, text)
+
+
+def _explained(result: Split, treemap: Path | None, folder: Path) -> tuple[Any, str]:
+    """Where the bytes went, as JSON and as text; drawn as well where that was asked for."""
+    from bacpack.split.explain.byte_counts import explain_split
+
+    explanation = explain_split(result)
+    if treemap:
+        write_treemap(explanation, treemap, folder.resolve().name)
+    return explanation_json(explanation), explanation_text(explanation)
 
 
 def _split(programs: Sequence[Program], catalogs: Sequence[Catalog], show: Callable[[str], None]) -> Split:

@@ -118,10 +118,13 @@ class _RemainderWriter:
         first_function = self._add_start([*steps, *data_steps])
         if numbers.declared:
             self._elements.append(Element(Mode.DECLARATIVE, 0, None, FUNCREF, sorted(numbers.declared), None))
+        return self._rewritten([*codes, *(code for _, code in numbers.added)], data, first_function)
 
+    def _rewritten(self, codes: Sequence[bytes], data: Sequence[bytes], start: int) -> bytes:
+        """The blob with these functions, segments of data and start function, and with what was imported and added."""
+        module, numbers = self._module, self._numbers
         function_types = [module.function_types[index] for index in self._demand.kept]
         function_types += [type_ for type_, _ in numbers.added]
-        codes += [code for _, code in numbers.added]
         globals_ = [
             writer.global_(Global(entry.type, self._expression(entry.init)))
             for index, entry in enumerate(module.globals, len(module.imported(Kind.GLOBAL)))
@@ -140,7 +143,7 @@ class _RemainderWriter:
             SectionId.MEMORY: writer.vector(memories) if memories else None,
             SectionId.GLOBAL: writer.vector(globals_) if globals_ else None,
             SectionId.EXPORT: writer.vector(writer.export(numbers.export(entry)) for entry in module.exports),
-            SectionId.START: encode_unsigned(first_function),
+            SectionId.START: encode_unsigned(start),
             SectionId.ELEMENT: writer.vector(map(writer.element, self._elements)) if self._elements else None,
             SectionId.DATA_COUNT: encode_unsigned(len(data)) if data else None,
             SectionId.CODE: writer.vector(map(writer.sized, codes)),
