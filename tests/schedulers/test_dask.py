@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,7 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
     found = closure(tmp_path / "client", app)
     assert found.missing == (str(Cid.of_raw(secret)),)
     notes: list[str] = []
-    with BlockServer(BlockStore(tmp_path / "client")) as server:
+    with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         engine = cluster.engine(peers=[server.url], wait_seconds=0.5)
         engine.on_note = notes.append
         (given_up,) = engine.run(orders(found))
@@ -221,7 +222,7 @@ def _file(path: Path, data: bytes) -> Path:
 def test_a_job_whose_worker_is_killed_runs_elsewhere(cluster: Cluster, tmp_path: Path) -> None:
     workers = {worker.name: worker for worker in cluster.add("one", "two")}
     found = closure(tmp_path / "client", program(body=spin(3000)))
-    with BlockServer(BlockStore(tmp_path / "client")) as server:
+    with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         engine = cluster.engine(peers=[server.url])
         began: list[str] = []
 
@@ -243,7 +244,7 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
     found = closure(tmp_path / "client", program(body=spin(100_000)))
     cluster.add("zero", "one", "two", "three")
     workers = {worker.name: worker for worker in cluster.workers}
-    with BlockServer(BlockStore(tmp_path / "client")) as server:
+    with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         engine = cluster.engine(peers=[server.url])
         engine.on_begin = lambda _number, worker: os.kill(workers[worker].process.pid, signal.SIGKILL)
         (result,) = engine.run(orders(found))
@@ -266,7 +267,7 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
             victim.kill()
             number += 1
 
-    with BlockServer(BlockStore(tmp_path / "client")) as server:
+    with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         killer = threading.Thread(target=kill_and_replace)
         killer.start()
         try:

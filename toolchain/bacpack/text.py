@@ -14,12 +14,13 @@ def shown(text: str, characters: int = _ERROR_CHARACTERS) -> str:
 
 def human_bytes(count: int) -> str:
     """`count` bytes as people write it: `512 B`, `1.1 KB`, `50.4 MB` (powers of ten)."""
-    if count < 1000:
+    if abs(count) < 1000:
         return f"{count} B"
     size = float(count)
     for unit in ("KB", "MB", "GB"):
         size /= 1000
-        if size < 1000 or unit == "GB":
+        # Not 1000.0 of one unit, which is 1.0 of the next.
+        if abs(size) < 999.95 or unit == "GB":
             return f"{size:.1f} {unit}"
     raise AssertionError("unreachable")
 

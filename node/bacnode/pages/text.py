@@ -6,6 +6,8 @@ import datetime
 import re
 import unicodedata
 
+from bacpack.text import human_bytes
+
 #: Characters of a name that are shown; more hides the rest of the page.
 MAX_NAME = 120
 
@@ -14,17 +16,8 @@ _TERMINAL = re.compile(r"\x1b(?:\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x0
 
 
 def size(count: int | None) -> str:
-    """Bytes as people write them, in powers of ten."""
-    if count is None:
-        return "not told"
-    value = float(count)
-    if abs(value) < 1000:
-        return f"{count} B"
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if abs(value) < 999.95 or unit == "GB":
-            return f"{value:.1f} {unit}"
-    raise AssertionError("unreachable")
+    """Bytes as people write them."""
+    return "not told" if count is None else human_bytes(count)
 
 
 def moment(text: str | None) -> str:

@@ -64,7 +64,6 @@ class Swarm:
         self._provenance = Provenance(store.folder)
         options = self._book.options()
         self._routers = options.routers
-        self._allow_private = options.allow_private
         self._http = HttpClient(allow_private=options.allow_private, policy=policy)
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}

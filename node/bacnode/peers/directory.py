@@ -6,7 +6,6 @@ Nothing is believed of them but that they may be asked: whoever fetches from the
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from cachetools import TTLCache
 
-from bacnode.peers.identity import peer_id_of_url
+from bacnode.peers.identity import PEER_ID, peer_id_of_url
 from bacnode.peers.peer_book import KnownPeer, PeerBook, PeerOptions
 from bacnode.peers.routing_filters import PeerRecord
 from bacpack.content.cid.cid import Cid
@@ -40,7 +39,6 @@ _KNOWN_SECONDS = 1.0
 #: Questions that are under way at once, to all peers together.
 _QUESTIONS = 32
 
-_PEER_ID = re.compile(r"(?:12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{40,60}")
 _MAX_DESCRIPTION_BYTES = 4096
 
 T = TypeVar("T")
@@ -192,7 +190,7 @@ class Peers:
                 peer_id = decode_json(answer.read(_MAX_DESCRIPTION_BYTES), _Description).peer_id
         except (BacpackError, DecodeError):
             return None
-        return peer_id if _PEER_ID.fullmatch(peer_id) else None
+        return peer_id if PEER_ID.fullmatch(peer_id) else None
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

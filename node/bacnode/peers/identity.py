@@ -6,6 +6,7 @@ Specification: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from bacpack.errors import InputError
 from bacpack.secret_file import private_file
 
 KEY_FILE = "node-key"
+#: The peer ID of a node, whose key is ed25519, or of another, as it is written.
+PEER_ID = re.compile(r"(?:12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{40,60}")
 
 #: A public key as libp2p writes it, in protobuf: field 1 says ed25519, field 2 holds 32 bytes.
 _ED25519_PREFIX = bytes.fromhex("08011220")

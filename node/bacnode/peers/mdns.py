@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from zeroconf import InterfaceChoice, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
+from bacnode.peers.identity import PEER_ID
+
 SERVICE = "_bacpack._tcp.local."
 _ASK_MILLISECONDS = 3000
 #: Questions about announced nodes that are under way at once; more announcements are not heard.
 _QUESTIONS = 64
 _ADDRESSES = 4
-_PEER_ID = re.compile(r"(?:12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{40,60}")
 
 
 class LocalNetwork:
@@ -88,7 +88,7 @@ class LocalNetwork:
         if not await info.async_request(zeroconf, _ASK_MILLISECONDS) or not info.port:
             return
         peer_id = (info.properties.get(b"id") or b"").decode("ascii", "replace")
-        if not _PEER_ID.fullmatch(peer_id) or peer_id == self._own:
+        if not PEER_ID.fullmatch(peer_id) or peer_id == self._own:
             return
         addresses = [text for text in info.parsed_addresses() if _is_local(text)][:_ADDRESSES]
         urls = tuple(

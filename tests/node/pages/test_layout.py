@@ -90,7 +90,7 @@ def test_around_a_module_is_what_it_needs_and_what_needs_it(edges: Edges, data: 
 
 def test_words_for_sizes_and_times() -> None:
     assert [text.size(n) for n in (None, 0, 999, 1000, 999_949, 999_951, 5_000_000_000_000)] == [
-        "not told", "0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "5000.0 GB",
+        "not told", "0 B", "999 B", "1.0 KB", "999.9 KB", "1.0 MB", "5000.0 GB",
     ]  # fmt: skip
     assert [text.duration(s) for s in (None, 0.0, 0.0423, 59.94, 61.0, 7260.0)] == [
         "", "0 ms", "42 ms", "59.9 s", "1 min 1 s", "2 h 1 min",

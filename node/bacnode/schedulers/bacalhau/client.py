@@ -6,8 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from bacnode.schedulers.bacalhau.job_spec import bacalhau_job
 from bacnode.schedulers.engine import Engine
@@ -137,12 +136,8 @@ class BacalhauEngine(Engine):
             hint="see the job with `bacpack jobspec`", details={"status": status},
         )  # fmt: skip
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
 

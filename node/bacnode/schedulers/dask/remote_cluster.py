@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from distributed import Client
@@ -43,7 +43,7 @@ def far_engine(scheduler: str, closures: Sequence[Closure], folder: Path) -> Ite
     store = BlockStore(folder)
     roots = [Cid.parse(cid) for closure in closures for cid in closure.sizes if store.has(Cid.parse(cid))]
     offered = frozenset(cid for cid, _ in read_dag(store.get, roots, lambda _missing: None))
-    with client, BlockServer(store, _own_address(scheduler), only=offered) as server:
+    with client, closing(BlockServer(store, _own_address(scheduler), only=offered)) as server:
         yield DaskEngine(client, peers=(server.url,))
 
 

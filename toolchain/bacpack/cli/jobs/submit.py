@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +193,7 @@ def _engine(
     else:
         from bacnode.schedulers.bacalhau.client import BacalhauEngine
 
-        with BacalhauEngine(scheduler or "") as bacalhau:
+        with closing(BacalhauEngine(scheduler or "")) as bacalhau:
             yield bacalhau
 
 
