@@ -1,8 +1,7 @@
 """The list of packages in docs/concepts/architecture.md holds: every import goes up that page, never down it.
 
 A package imports from those named before it, and in a package a file from those named before it; imports inside
-functions and under `TYPE_CHECKING` count. So nothing is circular. What does not hold yet stands in `UNPLACED` to
-`CROWDED`, which only shrink: an exception that is not needed any more fails.
+functions and under `TYPE_CHECKING` count. So nothing is circular, neither between packages nor between files.
 """
 
 from __future__ import annotations
@@ -16,14 +15,6 @@ REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "concepts" / "architecture.md"
 ROOTS = {"bacpack": REPOSITORY / "toolchain", "bacnode": REPOSITORY / "node"}
 MOST_FILES, MOST_LINES, MOST_LINES_OF_FUNCTION = 15, 400, 60
-
-#: Files and folders that are not in the list yet.
-UNPLACED: set[str] = set()
-#: Imports that go down the page: who, and whom.
-DOWN: set[tuple[str, str]] = set()
-#: Files and functions that are too long, and packages of too many files.
-LONG: set[str] = set()
-CROWDED: set[str] = set()
 
 
 def listed() -> dict[str, list[str]]:
@@ -69,18 +60,12 @@ def _file_of(name: str, known: dict[str, Path]) -> str:
     return next(file for file in (name, f"{name}/__init__", parent, f"{parent}/__init__") if file in known)
 
 
-def _is_unplaced(file: str) -> bool:
-    return any(file == entry or file.startswith(f"{entry}/") for entry in UNPLACED)
-
-
 def test_every_file_is_in_the_list_once() -> None:
     files = [file for files in listed().values() for file in files]
     assert len(files) == len(set(files))
     there = {file for file in sources() if not file.endswith("/__init__")}
-    assert there - set(files) == {file for file in there if _is_unplaced(file)}
-    assert set(files) - there == set(), "the page names what is not there"
-    for entry in UNPLACED:
-        assert any(file == entry or file.startswith(f"{entry}/") for file in there - set(files)), f"{entry} is placed"
+    assert there - set(files) == set(), "say in the list where they stand"
+    assert set(files) - there == set(), "the list names what is not there"
 
 
 def test_imports_go_up_the_page_alone() -> None:
@@ -88,16 +73,15 @@ def test_imports_go_up_the_page_alone() -> None:
     down = {
         (file, other)
         for file, path in known.items()
-        if file in rank
         for other in imported(path, known)
-        if other != file and rank.get(other, len(rank)) >= rank[file]
+        if other != file and rank.get(other, len(rank)) >= rank.get(file, -1)
     }
-    assert down == DOWN
+    assert down == set()
 
 
 def test_no_package_has_too_many_files() -> None:
     crowded = {package for package, files in listed().items() if len(files) > MOST_FILES}
-    assert crowded == CROWDED
+    assert crowded == set()
 
 
 def test_no_file_or_function_is_too_long() -> None:
@@ -111,7 +95,7 @@ def test_no_file_or_function_is_too_long() -> None:
                 assert node.end_lineno is not None
                 if node.end_lineno - node.lineno + 1 > MOST_LINES_OF_FUNCTION:
                     long.add(f"{file}: {node.name}")
-    assert long == LONG
+    assert long == set()
 
 
 def test_the_table_of_changes_names_what_is_there() -> None:
