@@ -6,14 +6,21 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import wasmtime
+
 from bacnode.fetch.fetched import Fetched
+from bacnode.programs.module_graph import Graph, Node
+from bacnode.runtime.engine import Runtime
+from bacnode.runtime.planner import make_plan
+from bacnode.runtime.traps import Outcome
+from bacnode.runtime.wasi import Job
 from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import CidRef, UrlRef
 from bacpack.errors import UnreachableError
 from commands import command, environment
 from wasmtools import assemble
 
-__all__ = ["PLENTY", "Command", "FakeFetch", "assemble", "fetched", "write_release"]
+__all__ = ["PLENTY", "Command", "FakeFetch", "assemble", "fetched", "run_graph", "write_release"]
 
 #: Any large enough limit, for sources.
 PLENTY = 1 << 30
@@ -91,3 +98,15 @@ class Command:
         assert lines[0].startswith(f"error[{code}]: "), text
         assert len(lines) == 2 and lines[1].startswith("hint: "), text
         return text
+
+
+def run_graph(runtime: Runtime, graph: Graph, invoke: str | None, job: Job) -> Outcome:
+    """Plan, compile and run a program as the command does."""
+    modules: list[wasmtime.Module] = []
+
+    def compile_module(_cid: str, node: Node) -> bool:
+        modules.append(runtime.compile(node).module)
+        return False
+
+    plan = make_plan("app.wasm", graph, invoke, compile_module)
+    return runtime.run(plan, modules, job)

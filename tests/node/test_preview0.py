@@ -14,7 +14,7 @@ from bacnode.runtime.traps import Outcome
 from bacnode.runtime.wasi import Job
 from cli.running import write
 from inprocess import call
-from node.harness import FakeFetch, assemble, fetched
+from node.harness import FakeFetch, assemble, fetched, run_graph
 
 IMPORTS = """
   (import "wasi_unstable" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -40,10 +40,9 @@ def run(tmp_path: Path, body: str, results: str, *, limits: RunLimits | None = N
     (folder / "file.txt").write_bytes(b"0123456789")
     program = assemble(f'(module {IMPORTS} (func (export "result") (result {results}) {body}))')
     graph = resolve(fetched(program), FakeFetch(), LoadLimits())
-    graph.check()
     runtime = Runtime(interruptible=False)
-    job = Job(arguments=["app"], folders=[(folder, "/")], invoke="result", limits=limits or RunLimits())
-    return runtime.run(graph, {node: runtime.compile(node) for node in graph.nodes}, job)
+    job = Job(arguments=["app"], folders=[(folder, "/")], limits=limits or RunLimits())
+    return run_graph(runtime, graph, "result", job)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bacnode.runtime.run_limits import RunLimits
 from bacnode.runtime.traps import Outcome, TrapError
 from bacnode.runtime.wasi import Job
 from bacpack.errors import InputError
-from node.harness import FakeFetch, assemble, fetched
+from node.harness import FakeFetch, assemble, fetched, run_graph
 
 ENVIRONMENT = assemble("""(module
   (memory (export "memory") 0) (table (export "table") 0 funcref)
@@ -36,9 +36,8 @@ def run(
 ) -> Outcome:
     runtime = runtime or Runtime(interruptible=False)
     graph = load(program, fetch or FakeFetch())
-    compiled = {node: runtime.compile(node) for node in graph.nodes}
     limits = RunLimits(memory_bytes=memory_bytes)
-    return runtime.run(graph, compiled, Job(arguments=["app.wasm", *arguments], invoke=invoke, limits=limits))
+    return run_graph(runtime, graph, invoke, Job(arguments=["app.wasm", *arguments], limits=limits))
 
 
 def refused(code: str, program: bytes, **options: object) -> InputError:

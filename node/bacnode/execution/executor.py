@@ -14,13 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from bacnode.execution.child_process import Child, Keeper, LostError
 from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
 from bacnode.execution.job import Job, JobEnd
 from bacnode.execution.job_folder import JobFolder
-from bacnode.execution.job_report import job_report
 from bacnode.execution.job_state import (
     Action,
     Command,
@@ -41,6 +38,7 @@ from bacnode.execution.job_state import (
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.execution.worker_pool import Pool
 from bacnode.runtime.plan import Plan, later
+from bacnode.runtime.report import run_report
 from bacpack.errors import BacpackError, Problem, UnreachableError
 
 log = logging.getLogger("bacnode.jobs")
@@ -336,9 +334,12 @@ class _Execution:
         job, end, prepared, ran = self._job, self._state.end, self._prepared, self._ran
         if end is not None and end.has_run:
             assert prepared is not None and prepared.plan is not None and ran is not None
-            ran = msgspec.structs.replace(ran, trap=await self._executor.located(prepared.plan, ran.trap))
             self._end.results = ran.results
-            self._end.report = job_report(job.shown_ref, self._state.attempts, prepared, ran, self._executor.name)
+            self._end.report = run_report(
+                job.shown_ref, prepared.plan, ran.exit_code, prepared.load_ms, ran.run_ms,
+                await self._executor.located(prepared.plan, ran.trap),
+                node=self._executor.name, attempts=self._state.attempts,
+            )  # fmt: skip
 
         def keep() -> None:
             self._end.files = self._folder.collect(job.outputs, job.granted.files, job.granted.file_bytes)

@@ -24,15 +24,14 @@ from bacnode.execution.job_folder import JobFolder, usage
 from bacnode.execution.job_state import KILLED
 from bacnode.execution.messages import Ran, Ready, Run, Stop
 from bacnode.runtime.code_cache import open_cache
-from bacnode.runtime.engine import ROOT, Entry, Part, Runtime
+from bacnode.runtime.engine import Runtime
 from bacnode.runtime.engine_config import at_epochs, start_thread
-from bacnode.runtime.plan import Plan, PlannedEntry, PlannedModule
+from bacnode.runtime.plan import Plan
 from bacnode.runtime.run_limits import MAX_TABLE_ELEMENTS, RunLimits
 from bacnode.runtime.traps import Outcome
 from bacnode.runtime.wasi import Job, Streams
 from bacnode.sandbox.process_limits import confine
 from bacpack.errors import BacpackError, Problem
-from bacpack.wasm import FuncType
 
 #: Seconds from one count of the epoch to the next, and counts after which a program looks whether it must end.
 TICK_SECONDS = 0.02
@@ -88,11 +87,11 @@ class Worker:
             self._busy.set()
         stale = False
         try:
-            parts = self._parts(run.plan, self._runtime(run))
-            if parts is None:
+            modules = self._modules(run.plan, self._runtime(run))
+            if modules is None:
                 outcome, stale = Outcome(1), True
             else:
-                outcome = self._run(running, parts)
+                outcome = self._run(running, modules)
             error = outcome.error.problem() if outcome.error else None
             if error is not None and outcome.trap is not None:
                 error = replace(error, hint=_HINTS.get(error.code, _TRACE_HINT))
@@ -121,7 +120,7 @@ class Worker:
             )
         )
 
-    def _run(self, running: _Running, parts: list[Part]) -> Outcome:
+    def _run(self, running: _Running, modules: list[wasmtime.Module]) -> Outcome:
         run, folder = running.run, running.folder
         limits, plan = run.limits, run.plan
         job = Job(
@@ -133,7 +132,7 @@ class Worker:
                 limits.memory_bytes,
                 # Each may grow to its share; a split program has many and grows none.
                 table_elements=max(MAX_TABLE_ELEMENTS // max(plan.tables, 1), plan.table_elements),
-                instances=len(parts),
+                instances=len(modules),
                 tables=plan.tables,
                 memories=plan.memories,
                 fuel=limits.fuel,
@@ -145,7 +144,7 @@ class Worker:
         def prepare(store: wasmtime.Store) -> None:
             running.kept = at_epochs(store, lambda: running.reason is not None, TICKS_TO_LOOK)
 
-        outcome = runtime.run_parts(_entry(plan.entry), parts, job, prepare)
+        outcome = runtime.run(plan, modules, job, prepare)
         if outcome.trap is not None and _FUEL.search(outcome.trap.reason):
             running.reason = running.reason or "fuel-limit"
         return outcome
@@ -163,17 +162,12 @@ class Worker:
                 )
             return self._runtimes[kind]
 
-    def _parts(self, plan: Plan, runtime: Runtime) -> list[Part] | None:
+    def _modules(self, plan: Plan, runtime: Runtime) -> list[wasmtime.Module] | None:
         """Load the modules of a plan; None if the code of one is not in the cache."""
-        parts = []
         with self._lock:
             runtime.keep_at_most(MAX_LOADED)
-            for planned in plan.modules:
-                module = runtime.known(planned.cid)
-                if module is None:
-                    return None
-                parts.append(_part(planned, module, is_root=planned is plan.modules[-1]))
-        return parts
+            modules = [runtime.known(planned.cid) for planned in plan.modules]
+        return None if None in modules else modules  # type: ignore[return-value]  # none of them is None
 
     def _tick(self) -> None:
         while True:
@@ -206,20 +200,6 @@ def _too_much(running: _Running) -> str | None:
         return "output-limit"
     files, size = usage(folder.root, limits.files)
     return "file-limit" if files > limits.files or size > limits.file_bytes else None
-
-
-def _part(planned: PlannedModule, module: wasmtime.Module, *, is_root: bool) -> Part:
-    def refused_growth_at(offset: int) -> bool:
-        return any(first <= offset <= last for first, last in planned.growths)
-
-    names = [ROOT] if is_root else planned.namespaces
-    return Part(planned.name, names, planned.initializes, module, refused_growth_at, planned.preview0)
-
-
-def _entry(planned: PlannedEntry) -> Entry:
-    if planned.params is None or planned.results is None:
-        return Entry(planned.name, None)
-    return Entry(planned.name, FuncType(tuple(planned.params), tuple(planned.results)))
 
 
 #: What a person does about a trap; the hints of the engine are for `bacpack run`.

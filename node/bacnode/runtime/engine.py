@@ -6,10 +6,8 @@ blob. WASI preview 1, and 0, are there for every module; its calls work on the m
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import wasmtime
 
@@ -17,15 +15,15 @@ from bacnode.programs.module_graph import Graph, Node
 from bacnode.runtime.call_arguments import format_results, parse_arguments
 from bacnode.runtime.code_cache import CompileCache, Configuration
 from bacnode.runtime.engine_config import engine_config, feature_off, needs_all_features
-from bacnode.runtime.growth_traps import refused_growth_at
+from bacnode.runtime.plan import Plan, PlannedEntry, PlannedModule
 from bacnode.runtime.run_limits import LINKED_STACK_BYTES, STACK_BYTES
 from bacnode.runtime.traps import Outcome, host_refused, not_instantiated, one_line, over_limit, trap_report, trapped
 from bacnode.runtime.wasi import Job, ProcessExit, proc_exit, wasi_config
 from bacnode.runtime.wasi_preview0 import define_preview0
-from bacpack.content.cid.import_namespace import WASI, WASI_UNSTABLE
+from bacpack.content.cid.import_namespace import WASI
 from bacpack.errors import InputError
 from bacpack.verdict import not_compiled
-from bacpack.wasm import Kind
+from bacpack.wasm import FuncType, Kind
 from bacpack.wasm.interface import Type
 
 #: The namespace under which a program itself is defined; no import can name it, since an empty one names nothing.
@@ -36,36 +34,10 @@ _TABLE_ENTRY_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A compiled module, how long that took, and whether it had been done before."""
+    """A compiled module, and whether it had been compiled before."""
 
     module: wasmtime.Module
-    compile_ms: float
     cached: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The exported function that is called."""
-
-    name: str
-    type: Type | None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A module of a program as it is instantiated."""
-
-    #: What people call it.
-    name: str
-    #: The namespaces under which others import from it.
-    namespaces: Sequence[str]
-    #: Whether `_initialize` of it is to be called before anything else in it.
-    initializes: bool
-    module: wasmtime.Module
-    #: Whether the code at this offset of the module traps because it was refused memory, and for nothing else.
-    refused_growth_at: Callable[[int], bool]
-    #: Whether it imports from WASI as it was before preview 1.
-    preview0: bool = False
 
 
 class Runtime:
@@ -99,7 +71,6 @@ class Runtime:
         Raises `InputError`: `invalid-module`; `wasm-unsupported` for one that the engine is too old for; `feature-off`
         for one that needs what is off here.
         """
-        started = time.perf_counter()
         fetched = node.fetched
         # What a URL gives may change: only a CID stands for the same bytes for ever.
         key = None if fetched.cid is None else fetched.identity
@@ -116,7 +87,7 @@ class Runtime:
                 self._compiled[key] = module
                 if self._cache is not None:
                     self._cache.put(key, self._configuration, module)
-        return Compiled(module, (time.perf_counter() - started) * 1000, cached)
+        return Compiled(module, cached)
 
     def known(self, cid: str) -> wasmtime.Module | None:
         """Return a module that was compiled before, here or by another process that shares the cache."""
@@ -136,56 +107,41 @@ class Runtime:
         """Make the running program trap, from another thread; only for an interruptible runtime."""
         self.engine.increment_epoch()
 
-    def run(self, graph: Graph, compiled: Mapping[Node, Compiled], job: Job) -> Outcome:
-        """Instantiate a program's modules and call its entry point.
-
-        Raises `InputError` for a function that cannot be called so (`no-entry-point`, `no-such-function`,
-        `bad-argument`, `unsupported-signature`), and for what cannot be instantiated (`cannot-instantiate`).
-        """
-        entry = entry_point(graph.root, job.invoke)
-        parts = (
-            Part(
-                node.fetched.name,
-                names_of(graph, node),
-                node.interface.initializes,
-                compiled[node].module,
-                partial(refused_growth_at, node.fetched.data),
-                WASI_UNSTABLE in node.interface.namespaces,
-            )
-            for node in graph.nodes
-        )
-        return self.run_parts(entry, list(parts), job)
-
-    def run_parts(
-        self, entry: Entry, parts: Sequence[Part], job: Job, prepare: Callable[[wasmtime.Store], object] | None = None
+    def run(
+        self,
+        plan: Plan,
+        modules: Sequence[wasmtime.Module],
+        job: Job,
+        prepare: Callable[[wasmtime.Store], object] | None = None,
     ) -> Outcome:
-        """Instantiate modules, the program last, and call `entry` of it; `prepare` is given the store before.
+        """Instantiate the compiled modules of a plan, and call its entry point; `prepare` is given the store before.
 
-        Raises `InputError`, as `run` does for what cannot be called or instantiated.
+        Raises `InputError` for a function that cannot be called so (`bad-argument`, `unsupported-signature`), and for
+        what cannot be instantiated (`cannot-instantiate`).
         """
-        values = parse_arguments(entry.name, entry.type, job.arguments[1:])
+        values = parse_arguments(plan.entry.name, plan.entry.type, job.arguments[1:])
         # Closed here: what is collected some day keeps its memory until then.
         with self._store(job) as store, self._linker() as linker:
-            if any(part.preview0 for part in parts):
+            if any(module.preview0 for module in plan.modules):
                 define_preview0(linker, store)
             if prepare is not None:
                 prepare(store)
-            return self._run_in(store, linker, entry, values, parts, job)
+            return self._run_in(store, linker, values, plan, modules, job)
 
     def _run_in(
         self,
         store: wasmtime.Store,
         linker: wasmtime.Linker,
-        entry: Entry,
         values: Sequence[int | float],
-        parts: Sequence[Part],
+        plan: Plan,
+        modules: Sequence[wasmtime.Module],
         job: Job,
     ) -> Outcome:
-        setting_up = parts[-1]
+        setting_up = plan.modules[-1]
         try:
-            for part in parts:
-                setting_up = part
-                _instantiate(linker, store, part)
+            for planned, module in zip(plan.modules, modules, strict=True):
+                setting_up = planned
+                _instantiate(linker, store, planned, module)
         except ProcessExit as exited:
             return Outcome(exited.code)
         except wasmtime.Trap as trap:
@@ -194,7 +150,7 @@ class Runtime:
             return trapped(trap)
         except wasmtime.WasmtimeError as error:
             return not_instantiated(setting_up.name, error)
-        function = _function(linker, store, ROOT, entry.name)
+        function = _function(linker, store, ROOT, plan.entry.name)
         # It knows every export of every module by name, and nothing is linked any more.
         linker.close()
         try:
@@ -205,7 +161,7 @@ class Runtime:
             return trapped(trap)
         except wasmtime.WasmtimeError as error:
             return host_refused(error)
-        return Outcome(0, format_results(result if isinstance(result, list) else [result], entry.type))
+        return Outcome(0, format_results(result if isinstance(result, list) else [result], plan.entry.type))
 
     def _store(self, job: Job) -> wasmtime.Store:
         store = wasmtime.Store(self.engine)
@@ -246,13 +202,15 @@ def names_of(graph: Graph, node: Node) -> list[str]:
     return [ROOT] if node is graph.root else graph.namespaces(node)
 
 
-def _instantiate(linker: wasmtime.Linker, store: wasmtime.Store, part: Part) -> None:
-    instance = linker.instantiate(store, part.module)
-    for name in part.namespaces:
+def _instantiate(
+    linker: wasmtime.Linker, store: wasmtime.Store, planned: PlannedModule, module: wasmtime.Module
+) -> None:
+    instance = linker.instantiate(store, module)
+    for name in planned.namespaces:
         linker.define_instance(store, name, instance)
     # A library with this export is a WASI reactor: nothing else in it may be called before.
-    if part.initializes:
-        _function(linker, store, part.namespaces[0], "_initialize")(store)
+    if planned.initializes:
+        _function(linker, store, planned.namespaces[0], "_initialize")(store)
 
 
 def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, name: str) -> wasmtime.Func:
@@ -261,14 +219,14 @@ def _function(linker: wasmtime.Linker, store: wasmtime.Store, namespace: str, na
     return item
 
 
-def _was_refused_growth(trap: wasmtime.Trap, part: Part) -> bool:
-    """Whether the start function of `part`, which was being set up, trapped because it was refused memory."""
+def _was_refused_growth(trap: wasmtime.Trap, planned: PlannedModule) -> bool:
+    """Whether the start function of a module, which was being set up, trapped because it was refused memory."""
     frames = trap.frames
     # With more than one call, the innermost may be in another module.
-    return len(frames) == 1 and part.refused_growth_at(frames[0].module_offset)
+    return len(frames) == 1 and planned.refused_growth_at(frames[0].module_offset)
 
 
-def entry_point(root: Node, invoke: str | None) -> Entry:
+def entry_point(root: Node, invoke: str | None) -> PlannedEntry:
     """Return the export to call, as the wasmtime command chooses it.
 
     Raises `InputError` (`no-entry-point`, `no-such-function`).
@@ -277,7 +235,7 @@ def entry_point(root: Node, invoke: str | None) -> Entry:
     functions = sorted(name for name, item in exports.items() if item.kind == Kind.FUNCTION)
     if invoke is not None:
         if invoke in functions:
-            return Entry(invoke, exports[invoke].type)
+            return _entry(invoke, exports[invoke].type)
         raise InputError(
             "no-such-function",
             f"`{root.fetched.name}` exports no function `{invoke}`",
@@ -286,13 +244,19 @@ def entry_point(root: Node, invoke: str | None) -> Entry:
         )
     for name in ("", "_start"):
         if name in functions:
-            return Entry(name, exports[name].type)
+            return _entry(name, exports[name].type)
     raise InputError(
         "no-entry-point",
         f"`{root.fetched.name}` is no program: it exports no `_start`",
         hint=_functions_hint(functions),
         details={"functions": functions},
     )
+
+
+def _entry(name: str, kind: Type | None) -> PlannedEntry:
+    if not isinstance(kind, FuncType):
+        return PlannedEntry(name=name, params=None, results=None)
+    return PlannedEntry(name=name, params=list(kind.params), results=list(kind.results))
 
 
 def _functions_hint(functions: Sequence[str]) -> str:

@@ -11,12 +11,6 @@ _TRAP_UNLESS_GROWN = re.compile(rb"(\x40\x00|\xfc\x0f\x00)\x41\x7f\x46\x04\x40\x
 _UNLESS_GROWN_END = b"\x41\x7f\x46\x04\x40\x00"
 
 
-def refused_growth_at(data: bytes, at: int) -> bool:
-    """Whether the code at an offset of a module traps because it was refused memory, and for nothing else."""
-    # The engine may name the `if` as well as the `unreachable` in it.
-    return _TRAP_UNLESS_GROWN.search(data, max(at - 8, 0), at + 3) is not None
-
-
 def growths(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield the ranges of offsets at which a module traps because it was refused memory."""
     # Found by the end that all have in common, which is much faster than to look for the pattern everywhere.

@@ -12,10 +12,11 @@ from bacnode.runtime.call_trace import Place
 from bacpack.content.cid.cid import Cid
 from bacpack.content.unixfs.reader import read_bytes
 from bacpack.errors import BacpackError
+from bacpack.wasm import FuncType
 
 
 class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
-    """A module of a program whose code is in the cache."""
+    """A module of a program that is compiled."""
 
     #: Of its bytes, also where it came from a URL: the cache goes by it.
     cid: str
@@ -38,6 +39,10 @@ class PlannedModule(msgspec.Struct, frozen=True, kw_only=True):
     compile_ms: float
     compiled_cached: bool
 
+    def refused_growth_at(self, offset: int) -> bool:
+        """Whether the code at an offset traps because it was refused memory, and for nothing else."""
+        return any(first <= offset <= last for first, last in self.growths)
+
 
 class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The function to call; `params` and `results` are the binary codes of their types, None for a type unknown."""
@@ -45,6 +50,13 @@ class PlannedEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     params: list[bytes] | None
     results: list[bytes] | None
+
+    @property
+    def type(self) -> FuncType | None:
+        """The type of the function."""
+        if self.params is None or self.results is None:
+            return None
+        return FuncType(tuple(self.params), tuple(self.results))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

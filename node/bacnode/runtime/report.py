@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import Any
 
-from bacnode.fetch.fetched import SourceKind
 from bacnode.runtime.call_trace import Call
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleReport:
-    """One module of a run; either `cid` or, for what came from a URL, `url` is set."""
-
-    cid: str | None = None
-    url: str | None = None
-    name: str
-    bytes: int
-    source: SourceKind
-    fetched_from: str
-    fetch_ms: float
-    #: Whether the bytes were checked to be what `cid` names. A URL promises nothing that could be checked.
-    verified: bool
-    compile_ms: float
-    #: Whether it was compiled already, by an earlier run in this process.
-    compiled_cached: bool
+from bacnode.runtime.plan import Plan, PlannedModule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +21,44 @@ class TrapReport:
     calls: list[Call] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
-    """The content of `--report FILE`; modules in the order in which they were instantiated, the program last."""
+def run_report(
+    ref: str, plan: Plan, exit_code: int, load_ms: float, run_ms: float, trap: dict[str, Any] | None, **of_node: object
+) -> dict[str, Any]:
+    """Return the content of `--report FILE`, and of the report of a job, which has what is `of_node` besides.
 
-    schema: int = 1
-    ref: str
-    exit_code: int
-    modules: list[ModuleReport]
-    #: From the reference to code that can run: fetched, verified, compiled.
-    load_ms: float
-    run_ms: float
-    trap: TrapReport | None = None
+    Modules are in the order in which they were instantiated, the program last. `load_ms` is the time from the reference
+    to code that can run: fetched, verified, compiled.
+    """
+    return {
+        "schema": 1,
+        "ref": ref,
+        "exit_code": exit_code,
+        "modules": [_module(module, with_others=bool(of_node)) for module in plan.modules],
+        "load_ms": round(load_ms, 3),
+        "run_ms": round(run_ms, 3),
+        "trap": trap,
+        **of_node,
+    }
 
 
-def encode_report(report: RunReport) -> bytes:
-    """Return the report as JSON."""
-    content = asdict(report)
-    for module in content["modules"]:
-        del module["cid" if module["cid"] is None else "url"]
-    return json.dumps(content, indent=2).encode() + b"\n"
+def encode_report(report: dict[str, Any]) -> bytes:
+    """Return a report as JSON."""
+    return json.dumps(report, indent=2).encode() + b"\n"
+
+
+def _module(module: PlannedModule, *, with_others: bool) -> dict[str, Any]:
+    identity = {"cid": module.cid} if module.url is None else {"url": module.url}
+    others = {"also_from": module.also_from} if with_others else {}
+    return {
+        **identity,
+        "name": module.name,
+        "bytes": module.bytes,
+        "source": module.source,
+        "fetched_from": module.fetched_from,
+        **others,
+        "fetch_ms": module.fetch_ms,
+        # A URL promises nothing that could be checked.
+        "verified": module.verified,
+        "compile_ms": module.compile_ms,
+        "compiled_cached": module.compiled_cached,
+    }

@@ -30,8 +30,6 @@ class Job:
     environment: Sequence[tuple[str, str]] = ()
     #: Folders of the host, each with the path under which the program sees it.
     folders: Sequence[tuple[Path, str]] = ()
-    #: The exported function to call; None calls the program's entry point.
-    invoke: str | None = None
     limits: RunLimits = field(default_factory=RunLimits)
     streams: Streams | None = None
 

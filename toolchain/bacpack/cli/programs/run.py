@@ -133,13 +133,12 @@ def command(
         arguments=[program.root.name, *ctx.meta["bacpack.program_arguments"]],
         environment=environment,
         folders=folders,
-        invoke=invoke,
         limits=RunLimits(timeout, max_memory),
     )
     _check_text([*job.arguments, *(text for pair in environment for text in pair)])
     linked = is_linked(program.root.data)
     runtime = Runtime(interruptible=timeout is not None, linked=linked, cache=open_cache(cache_folder()))
-    loaded = load(program, runtime, limits)
+    loaded = load(ref, program, invoke, runtime, limits)
     with ended_by_signals(), ExitStack() as stack:
         # Opened before the program runs: hours of work must not end in a report that cannot be written.
         descriptor = None
@@ -149,14 +148,14 @@ def command(
             except OSError as error:
                 raise explain_os_error(error, f"write `{report}`") from error
         with ended_by_broken_pipe():
-            finished = run(ref, loaded, runtime, job)
+            finished = run(loaded, runtime, job)
         if descriptor is not None:
             os.write(descriptor, encode_report(finished.report))
     for line in finished.results:
         say(line)
     if finished.error is not None:
         raise finished.error
-    return exit_status(finished.report.exit_code)
+    return exit_status(finished.exit_code)
 
 
 def exit_status(code: int) -> int:
