@@ -31,12 +31,11 @@ class OneAtATime:
             return future.result(seconds)  # type: ignore[no-any-return]  # of the same key, so of the same kind
         try:
             result = work()
+            future.set_result(result)
+            return result
         except BaseException as error:
             future.set_exception(error)
             raise
-        else:
-            future.set_result(result)
-            return result
         finally:
             with self._lock:
                 del self._doing[key]

@@ -21,7 +21,7 @@ from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.multihash import UnknownHashError
 from bacpack.errors import BacpackError, CheckFailedError
 from bacpack.http_client import HttpClient, RequestError
-from bacpack.ipfs_clients import CarFileClient, CarStream, GatewayClient, KuboRpc, NoCarError
+from bacpack.ipfs_clients import CarStream, GatewayClient, KuboRpc, NoCarError, open_car_file
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class RemoteSource:
     """One source on the network; safe for threads."""
 
-    def __init__(self, kind: SourceKind, client: GatewayClient | KuboRpc | CarFileClient) -> None:
+    def __init__(self, kind: SourceKind, client: GatewayClient | KuboRpc) -> None:
         self.kind = kind
         self.origin = client.url
         self.label = client.label
@@ -146,17 +146,17 @@ class RemoteSource:
 
 
 class CarUrl(RemoteSource):
-    """A CAR file at a URL that a person named."""
+    """A CAR file at a URL that a person named. It has no blocks but those of the file, in whatever order."""
 
     def __init__(self, url: str, http: HttpClient) -> None:
-        self._file = CarFileClient(http, url)
-        super().__init__("url", self._file)
+        super().__init__("url", GatewayClient(http, url, "URL"))
+        self.label = f"`{url}`"
         self.speaks_car = False
 
     @contextmanager
     def open(self) -> Iterator[CarStream]:
-        """Yield the blocks of the file; raises as `car` does."""
-        with self._streaming(self._file.car) as stream:
+        """Yield the blocks of the file; raises as `open_car_file` does."""
+        with self._streaming(lambda: open_car_file(self._http, self.origin)) as stream:
             yield stream
 
 

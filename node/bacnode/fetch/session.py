@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bacnode.fetch.remote_source import CarUrl, RemoteSource, peer
+from bacnode.fetch.remote_source import RemoteSource, peer
 from bacnode.fetch.source import HoldUrl
 from bacpack.http_client import HttpClient, RequestPolicy
 from bacpack.ipfs_clients import GatewayClient, KuboRpc
@@ -62,7 +62,3 @@ class Web:
         with self.http.open("GET", url, any_address=named_by_user) as answer:
             answer.check()
             return answer.read(max_bytes, self.http.policy.answer)
-
-    def car_url(self, url: str) -> CarUrl:
-        """Return the CAR file at a URL that a person typed; nothing is asked yet."""
-        return CarUrl(url, self.http)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
 from bacpack.http_client.errors import RequestError, out_of_time
 from bacpack.http_client.retry import retry_after
+from bacpack.text import shown
 
 # What speaks HTTP is imported where it is used: that takes longer than most programs run, and most need no network.
 if TYPE_CHECKING:
@@ -43,18 +45,14 @@ class Response:
         """Seconds that the server asks to wait; None where it asks for nothing."""
         return retry_after(self.header("Retry-After"))
 
-    @property
-    def redirect(self) -> str:
-        """What to say of a status that leads elsewhere and was not followed; empty for others."""
-        leads_on = 300 <= self.status < 400 and self.header("Location")
-        return " and leads to another address, where it is not followed" if leads_on else ""
-
     def check(self) -> None:
         """Raise `RequestError` unless the status is 200, saying whether and when to ask again."""
         if self.status != 200:
+            leads_on = 300 <= self.status < 400 and self.header("Location")
+            redirect = " and leads to another address, where it is not followed" if leads_on else ""
             raise RequestError(
                 self.url,
-                f"the server answers {self.status}{self.redirect}",
+                f"the server answers {self.status}{redirect}",
                 again=self.status == 429 or self.status >= 500,
                 seconds=self.retry_after if self.status in (429, 503) else None,
             )
@@ -85,15 +83,15 @@ class Response:
                 raise RequestError(self.url, f"it was not done after {seconds:g} s", final=True)
         return bytes(body)
 
-    def error_text(self, seconds: float) -> str:
-        """Return the first bytes of the body as text for a message."""
-        text = b""
+    def reason(self, seconds: float) -> str:
+        """Return what the first bytes of the body say of a failure, as a message may repeat it."""
+        body = b""
         end = time.monotonic() + seconds
         for chunk in self.chunks():
-            text += chunk
-            if len(text) >= _ERROR_BYTES or time.monotonic() > end:
+            body += chunk
+            if len(body) >= _ERROR_BYTES or time.monotonic() > end:
                 break
-        return text[:_ERROR_BYTES].decode("utf-8", "replace")
+        return shown(reason_of(body))
 
 
 def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
@@ -105,3 +103,17 @@ def too_large(what: str, size: int | None, max_bytes: int) -> InputError:
         hint="split the program, so that no module is so large",
         details={"bytes": size, "max_bytes": max_bytes},
     )
+
+
+def reason_of(body: bytes) -> str:
+    """What a server says of a failure: the message in the JSON of Kubo, of a pinning service, of a node; or text."""
+    text = body[:_ERROR_BYTES].decode(errors="replace").strip()
+    try:
+        value = decode_json(body)
+    except DecodeError:
+        return "" if text.startswith("<") else text
+    inner = value.get("error", value) if isinstance(value, dict) else text
+    if not isinstance(inner, dict):
+        return str(inner)
+    said = [inner.get(key) for key in ("Message", "reason", "message", "details")]
+    return ": ".join(part for part in said if isinstance(part, str) and part) or text

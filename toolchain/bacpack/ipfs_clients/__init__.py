@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bacpack.ipfs_clients.answers import CarStream, NoCarError
-from bacpack.ipfs_clients.gateway_client import CarFileClient, GatewayClient
+from bacpack.ipfs_clients.gateway_client import GatewayClient, open_car_file
 from bacpack.ipfs_clients.kubo_rpc import KuboRpc
 
-__all__ = ["CarFileClient", "CarStream", "GatewayClient", "KuboRpc", "NoCarError"]
+__all__ = ["CarStream", "GatewayClient", "KuboRpc", "NoCarError", "open_car_file"]

@@ -89,27 +89,9 @@ class GatewayClient:
             yield CarStream(answer, f"the CAR from {self.label}", self.http.policy.block)
 
 
-@dataclass(frozen=True, slots=True)
-class CarFileClient:
-    """A CAR file at a URL that a person named. It has no blocks but those of the file, in whatever order."""
-
-    http: HttpClient
-    url: str
-
-    @property
-    def label(self) -> str:
-        """How messages call it."""
-        return f"`{self.url}`"
-
-    def block(self, cid: Cid) -> bytes:
-        """Say that it is not asked for blocks."""
-        raise MissingBlockError(cid, self.label)
-
-    @contextmanager
-    def car(self, cid: Cid | None = None) -> Iterator[CarStream]:
-        """Yield the blocks of the file; raises `NoCarError` when asked for some of them."""
-        if cid is not None:
-            raise NoCarError(self.url, f"it is one file, and not asked for {cid}")
-        with self.http.open("GET", self.url, {"Accept": f"{_CAR}, */*;q=0.5"}, any_address=True) as answer:
-            answer.check()
-            yield CarStream(answer, f"the CAR from {self.label}", self.http.policy.block)
+@contextmanager
+def open_car_file(http: HttpClient, url: str) -> Iterator[CarStream]:
+    """Yield the blocks of the CAR file at a URL that a person named; raises `RequestError`, and as the stream does."""
+    with http.open("GET", url, {"Accept": f"{_CAR}, */*;q=0.5"}, any_address=True) as answer:
+        answer.check()
+        yield CarStream(answer, f"the CAR from `{url}`", http.policy.block)

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 from bacpack.content.cid.block import MissingBlockError
 from bacpack.content.cid.cid import Cid
-from bacpack.decode import DecodeError, decode_json
 from bacpack.http_client import HttpClient, RequestError, Response
 from bacpack.ipfs_clients.answers import CarStream, read_block
-from bacpack.text import shown
 
 #: How Kubo says that it has no such block, and that it looked for it in vain.
 _MISSING = ("not found", "could not find", "not found locally")
@@ -57,7 +55,7 @@ class KuboRpc:
     def _check(self, answer: Response, cid: Cid) -> None:
         """Raise what an answer other than 200 means: errors are status 500, and JSON with a message."""
         if answer.status == 500:
-            message = _message(answer.error_text(self.http.policy.idle))
+            message = answer.reason(self.http.policy.idle)
             if any(text in message for text in _IN_VAIN):
                 raise RequestError(answer.url, f"it looked for {cid} in vain: {message}")
             if any(text in message for text in _MISSING):
@@ -68,12 +66,3 @@ class KuboRpc:
         if answer.status in (404, 405):
             raise RequestError(answer.url, f"it answers {answer.status}: this is no RPC of a Kubo", final=True)
         answer.check()
-
-
-def _message(text: str) -> str:
-    try:
-        body = decode_json(text)
-    except DecodeError:
-        body = None
-    message = body.get("Message") if isinstance(body, dict) else None
-    return shown(message if isinstance(message, str) else text)

@@ -111,6 +111,7 @@ def _fetch_car(output: Output, path: Path, *, pin: bool) -> dict[str, Any]:
 
 def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *, pin: bool) -> dict[str, Any]:
     from bacnode.fetch.download import Download, DownloadLimits
+    from bacnode.fetch.remote_source import CarUrl
     from bacnode.fetch.sources import url_name
     from bacpack.content.store.block_store import BlockStore
     from bacpack.content.store.pins import Pins
@@ -127,7 +128,7 @@ def _fetch(output: Output, wanted: CidRef | UrlRef, web: Web, max_bytes: int, *,
         download = Download(store, batch, web.remotes, DownloadLimits(total_bytes=max_bytes), show.add)
         try:
             if isinstance(wanted, UrlRef):
-                roots = download.take(web.car_url(wanted.url))
+                roots = download.take(CarUrl(wanted.url, web.http))
             else:
                 roots = [download.resolve(wanted.cid, wanted.path)]
             download.fetch(roots)

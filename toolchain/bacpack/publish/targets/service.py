@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from bacpack.decode import DecodeError, decode_json
 from bacpack.errors import InputError
-from bacpack.http_client import HttpClient, RequestError, RequestPolicy, Response
+from bacpack.http_client import HttpClient, RequestError, RequestPolicy, Response, reason_of
 from bacpack.http_client.client import Body
 from bacpack.publish.targets.target import TargetError
 from bacpack.publish.targets.tokens import Token
@@ -122,7 +122,7 @@ class Service:
 
     def failed(self, answer: Answer | None, why: str, hint: str = "see the service's message above") -> TargetError:
         """Return the error for an answer that cannot be used, with what the server said of it."""
-        said = self.masked(_reason(answer.body)) if answer else ""
+        said = self.masked(reason_of(answer.body)) if answer else ""
         return self.error("target-failed", why + (f": {said}" if said else ""), hint)
 
     def timed_out(self, doing: str = "") -> TargetError:
@@ -176,7 +176,7 @@ class Service:
         return Answer(response.status, body, response.trailer("X-Stream-Error"))
 
     def _denied(self, answer: Answer) -> TargetError:
-        said = self.masked(_reason(answer.body))
+        said = self.masked(reason_of(answer.body))
         why = "it does not accept the token" if self._token else "it asks for a token"
         return self.error("target-denied", f"{why} ({answer.status}{f': {said}' if said else ''})", self._token_help)
 
@@ -200,19 +200,3 @@ class ServiceTarget:
     def close(self) -> None:
         """Close the connections."""
         self._service.close()
-
-
-def _reason(body: bytes) -> str:
-    """What a server says of a failure: the message in the JSON of Kubo, of a pinning service, of a node; or text."""
-    text = body[: 4 * _MAX_REASON].decode(errors="replace").strip()
-    try:
-        value = decode_json(body)
-    except ValueError:
-        return "" if text.startswith("<") else text
-    if not isinstance(value, dict):
-        return text
-    inner = value.get("error", value)
-    if not isinstance(inner, dict):
-        return str(inner)
-    said = [inner.get(key) for key in ("Message", "reason", "message", "details")]
-    return ": ".join(part for part in said if isinstance(part, str) and part) or text
