@@ -36,7 +36,7 @@ _STREAMS = ("stdout", "stderr")
 async def submit(request: Request) -> Response:
     """`POST /api/v1/jobs`: take a job in."""
     jobs = _jobs(request)
-    with jobs_slots(request, "submitting"):
+    with jobs.submitting:
         submission = await read_json(request, Submission, MAX_SUBMISSION_BYTES)
         check_submission(submission)
         record = await jobs.queue.submit(submission)
@@ -62,7 +62,7 @@ async def get_job(request: Request) -> Response:
     record = await found(request, jobs)
     seconds = number(request.query_params.get("wait", "0"), "wait", 300)
     if seconds and (live := jobs.queries.live(record.id)):
-        with jobs_slots(request, "following"):
+        with jobs.following:
             gone = asyncio.create_task(wait_for_end(request.receive))
             try:
                 await asyncio.wait([live.task, gone], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -90,7 +90,7 @@ async def logs(request: Request) -> Response:
     folder = jobs.queue.folder(record.id)
     paths = [folder.path / name for name in (_STREAMS if wanted is None else (wanted,))]
     follow = query.get("follow", "0") not in ("0", "")
-    return _Printed(jobs_slots(request, "following"), _printed(jobs, record, paths, follow=follow))
+    return _Printed(jobs.following, _printed(jobs, record, paths, follow=follow))
 
 
 async def get_file(request: Request) -> Response:
@@ -169,12 +169,6 @@ def _piece(path: Path, at: int) -> bytes:
         return os.pread(descriptor, _PIECE_BYTES, at)
     finally:
         os.close(descriptor)
-
-
-def jobs_slots(request: Request, name: str) -> Slots:
-    """The bound on one kind of request."""
-    slots: Slots = getattr(state_of(request).jobs, name)
-    return slots
 
 
 def _jobs(request: Request) -> JobSide:

@@ -26,10 +26,10 @@ def create_app(node: NodeState, options: FrontOptions | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await node.jobs.open()
+        await node.jobs.queue.open()
         await node.peers.open(node.url)
         yield
-        await node.jobs.close()
+        await node.jobs.queue.close()
         await node.peers.close()
 
     app = Starlette(

@@ -14,27 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bacnode.execution import job_state
 from bacnode.execution.child_process import Child, Keeper, LostError
 from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
 from bacnode.execution.job import Job, JobEnd
 from bacnode.execution.job_folder import JobFolder
-from bacnode.execution.job_state import (
-    Action,
-    Command,
-    CountLoss,
-    Ended,
-    Event,
-    Fault,
-    JobState,
-    KillWorker,
-    OutputsKept,
-    Planned,
-    PreparerLost,
-    Signal,
-    Task,
-    WorkerLost,
-    step,
-)  # fmt: skip
+from bacnode.execution.job_state import Event, JobState, Signal, Task, step
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ran, Run, Surveyed
 from bacnode.execution.worker_pool import Pool
 from bacnode.runtime.plan import Plan, later
@@ -218,21 +203,21 @@ class _Execution:
             else:
                 self._carry_out(action)
 
-    def _carry_out(self, action: Action) -> None:
+    def _carry_out(self, action: job_state.Action) -> None:
         match action:
-            case Command.WITHDRAW if self._under_way is not None:
+            case job_state.Command.WITHDRAW if self._under_way is not None:
                 self._under_way.cancel()
-            case Command.STOP_JOB if self._worker is not None:
+            case job_state.Command.STOP_JOB if self._worker is not None:
                 self._worker.stop(self._job.id)
-            case KillWorker(why, code) if self._worker is not None:
+            case job_state.KillWorker(why, code) if self._worker is not None:
                 self._worker.kill(why, code)
-            case Command.SET_DEADLINE:
+            case job_state.Command.SET_DEADLINE:
                 self._later(self._job.granted.seconds + GRACE_SECONDS, Signal.DEADLINE_PASSED)
-            case Command.SET_CANCEL_DEADLINE:
+            case job_state.Command.SET_CANCEL_DEADLINE:
                 self._later(GRACE_SECONDS, Signal.CANCEL_DEADLINE)
-            case Command.FORGET_PLAN:
+            case job_state.Command.FORGET_PLAN:
                 self._executor.plans.pop(self._job.program, None)
-            case CountLoss(why):
+            case job_state.CountLoss(why):
                 self._journal.lost(why)
                 log.warning("a process ended under a job", extra=self._about(why=why))
 
@@ -251,16 +236,16 @@ class _Execution:
                 case Task.STORE_END:
                     return await self._store_end()
         except BacpackError as error:
-            return Fault(error.problem())
+            return job_state.Fault(error.problem())
         except Exception as error:
             log.exception("a fault of the node", extra=self._about())
-            return Fault(Problem.fault("node-failed", error))
+            return job_state.Fault(Problem.fault("node-failed", error))
 
     async def _prepare(self) -> Event:
         job, executor = self._job, self._executor
         if self._given is not None:
             self._prepared, self._given = self._given, None
-            return Planned()
+            return job_state.Planned()
         known = executor.plans.get(job.program)
         if known is not None and not job.files and job.stdin is None:
             return self._planned(known, 0.0)
@@ -280,13 +265,13 @@ class _Execution:
                 preparer.kill("a job took too long to prepare")
                 return Signal.PREPARE_TIMEOUT
             except LostError as lost:
-                return PreparerLost(lost.why)
+                return job_state.PreparerLost(lost.why)
             finally:
                 executor.preparer.rest()
         assert isinstance(answer, Prepared)
         await self._journal.planned(answer)
         if answer.error is not None:
-            return Planned(answer.error)
+            return job_state.Planned(answer.error)
         if answer.plan is None:
             assert known is not None
             return self._planned(known, answer.load_ms)
@@ -295,12 +280,12 @@ class _Execution:
             executor.plans[job.program] = answer.plan
             if len(executor.plans) > _PLANS:
                 executor.plans.popitem(last=False)
-        return Planned()
+        return job_state.Planned()
 
-    def _planned(self, known: Plan, load_ms: float) -> Planned:
+    def _planned(self, known: Plan, load_ms: float) -> job_state.Planned:
         plan = later(known, self._executor.store_folder)
         self._prepared = Prepared(job=self._job.id, plan=plan, error=None, load_ms=load_ms)
-        return Planned()
+        return job_state.Planned()
 
     async def _run(self) -> Event:
         job, executor = self._job, self._executor
@@ -325,10 +310,10 @@ class _Execution:
                     for timer in self._timers:
                         timer.cancel()
         except LostError as lost:
-            return WorkerLost(lost.why, lost.alone, lost.code)
+            return job_state.WorkerLost(lost.why, lost.alone, lost.code)
         assert isinstance(answer, Ran)
         self._ran = answer
-        return Ended(answer.exit_code, answer.error, answer.stale)
+        return job_state.Ended(answer.exit_code, answer.error, answer.stale)
 
     async def _keep_outputs(self) -> Event:
         job, end, prepared, ran = self._job, self._state.end, self._prepared, self._ran
@@ -348,8 +333,8 @@ class _Execution:
         try:
             await self._executor.in_thread(keep)
         except OSError as error:
-            return OutputsKept(Problem("io-error", f"its outputs cannot be kept: {error}"))
-        return OutputsKept()
+            return job_state.OutputsKept(Problem("io-error", f"its outputs cannot be kept: {error}"))
+        return job_state.OutputsKept()
 
     async def _store_end(self) -> Event:
         end = self._state.end

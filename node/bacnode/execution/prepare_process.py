@@ -25,7 +25,7 @@ from bacnode.fetch.limits import LoadLimits
 from bacnode.fetch.session import Web
 from bacnode.fetch.source import BlockSource
 from bacnode.fetch.sources import Sources
-from bacnode.fetch.stored_sources import FetchOnce, keep_one
+from bacnode.fetch.stored_sources import StoredSource
 from bacnode.peers.block_exchange import Swarm
 from bacnode.peers.job_source import Holders, JobWeb
 from bacnode.programs.open_program import Program, open_program
@@ -42,6 +42,7 @@ from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import CidRef, UrlRef, parse_ref
 from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
 from bacpack.files import write_durably
+from bacpack.single_flight import OneAtATime
 
 #: What is prepared at once; each is mostly waiting for peers.
 THREADS = 8
@@ -67,7 +68,7 @@ class Preparer:
         self._store = LayeredStore(self._public, proprietary.store)
         self._private = proprietary.store
         self._swarm = Swarm(folder, self._public)
-        self._once = FetchOnce(self._public)
+        self._fetching = OneAtATime()
         self._turns = Turns(MOST_FETCHING)
         self._cache = CompileCache(cache)
         self._configuration = Configuration(interruptible=True, fueled=False, all_features=all_features)
@@ -133,7 +134,7 @@ class Preparer:
         if sources.holders and not sources.offline:
             web.remotes.insert(0, Holders(sources.holders, web.http))  # type: ignore[arg-type]  # as far as they are used
         # As far as programs use them: they read from remotes, and ask them for no CAR.
-        web.remotes = [self._once.of(remote) for remote in web.remotes]  # type: ignore[misc]
+        web.remotes = [StoredSource(remote, self._public, self._fetching) for remote in web.remotes]  # type: ignore[misc]
         missing = {cid: size for cid, size in sources.sizes.items() if not self._store.has(Cid.parse(cid))}
 
         def lacks() -> int:
@@ -150,11 +151,7 @@ class Preparer:
                 graph = resolve(program.root, program.sources.fetch, limits, program.sources.announce)
         finally:
             web.http.close()
-        plan = self._planner.plan(message.ref, graph, message.invoke, fueled=message.fueled)
-        for node in graph.nodes:
-            if node.fetched.cid is not None and not self._private.has(node.fetched.cid):
-                keep_one(node.fetched, self._public)
-        return plan
+        return self._planner.plan(message.ref, graph, message.invoke, fueled=message.fueled)
 
     def _open(self, ref: str, web: JobWeb) -> Program:
         if isinstance(parse_ref(ref), CidRef | UrlRef):

@@ -35,19 +35,9 @@ def keep_file(cid: Cid, data: bytes, store: BlockStore) -> bool:
     return True
 
 
-class FetchOnce:
-    """What jobs of one process are fetching, and the store that it goes to."""
+class StoredSource:
+    """A source that has what `source` has, and puts it into a store; what jobs fetch at once, each is in `fetching`."""
 
-    def __init__(self, store: BlockStore) -> None:
-        self._store = store
-        self._fetching = OneAtATime()
-
-    def of(self, source: Source) -> Source:
-        """A source that has what `source` has."""
-        return _Once(source, self._store, self._fetching)
-
-
-class _Once:
     def __init__(self, source: Source, store: BlockStore, fetching: OneAtATime) -> None:
         self.label = source.label
         self.get = source.get

@@ -51,14 +51,6 @@ class JobSide:
     following: Slots
     surveying: Slots
 
-    async def open(self) -> None:
-        """Go on with the jobs that had not ended."""
-        await self.queue.open()
-
-    async def close(self) -> None:
-        """End every process."""
-        await self.queue.close()
-
 
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
     """Return what a node needs for jobs; raises `InputError`."""
