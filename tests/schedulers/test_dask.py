@@ -149,7 +149,7 @@ def test_a_job_that_fetches_holds_up_no_other_and_what_two_want_comes_once(clust
     one = cluster.start("one", [ready])
     one.ready()
     slow, quick = closure(tmp_path / "client", APP, BIG), closure(tmp_path / "client", ready)
-    with _Gated(BlockStore(tmp_path / "client")) as origin:
+    with closing(_Gated(BlockStore(tmp_path / "client"))) as origin:
         engine = cluster.engine(peers=(origin.url,), window=3)
         results = engine.run([*orders(slow, 2), *orders(quick, 1, 2)])
         first = next(results)
