@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bacnode.fetch.download import DownloadLimits
+from bacnode.fetch.source_health import OF_A_RUN
 from bacpack.content.car import car_chunks
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.links import read_dag
@@ -174,7 +175,7 @@ def test_a_source_in_trouble_is_asked_a_few_times(store: BlockStore, serve: Exit
     server.mend = lambda asked, reply: Reply(status)
     server.asked.clear()
     assert str(status) in refused(BlockStore(store.folder / "other"), [server]).message
-    assert len(server.asked) <= QUICK.tries * (QUICK.strikes + 1)
+    assert len(server.asked) <= QUICK.tries * (OF_A_RUN.strikes + 1)
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 451])

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from bacnode.fetch.fetched import Found, SourceKind
@@ -38,7 +37,6 @@ class RemoteSource:
         self._client = client
         self._http = client.http
         self._policy = client.http.policy
-        self._rules = replace(OF_A_RUN, strikes=self._policy.strikes)
         self._lock = threading.Lock()
         self._health = Health()
         self._busy = Busy()
@@ -123,9 +121,9 @@ class RemoteSource:
         now = time.time()
         with self._lock:
             if isinstance(error, CheckFailedError):
-                self._health.lied(now, error.message, self._rules)
+                self._health.lied(now, error.message, OF_A_RUN)
             elif isinstance(error, RequestError):
-                self._health.failed(now, error.reason, self._rules, final=error.final)
+                self._health.failed(now, error.reason, OF_A_RUN, final=error.final)
             else:
                 self._health.recovered(now)
 
@@ -135,7 +133,7 @@ class RemoteSource:
             self._busy.asked_for(time.monotonic(), seconds)
             if self._busy.seconds > self._policy.busy:
                 reason = f"{error.reason} and asks to wait for more than {self._policy.busy:g} s"
-                self._health.failed(time.time(), reason, self._rules, final=True)
+                self._health.failed(time.time(), reason, OF_A_RUN, final=True)
                 raise error
 
     def _wait_if_busy(self) -> None:

@@ -134,19 +134,15 @@ class Swarm:
         """
         if cid.is_identity:
             return Given(cid.identity_data, str(self._store.folder))
+        key = cid.to_v1()
         while True:
+            seconds = max(deadline - time.monotonic(), 0)
             try:
-                return self._get(cid.to_v1(), deadline)
-            except _OutOfTimeError:
+                return self._fetching.do(key, lambda: self._here(key) or self._fetch(key, deadline), seconds)
+            except (TimeoutError, _OutOfTimeError):
+                # Another thread had less time than this one.
                 if time.monotonic() >= deadline:
-                    raise
-
-    def _get(self, cid: Cid, deadline: float) -> Given:
-        seconds = max(deadline - time.monotonic(), 0)
-        try:
-            return self._fetching.do(cid, lambda: self._here(cid) or self._fetch(cid, deadline), seconds)
-        except TimeoutError:
-            raise _OutOfTimeError(cid) from None
+                    raise _OutOfTimeError(key) from None
 
     def _here(self, cid: Cid) -> Given | None:
         try:

@@ -106,13 +106,13 @@ class HttpClient:
         except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
             # It may be elsewhere by now.
             self._rules.forget(url)
-            self._raise_if_late(url, until, error)
+            self._check_time(url, until, error)
             reason = f"it cannot be connected to ({str(error) or type(error).__name__})"
             # Where nobody listens somebody may in a moment; where nothing comes back that is unlikely.
             again = isinstance(error, httpcore2.ConnectError)
             raise RequestError(url, reason, again=again, final=True, sent=False) from error
         except httpcore2.TimeoutException as error:
-            self._raise_if_late(url, until, error)
+            self._check_time(url, until, error)
             raise RequestError(url, f"no answer came in {self.policy.idle:g} s", final=True) from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             reason = f"the connection broke off ({str(error) or type(error).__name__})"
@@ -126,12 +126,11 @@ class HttpClient:
                 hint="run without --offline",
                 details={"url": url},
             )
-        if until is not None and time.monotonic() >= until:
-            raise out_of_time(url)
+        self._check_time(url, until)
         if self._stopped.is_set():
             raise RequestError(url, "the work was stopped", final=True)
 
-    def _raise_if_late(self, url: str, until: float | None, error: Exception) -> None:
+    def _check_time(self, url: str, until: float | None, error: Exception | None = None) -> None:
         if until is not None and time.monotonic() >= until:
             raise out_of_time(url) from error
 

@@ -25,10 +25,7 @@ _CONNECTIONS, _KEPT_SECONDS = 64, 5
 
 
 def new_pool(scheme: str, clock: Clock) -> httpcore2.ConnectionPool:
-    """Return a pool of connections, which are known by scheme, host and port.
-
-    It uses no proxy that the environment names: one would look names up anew, and the check of addresses mean nothing.
-    """
+    """Return a pool of connections; no proxy is used: one would look names up anew, and checks mean nothing."""
     return httpcore2.ConnectionPool(
         ssl_context=httpcore2.default_ssl_context() if scheme == "https" else None,
         max_connections=_CONNECTIONS,

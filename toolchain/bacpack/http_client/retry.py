@@ -30,8 +30,6 @@ class RequestPolicy:
     longest_pause: float = 10
     #: By which part a pause may be shorter or longer, so that not all come again at once.
     spread: float = 0
-    #: Failures, one after the other, before a source is asked nothing more.
-    strikes: int = 3
 
     def pauses(self) -> Iterator[float | None]:
         """Yield the pause after each attempt that fails, None after the last."""

@@ -99,7 +99,10 @@ class BacalhauEngine(Engine):
                     raise self._unreachable(error.reason) from error
             else:
                 if status == 200:
-                    return self._object(answer)
+                    try:
+                        return decode_json(answer, dict[str, Any])
+                    except DecodeError as error:
+                        raise self._unreachable(f"what answers speaks another language ({error})") from error
                 if status < 500 or is_last:
                     raise self._refused(status, answer.decode(errors="replace"))
             time.sleep(self._look_seconds)
@@ -116,12 +119,6 @@ class BacalhauEngine(Engine):
                 return answer.status, answer.read(MAX_ANSWER_BYTES)
             except InputError as error:
                 raise self._unreachable("its answer is too large") from error
-
-    def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            return decode_json(body, dict[str, Any])
-        except DecodeError as error:
-            raise self._unreachable(f"what answers speaks another language ({error})") from error
 
     def _unreachable(self, why: str) -> BacpackError:
         return UnreachableError(
