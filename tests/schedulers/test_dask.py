@@ -150,13 +150,13 @@ def test_a_job_that_fetches_holds_up_no_other_and_what_two_want_comes_once(clust
     one.ready()
     slow, quick = closure(tmp_path / "client", APP, BIG), closure(tmp_path / "client", ready)
     with closing(_Gated(BlockStore(tmp_path / "client"))) as origin:
-        engine = cluster.engine(peers=(origin.url,), window=3)
-        results = engine.run([*orders(slow, 2), *orders(quick, 1, 2)])
+        engine = cluster.engine(peers=(origin.url,), window=21)
+        results = engine.run([*orders(slow, 20), *orders(quick, 1, 20)])
         first = next(results)
-        assert (first.number, first.stdout) == (2, b"ready\n")
+        assert (first.number, first.stdout) == (20, b"ready\n")
         origin.may.set()
         others = list(results)
-    assert [result.stdout for result in others] == [b"ran\n"] * 2
+    assert [result.stdout for result in others] == [b"ran\n"] * 20
     assert set(origin.asked.values()) == {1} and sum(result.moved_bytes for result in others) == len(APP) + len(BIG)
     assert cluster.holders(BIG) == ["one"]
 
@@ -292,3 +292,22 @@ def test_an_engine_of_this_machine_leaves_nothing_in_the_temporary_folder(
     with local_engine(tmp_path / "store", tmp_path / "cache", workers=1):
         pass
     assert list(temporary.iterdir()) == []
+
+
+def test_a_worker_that_is_told_to_end_leaves_its_job_to_another(cluster: Cluster) -> None:
+    workers = {worker.name: worker for worker in cluster.add("one", "two")}
+    data = program(body=spin(1500))
+    for worker in workers.values():
+        found = closure(worker.folder, data)
+    engine = cluster.engine()
+    ended: list[str] = []
+
+    def end_first(_number: int, name: str) -> None:
+        if not ended:
+            ended.append(name)
+            workers[name].process.terminate()
+
+    engine.on_begin = end_first
+    (result,) = engine.run(orders(found))
+    assert (result.state, result.stdout) == ("done", b"ran\n"), result
+    assert result.node not in ended

@@ -28,7 +28,7 @@ from bacpack.errors import BacpackError, Problem, UnreachableError
 
 log = logging.getLogger("bacnode.jobs")
 
-#: What is prepared at once.
+#: What is prepared at once for a node.
 PREPARING = 8
 #: Seconds that preparing a job may take: fetching has its own limit, and compiling none.
 PREPARE_SECONDS = 900
@@ -63,14 +63,15 @@ class Executor:
     """Runs jobs in processes of its own. `folder` is the store with what belongs to it, `name` that of the node."""
 
     def __init__(
-        self, folder: Path, cache: Path, grants: Grants, name: str, prepare_seconds: float | None = PREPARE_SECONDS
-    ) -> None:
+        self, folder: Path, cache: Path, grants: Grants, name: str, *,
+        preparing: int = PREPARING, prepare_seconds: float | None = PREPARE_SECONDS,
+    ) -> None:  # fmt: skip
         self.grants = grants
         self.name = name
         self.store_folder = str(folder)
         self.pool = Pool(cache, grants)
         self.plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
-        self.preparing = asyncio.Semaphore(PREPARING)
+        self.preparing = asyncio.Semaphore(preparing)
         self.prepare_seconds = prepare_seconds
         self.preparer = Keeper(
             lambda: Child.start("bacnode.execution.prepare_process", folder, cache, all_features=grants.all_features),

@@ -44,8 +44,8 @@ from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
 from bacpack.files import write_durably
 from bacpack.single_flight import OneAtATime
 
-#: What is prepared at once; each is mostly waiting for peers.
-THREADS = 8
+#: What may be prepared at once; each is mostly waiting for peers, or for its turn.
+THREADS = 64
 #: Jobs of Dask that fetch at once, those first that lack least: each is ready sooner if it need not share the network
 #: with all others, and one whose source is silent must not hold up the rest.
 MOST_FETCHING = 3

@@ -53,7 +53,7 @@ class Live(Journal):
 
     def changed(self, state: JobState) -> None:
         """Show where it is, until its end is noted."""
-        if state.end is None:
+        if state.end is None and state.phase != "dropped":
             self.record.state = state.shown
 
     async def planned(self, prepared: Prepared) -> None:

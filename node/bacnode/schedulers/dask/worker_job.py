@@ -31,6 +31,8 @@ from bacpack.files import explain_not_utf8
 MAX_FILES = 1024
 #: Bytes of the files of one job, which travel in memory.
 MAX_FILE_BYTES = 256 << 20
+#: Jobs that are prepared at once: those that wait for modules must not hold up one that has them.
+PREPARING = 64
 #: Jobs whose modules were fetched, and that are to be sent once more.
 _FETCHED = 256
 #: Sources whose bytes came over the network.
@@ -77,7 +79,7 @@ class WorkerJobs:
         grants = Grants(
             threads, 1, memory_bytes, default_seconds=math.inf, max_seconds=math.inf, all_features=all_features
         )
-        self.executor = Executor(store.folder, cache, grants, name, prepare_seconds=None)
+        self.executor = Executor(store.folder, cache, grants, name, preparing=PREPARING, prepare_seconds=None)
         self._stores = (store, private)
         self._sources = sources
         self._scratch = scratch
