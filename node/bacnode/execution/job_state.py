@@ -92,25 +92,16 @@ class JobState:
 class Signal(Enum):
     """What happened, where there is no more to say of it."""
 
-    #: It came just now.
     SUBMITTED = auto()
-    #: It is its turn to be prepared.
-    PREPARE_GRANTED = auto()
-    #: Preparing took too long; the process that did it was killed.
-    PREPARE_TIMEOUT = auto()
-    #: It has a place in a worker.
+    PREPARE_GRANTED = auto()  # it is its turn to be prepared
+    PREPARE_TIMEOUT = auto()  # the process that prepared it was killed
     WORKER_GRANTED = auto()
-    #: Its start is noted, and it is sent to the worker.
-    STARTED = auto()
-    #: It should have ended by its limit of time, and a while after.
-    DEADLINE_PASSED = auto()
-    #: Somebody wants it to end; and it was told to, and has not.
+    STARTED = auto()  # its start is noted, and it is sent to the worker
+    DEADLINE_PASSED = auto()  # it should have ended by its limit of time, and a while after
     CANCEL = auto()
-    CANCEL_DEADLINE = auto()
-    #: How it ended is noted.
-    STORED = auto()
-    #: The node ends; the next one goes on.
-    CLOSING = auto()
+    CANCEL_DEADLINE = auto()  # it was told to end, and has not
+    STORED = auto()  # how it ended is noted
+    CLOSING = auto()  # the node ends; the next one goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,27 +164,19 @@ Event: TypeAlias = Signal | Recovered | Planned | PreparerLost | Ended | WorkerL
 class Task(Enum):
     """What is to be done; one at a time is under way, and its outcome is the next event."""
 
-    #: Have a plan made: `PREPARE_GRANTED`, then `Planned`, `PreparerLost` or `PREPARE_TIMEOUT`.
-    PREPARE = auto()
-    #: Have a worker run it: `WORKER_GRANTED`, `STARTED`, then `Ended`; or `WorkerLost`.
-    RUN = auto()
-    #: Keep what it left, and make its report: `OutputsKept`.
-    KEEP_OUTPUTS = auto()
-    #: Note how it ended: `STORED`.
-    STORE_END = auto()
+    PREPARE = auto()  # `PREPARE_GRANTED`, then `Planned`, `PreparerLost` or `PREPARE_TIMEOUT`
+    RUN = auto()  # `WORKER_GRANTED`, `STARTED`, then `Ended`; or `WorkerLost`
+    KEEP_OUTPUTS = auto()  # with its report: `OutputsKept`
+    STORE_END = auto()  # `STORED`
 
 
 class Command(Enum):
     """What is to be done at once."""
 
-    #: Stop the task that is under way.
-    WITHDRAW = auto()
-    #: Tell its worker to end it.
-    STOP_JOB = auto()
-    #: Say when it has run for longer than it may; and when it has had the time to end that one is given.
+    WITHDRAW = auto()  # stop the task that is under way
+    STOP_JOB = auto()  # tell its worker to end it
     SET_DEADLINE = auto()
     SET_CANCEL_DEADLINE = auto()
-    #: Make a new plan the next time.
     FORGET_PLAN = auto()
 
 
