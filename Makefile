@@ -32,7 +32,7 @@ interop: $(VENV)/dev.done  ## Run the tests against a real Kubo, where `ipfs` is
 	  exit 1; }
 	@echo "testing against $$(ipfs version), in repositories of its own: offline, on loopback, without peers"
 	@$(BIN)/python tests/packages.py
-	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py tests/node/test_fetch_interop.py $(PYTEST_ARGS)
+	@BACPACK_INTEROP=1 $(BIN)/python -m pytest -n 0 tests/publish/test_interop.py tests/node/fetch/test_interop.py $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.done  ## Check style and types
 	@$(BIN)/ruff check .

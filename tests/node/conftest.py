@@ -10,8 +10,10 @@ import pytest
 
 from bacpack.content.store.block_store import BlockStore
 from content.conftest import bacpack
+from node.dags import Dag
 from node.harness import Command
 from node.server import FileServer
+from node.serving import Node
 
 __all__ = ["bacpack"]
 
@@ -40,3 +42,23 @@ def serve() -> Iterator[ExitStack]:
 def store(tmp_path: Path) -> BlockStore:
     """An empty store."""
     return BlockStore(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node, for content that tests add to its store."""
+    with Node(tmp_path_factory.mktemp("served")) as node:
+        yield node
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A node with an empty store."""
+    with Node(tmp_path / "store") as running:
+        yield running
+
+
+@pytest.fixture
+def dag() -> Dag:
+    """Nothing yet, to build in."""
+    return Dag()

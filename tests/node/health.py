@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.service.harness import Node
+from node.serving import Node
 from waiting import joined
 
 #: What a node must answer in.

@@ -17,7 +17,7 @@ from bacpack.content.store.collection import survey
 from bacpack.content.store.pins import Pins
 from bacpack.manifest import MANIFEST_NAME
 from content.harness import Bacpack
-from node.service.harness import Node
+from node.serving import Node
 from publish.releases import write_release
 from publish.stand import Cut, Reply, Request, Stand, Wire
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from bacpack.content.cid.cid import Cid
-from node.service.harness import Answer, Node, keep
+from node.serving import Answer, Node, keep
 from waiting import until
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bacpack.split.input.blob import Input
 from bacpack.split.pipeline.steps import split
 from node.jobs.harness import JobNode
-from node.test_deep_calls import recursive
+from node.runtime.test_deep_calls import recursive
 
 
 def runs(node: JobNode, program: str, depth: int) -> bool:

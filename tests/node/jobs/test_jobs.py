@@ -8,7 +8,7 @@ import pytest
 from node.harness import assemble
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, dump
-from node.test_preview0 import IMPORTS
+from node.runtime.test_wasi_preview0 import IMPORTS
 from test_verdict import COMPACT, LEGACY
 
 

@@ -16,7 +16,7 @@ from bacpack.content.unixfs.writer import build_file
 from node.harness import Command
 from node.jobs import programs
 from node.jobs.harness import JobNode
-from node.service.harness import keep
+from node.serving import keep
 
 SECRET = programs.library(42)
 CID = Cid.of_raw(SECRET)

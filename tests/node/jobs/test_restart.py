@@ -9,7 +9,7 @@ from pathlib import Path
 from bacpack.content.store.block_store import BlockStore
 from node.jobs import programs
 from node.jobs.harness import JobNode, b64, gone
-from node.service.harness import Node
+from node.serving import Node
 
 
 def test_results_are_there_after_a_restart(folder: Path) -> None:

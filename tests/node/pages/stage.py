@@ -14,7 +14,7 @@ from bacnode.jobs.database import JobDatabase
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.origins import Provenance
 from bacpack.errors import Problem
-from node.service.harness import keep
+from node.serving import keep
 
 GRANTED = Granted(seconds=300, memory_bytes=1 << 28, fuel=None, output_bytes=1 << 24, file_bytes=1 << 24, files=100)
 

@@ -13,7 +13,7 @@ from node.jobs import programs
 from node.jobs.harness import JobNode
 from node.pages.conftest import Used
 from node.pages.stage import HOSTILE, module
-from node.service.harness import Answer, Node
+from node.serving import Answer, Node
 
 ABSENT = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"

@@ -11,7 +11,7 @@ import pytest
 
 from node.jobs import programs
 from node.jobs.harness import JobNode
-from node.service.harness import Answer, Node
+from node.serving import Answer, Node
 
 HTML = "text/html"
 

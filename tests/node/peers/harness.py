@@ -13,7 +13,7 @@ from content.harness import Blocks
 from node.harness import assemble
 from node.jobs import programs
 from node.jobs.harness import JobNode
-from node.service.harness import keep
+from node.serving import keep
 
 
 def tower(height: int, salt: int = 0) -> list[bytes]:

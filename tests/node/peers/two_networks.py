@@ -16,7 +16,7 @@ from typing import Any
 from bacpack.content.cid.cid import Cid
 from node.jobs import programs
 from node.peers.harness import tower
-from node.service.harness import keep
+from node.serving import keep
 from waiting import PATIENCE, line_of, until
 
 
