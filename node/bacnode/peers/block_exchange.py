@@ -58,13 +58,13 @@ class _OutOfTimeError(RequestError):
 class Swarm:
     """The peers of the node whose state is in `folder`; what they give is kept in `store`. Safe for threads."""
 
-    def __init__(self, folder: Path, store: BlockStore, policy: RequestPolicy = POLICY) -> None:
+    def __init__(self, folder: Path, store: BlockStore) -> None:
         self._book = PeerBook(folder)
         self._store = store
         self._provenance = Provenance(store.folder)
         options = self._book.options()
         self._routers = options.routers
-        self._http = HttpClient(allow_private=options.allow_private, policy=policy)
+        self._http = HttpClient(allow_private=options.allow_private, policy=POLICY)
         self._lock = threading.Lock()
         self._peers: dict[str, Peer] = {}
         self._present: list[Peer] = []

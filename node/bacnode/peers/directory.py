@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -68,6 +69,9 @@ class Peers:
 
     async def open(self, url: str) -> None:
         """Measure the peers, and join the local network if that is wished; `url` is where this node is reached."""
+        if self._mdns or self._peers():
+            # Not in the time that the first peer has to answer.
+            await asyncio.to_thread(import_module, "bacpack.http_client.connection")
         for peer in list(self._peers().values()):
             self._begin(self._ping(peer))
         if self._mdns:

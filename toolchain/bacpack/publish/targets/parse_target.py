@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
 from bacpack.errors import InputError
+from bacpack.http_client.redirects import parse_url
 from bacpack.publish.targets.local import CarTarget, StoreTarget, car_path
 from bacpack.publish.targets.target import Target
 from bacpack.publish.targets.tokens import TokenKind, find_token, variable
@@ -120,23 +120,22 @@ def _service_target(one: Chosen, setting: Setting, kubos: Sequence[Target]) -> T
 
 
 def _service_url(kind: str, place: str) -> str:
-    try:
-        parts = urlsplit(place)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or True)
-    except ValueError:
-        parts, usable = None, False
-    if "@" in place.partition("://")[2].partition("/")[0] or (parts and (parts.username or parts.password)):
+    if "@" in place.partition("://")[2].partition("/")[0]:
         raise InputError(
             "secret-in-url",
             f"the URL of `{kind}` has a user or password in it, which would be seen in lists of processes and in logs",
             hint=f"put the token into {variable(_TOKEN_KINDS[kind])}, or into a file that --token-file names",  # type: ignore[index]
             details={"target": kind},
         )
-    if not usable or parts is None or parts.query or parts.fragment:
+    try:
+        parse_url(place)
+        why = ""
+    except ValueError:
+        why = "" if "?" in place else f", not `{place}`"
+    if why or "?" in place or "#" in place:
         raise InputError(
             "bad-url",
-            f"`{kind}` needs an http or https URL without `?` or `#`"
-            + ("" if usable or "?" in place else f", not `{place}`"),
+            f"`{kind}` needs an http or https URL without `?` or `#`{why}",
             hint=f"such as `{kind}:http://127.0.0.1:5001`",
             details={"target": kind},
         )
