@@ -5,39 +5,18 @@ Source: component-model repository, "design/mvp/Binary.md". Everything else is k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-from bacpack.wasm import limits, writer
+from bacpack.wasm import limits
 from bacpack.wasm.errors import WasmError
-from bacpack.wasm.leb128 import encode_unsigned
-from bacpack.wasm.module import COMPONENT_LAYER, MAGIC, Module
+from bacpack.wasm.module import COMPONENT_LAYER, MAGIC
 from bacpack.wasm.reader import Reader
-from bacpack.wasm.types import Export, ExternType, Import, Kind
 
 COMPONENT_HEADER = MAGIC + b"\x0d\0" + COMPONENT_LAYER
-_CUSTOM, _CORE_MODULE, _CORE_INSTANCE, _CORE_TYPE, _ALIAS, _IMPORT = 0, 1, 2, 3, 6, 10
-_LAST_SECTION = 12
-_INSTANTIATE, _INLINE = 0, 1
-#: Sorts: of core things the second byte, after `_CORE`.
-_CORE, _MODULE_SORT, _INSTANCE_SORT = 0, 0x11, 0x12
-_OF_INSTANCE, _OF_CORE_INSTANCE, _OUTER = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A core module that a component imports by name, for core modules that import from that namespace."""
-
-    name: str
-    module: Module
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What takes the place of a core module, and what it needs beside what it was given before, lowest first."""
-
-    data: bytes
-    providers: Sequence[Provider]
+CUSTOM, CORE_MODULE, CORE_INSTANCE, CORE_TYPE, ALIAS, IMPORT = 0, 1, 2, 3, 6, 10
+LAST_SECTION = 12
+INSTANTIATE, INLINE = 0, 1
+#: Sorts: of core things the second byte, after `CORE`.
+CORE, MODULE_SORT, INSTANCE_SORT = 0, 0x11, 0x12
+OF_INSTANCE, OF_CORE_INSTANCE, OUTER = 0, 1, 2
 
 
 class Component:
@@ -58,7 +37,7 @@ class Component:
         sections = []
         while reader.remaining:
             section_id = reader.byte()
-            if section_id > _LAST_SECTION:
+            if section_id > LAST_SECTION:
                 raise reader.fail(f"unknown section {section_id} of a component")
             size = reader.u32("a section's size")
             sections.append((section_id, reader.take(size, "a section")))
@@ -67,21 +46,13 @@ class Component:
     @property
     def modules(self) -> list[bytes]:
         """The core modules that it holds, in order; not those of components within it."""
-        return [content for section_id, content in self.sections if section_id == _CORE_MODULE]
+        return [content for section_id, content in self.sections if section_id == CORE_MODULE]
 
     @property
     def imported_modules(self) -> list[str]:
         """The names of the core modules that it imports by sections of their own, as what was split does."""
-        contents = [content for section_id, content in self.sections if section_id == _IMPORT]
+        contents = [content for section_id, content in self.sections if section_id == IMPORT]
         return [name for content in contents for name in module_imports(content)]
-
-    def exchange(self, exchanged: Mapping[int, Exchange]) -> bytes:
-        """Return the component with some of its core modules, by position in `modules`, exchanged.
-
-        What they need is imported as core modules, and instantiated anew wherever the exchanged module is. The only
-        numbers that change are those of core instances. Raises `WasmError` (`wasm-unsupported`) when others would.
-        """
-        return COMPONENT_HEADER + b"".join(_Exchanger(self, exchanged).sections())
 
 
 def module_imports(content: bytes) -> list[str]:
@@ -91,7 +62,7 @@ def module_imports(content: bytes) -> list[str]:
     for _ in range(reader.count("imports", limits.MAX_IMPORTS)):
         reader.byte()
         names.append(reader.name("an import's name"))
-        if reader.byte() != _CORE or reader.byte() != _MODULE_SORT:
+        if reader.byte() != CORE or reader.byte() != MODULE_SORT:
             return []
         reader.u32("a type")
     return names
@@ -100,191 +71,3 @@ def module_imports(content: bytes) -> list[str]:
 def is_component(data: bytes) -> bool:
     """Whether these bytes begin as a component of the known version does."""
     return data[: len(COMPONENT_HEADER)] == COMPONENT_HEADER
-
-
-class _Exchanger:
-    """Goes through the sections of a component once, and writes them again."""
-
-    def __init__(self, component: Component, exchanged: Mapping[int, Exchange]) -> None:
-        self._component = component
-        self._exchanged = exchanged
-        providers = [provider for entry in exchanged.values() for provider in entry.providers]
-        self._providers = {provider.name: provider for provider in providers}
-        #: How many core modules were written, and the number of each that is imported.
-        self._held = 0
-        self._imported: dict[str, int] = {}
-        #: The new number of each core instance, by its old one; and how many there are now.
-        self._instances: list[int] = []
-        self._count = 0
-
-    def sections(self) -> Iterator[bytes]:
-        """All sections, written again."""
-        for position, (section_id, content) in enumerate(self._component.sections):
-            if section_id == _CORE_MODULE:
-                if not self._imported:
-                    yield self._module(content)
-            elif section_id == _CORE_TYPE:
-                raise _unsupported("it defines core types of its own")
-            elif section_id == _CORE_INSTANCE:
-                if not self._imported:
-                    # Modules need nothing, so the rest of them can come before those that are imported: all keep
-                    # their numbers.
-                    yield from (
-                        self._module(data) for id_, data in self._component.sections[position:] if id_ == _CORE_MODULE
-                    )
-                    yield from self._imports()
-                yield _section(section_id, self._core_instances(content))
-            elif section_id == _ALIAS:
-                yield _section(section_id, self._aliases(content))
-            elif section_id == _IMPORT:
-                self._refuse_imported_modules(content)
-                yield _section(section_id, content)
-            elif section_id != _CUSTOM or Reader(content).name("a custom section's name") != "component-name":
-                # Those names go by number, and are for people only.
-                yield _section(section_id, content)
-
-    def _module(self, data: bytes) -> bytes:
-        entry = self._exchanged.get(self._held)
-        self._held += 1
-        return _section(_CORE_MODULE, entry.data if entry else data)
-
-    def _imports(self) -> Iterator[bytes]:
-        """The type of each core module that is needed, and its import: numbered after all that were there before."""
-        types = [_module_type(provider.module) for provider in self._providers.values()]
-        yield _section(_CORE_TYPE, writer.vector(types))
-        imports = []
-        for number, name in enumerate(self._providers):
-            self._imported[name] = self._held + number
-            imports.append(b"\0" + writer.name(name) + bytes([_CORE, _MODULE_SORT]) + encode_unsigned(number))
-        yield _section(_IMPORT, writer.vector(imports))
-
-    def _core_instances(self, content: bytes) -> bytes:
-        reader = Reader(content)
-        written: list[bytes] = []
-        for _ in range(reader.count("core instances", limits.MAX_FUNCTIONS)):
-            form = reader.byte()
-            if form == _INSTANTIATE:
-                number = reader.u32("a core module")
-                arguments = [self._argument(reader) for _ in range(reader.count("arguments", limits.MAX_IMPORTS))]
-                if (entry := self._exchanged.get(number)) is not None:
-                    arguments += self._provide(entry, written)
-                body = encode_unsigned(number) + writer.vector(arguments)
-            elif form == _INLINE:
-                body = writer.vector([self._export(reader) for _ in range(reader.count("exports", limits.MAX_EXPORTS))])
-            else:
-                raise reader.fail(f"unknown form {form} of core instance")
-            self._instances.append(self._add_instance(bytes([form]) + body, written))
-        return writer.vector(written)
-
-    def _add_instance(self, instance: bytes, written: list[bytes]) -> int:
-        written.append(instance)
-        self._count += 1
-        return self._count - 1
-
-    def _provide(self, entry: Exchange, written: list[bytes]) -> list[bytes]:
-        """Instantiate what an exchanged module needs; return the arguments that hand it over."""
-        made: dict[str, bytes] = {}
-        for provider in entry.providers:
-            needed = provider.module.import_namespaces
-            body = encode_unsigned(self._imported[provider.name]) + writer.vector([made[name] for name in needed])
-            made[provider.name] = _argument(provider.name, self._add_instance(b"\0" + body, written))
-        wanted = set(Module.parse(entry.data).import_namespaces)
-        return [argument for name, argument in made.items() if name in wanted]
-
-    def _argument(self, reader: Reader) -> bytes:
-        name = reader.name("an argument's name")
-        if reader.byte() != _INSTANCE_SORT:
-            raise reader.fail("a core module is given something other than a core instance")
-        return _argument(name, self._instance(reader))
-
-    def _export(self, reader: Reader) -> bytes:
-        head = writer.name(reader.name("an export's name"))
-        sort = reader.byte()
-        number = self._instance(reader) if sort == _INSTANCE_SORT else reader.u32("an index")
-        return head + bytes([sort]) + encode_unsigned(number)
-
-    def _aliases(self, content: bytes) -> bytes:
-        reader = Reader(content)
-        aliases = []
-        for _ in range(reader.count("aliases", limits.MAX_FUNCTIONS)):
-            sort = bytes([reader.byte()])
-            if sort[0] == _CORE:
-                sort += bytes([reader.byte()])
-            target = reader.byte()
-            if sort == bytes([_CORE, _MODULE_SORT]) and target != _OF_CORE_INSTANCE:
-                raise _unsupported("it takes a core module from elsewhere")
-            if target == _OF_CORE_INSTANCE:
-                rest = encode_unsigned(self._instance(reader)) + writer.name(reader.name("an export's name"))
-            elif target == _OF_INSTANCE:
-                rest = encode_unsigned(reader.u32("an instance")) + writer.name(reader.name("an export's name"))
-            elif target == _OUTER:
-                rest = encode_unsigned(reader.u32("a level")) + encode_unsigned(reader.u32("an index"))
-            else:
-                raise reader.fail(f"unknown form {target} of alias")
-            aliases.append(sort + bytes([target]) + rest)
-        return writer.vector(aliases)
-
-    def _instance(self, reader: Reader) -> int:
-        old = reader.u32("a core instance")
-        if old >= len(self._instances):
-            raise reader.fail(f"core instance {old} does not exist")
-        return self._instances[old]
-
-    def _refuse_imported_modules(self, content: bytes) -> None:
-        reader = Reader(content)
-        for _ in range(reader.count("imports", limits.MAX_IMPORTS)):
-            if reader.byte() > 1:
-                raise _unsupported("an import has attributes")
-            reader.name("an import's name")
-            sort = reader.byte()
-            if sort == _CORE:
-                raise _unsupported("it imports a core module")
-            if sort in (2, 3) and reader.byte() and sort == 2:
-                raise _unsupported("it imports a value")
-            if not (sort == 3 and reader.data[reader.position - 1] == 1):
-                reader.u32("an index")
-
-
-def _section(section_id: int, content: bytes) -> bytes:
-    return bytes([section_id]) + writer.sized(content)
-
-
-def _argument(name: str, instance: int) -> bytes:
-    return writer.name(name) + bytes([_INSTANCE_SORT]) + encode_unsigned(instance)
-
-
-def _module_type(module: Module) -> bytes:
-    """What a core module imports and exports, as the type by which a component imports it."""
-    declarations: list[bytes] = []
-    types: dict[int, int] = {}
-
-    def described(entry: Import) -> bytes:
-        if isinstance(entry.type, int) and entry.type not in types:
-            types[entry.type] = len(types)
-            declarations.append(b"\1" + writer.func_type(module.function_type(entry.type)))
-        type_ = types[entry.type] if isinstance(entry.type, int) else entry.type
-        return writer.import_(Import(entry.module, entry.name, entry.kind, type_))
-
-    for entry in module.imports:
-        declarations.append(b"\0" + described(entry))
-    for exported in module.exports:
-        # As an import without the namespace, which is an empty name: one byte.
-        entry = Import("", exported.name, exported.kind, _type_of(module, exported))
-        declarations.append(b"\3" + described(entry)[1:])
-    return b"\x50" + writer.vector(declarations)
-
-
-def _type_of(module: Module, exported: Export) -> ExternType:
-    defined: dict[Kind, Sequence[ExternType]] = {
-        Kind.FUNCTION: module.functions,
-        Kind.TABLE: [table.type for table in module.tables],
-        Kind.MEMORY: module.memories,
-        Kind.GLOBAL: [entry.type for entry in module.globals],
-        Kind.TAG: module.tags,
-    }
-    return [*(entry.type for entry in module.imported(exported.kind)), *defined[exported.kind]][exported.index]
-
-
-def _unsupported(reason: str) -> WasmError:
-    hint = "take its core modules out with `wasm-tools component unbundle`, and split those"
-    return WasmError("wasm-unsupported", f"a component of this form is not split: {reason}", 0, hint=hint)

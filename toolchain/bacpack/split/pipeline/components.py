@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bacpack.component.binary import COMPONENT_HEADER, Component, Exchange, Provider
+from bacpack.component.binary import COMPONENT_HEADER, Component
+from bacpack.component.exchange import Exchange, Provider, exchange_modules
 from bacpack.errors import InputError
 from bacpack.order import instantiation_order
 from bacpack.split.input.blob import Input
@@ -101,7 +102,7 @@ def _packed(
         return whole
     try:
         _refuse_stated_sizes(entry, component, exchanged)
-        data = component.exchange(exchanged)
+        data = exchange_modules(component, exchanged)
     except WasmError as error:
         raise InputError(error.code, f"`{entry.path}`: {error.message}", hint=error.hint) from error
     # A component hands every module on to those above it, and so imports all of them itself.
