@@ -1,4 +1,4 @@
-"""Where a release is published to: one file a target, all behind the `Target` of `base`."""
+"""Where a release is published to: one file a target, all behind `Target`."""
 
 from __future__ import annotations
 

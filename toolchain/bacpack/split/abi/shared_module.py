@@ -1,8 +1,4 @@
-"""The form of a shared module: the names of its exports, and what stands in its code for what programs differ in.
-
-Functions that set up a module take the address of *words*: the numbers that a program hands over lie in memory while it
-is set up. As parameters, hundreds of them would make engines spend most of a program's compilation on passing them.
-"""
+"""The form of a shared module: the names of its exports, and the functions that set it up."""
 
 from __future__ import annotations
 

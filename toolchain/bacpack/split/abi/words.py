@@ -1,4 +1,8 @@
-"""Numbers that a program hands over in memory while it is set up."""
+"""Numbers that a program hands over in memory while it is set up: *words*.
+
+Functions that set up a module take their address. As parameters, hundreds of them would make engines spend most of a
+program's compilation on passing them.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def fit(blob: Blob, modules: Mapping[str, Existing]) -> Fit:
 
 
 def _price(module: Existing) -> float:
-    """What using a module costs in bytes: see `partition`."""
+    """What using a module costs in bytes: see `model/costs`."""
     return IMPORT_COST + FETCH_WEIGHT * len(module.data)
 
 

@@ -1,4 +1,4 @@
-"""Reading back a shared module: what `shared` wrote, as a plan that other blobs can be fitted to.
+"""Reading back a shared module: what `emit/shared_module` wrote, as a plan that other blobs can be fitted to.
 
 A module says all that is needed itself, so a catalog needs no record of its own that could be wrong about it.
 """
@@ -297,7 +297,7 @@ def _has_late_table(module: Module) -> bool:
 
 
 def _imports_modules_only(module: Module) -> bool:
-    """Whether a module imports from the environment and from modules named by CID, as `shared` writes it."""
+    """Whether a module imports from the environment and from modules named by CID, as ours are written."""
     functions = module.imported(Kind.FUNCTION)
     rest = [entry for entry in module.imports if entry.kind != Kind.FUNCTION]
     environment = environment_cid()

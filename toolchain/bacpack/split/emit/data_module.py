@@ -1,7 +1,7 @@
 """Fifth stage, second part: a data module. It copies pieces of data to the addresses that it is given.
 
-It exports one function, which takes words (see `form`): the address of each piece, zero for one that the program lacks,
-and the distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
+It exports one function, which takes words (see `abi/words`): the address of each piece, zero for one that the program
+lacks, and the distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
 (https://github.com/apple-oss-distributions/dyld/blob/main/doc/chained-fixups.md): in the module each holds its value
 and, in the bits above, how many words further the next one lies, so that words to change take no room of their own.
 """

@@ -1,8 +1,8 @@
 """Fifth stage, second part: the remainder, what is left of a blob once its shared functions live elsewhere.
 
 It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and the globals that shared
-functions use come from the environment; the start function (see `start`) brings everything to the state that the blob
-declares.
+functions use come from the environment; the start function (see `start_function`) brings everything to the state that
+the blob declares.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def store(address: int, content: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """A call of a function that takes words, and the words: see `form`."""
+    """A call of a function that takes words, and the words: see `abi/words`."""
 
     function: int
     words: bytes

@@ -1,4 +1,9 @@
-"""The objective of a split, in bytes."""
+"""The objective of a split, in bytes: the sum over modules of
+
+    size + MODULE_COST + users * IMPORT_COST + FETCH_WEIGHT * users * size
+
+that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Items grouped by who uses them, as the objective says."""
+"""Items grouped by who uses them, as the objective says.
+
+They start grouped by the exact set of blobs that use them, so that nobody fetches what it lacks; small groups then
+merge where that lowers the sum, or stay behind in the remainders where even that does not pay.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,4 @@
-"""Third stage: which shared functions, or pieces of data, go together into one module.
-
-The objective, in bytes, is the sum over modules of
-
-    size + MODULE_COST + users * IMPORT_COST + FETCH_WEIGHT * users * size
-
-that is: what is stored, what a module costs by being one, and, at a lower weight, what its users fetch. Items start
-grouped by the exact set of blobs that use them, so that nobody fetches what it lacks; small groups then merge where
-that lowers the sum, or stay behind in the remainders where even that does not pay.
-"""
+"""Third stage: which shared functions go together into one module. What that costs: see `model/costs`."""
 
 from __future__ import annotations
 

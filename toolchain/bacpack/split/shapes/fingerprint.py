@@ -82,9 +82,9 @@ class Blob:
     names_segments: bool
     #: The functions that the blob defines; index 0 here is function index `imported_functions`.
     functions: list[Function]
-    #: For functions that are the same as another one, that one: see `fold`. Both are positions in `functions`.
+    #: For functions that are the same as another one, that one: see `identical`. Both are positions in `functions`.
     same: dict[int, int] = field(default_factory=dict)
-    #: Functions that are left out: see `unreached`. Positions in `functions`.
+    #: Functions that are left out: see `unreachable`. Positions in `functions`.
     unreached: set[int] = field(default_factory=set)
     #: What its relocations say, if it was linked with them.
     known: Known | None = None
@@ -92,13 +92,13 @@ class Blob:
     canonical: dict[int, bytes] = field(default_factory=dict)
 
     def cut(self, function: int) -> Cut:
-        """The code of a function, cut: see `canonical`."""
+        """The code of a function, cut: see `open_instructions`."""
         body = self.module.bodies[function]
         code = self.canonical.get(function)
         return cut(self.module, body) if code is None else cut_canonical(self.module, body, code)
 
     def meanings(self, function: int) -> Sequence[int]:
-        """What each operand of a function is: see `known`."""
+        """What each operand of a function is: see `relocation_hints`."""
         return self.known.operands[function] if self.known else [UNKNOWN] * len(self.functions[function].operands)
 
     @property

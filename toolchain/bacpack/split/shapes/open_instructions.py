@@ -1,6 +1,6 @@
 """The form in which code is compared: cut at open instructions, accesses to fixed addresses written one way.
 
-A read of a global that is a constant (see `literals`) is written as the constant.
+A read of a global that is a constant (see `constant_globals`) is written as the constant.
 
 LLVM writes an access to a global variable as `i32.const 0`, perhaps the value to store, and a load or store whose
 *offset* is the variable's address. Here the address stands in the constant and the offset is zero: zero plus an offset

@@ -73,7 +73,7 @@ class Knowledge:
                 base = offsets.get(value + 1 & _U32, NUMBER)
             elif instruction[0] == scan.I32_CONST:
                 bases = constants.get(value & _U32) if len(instruction) == _PADDED_CONSTANT else None
-                # What is not padded may come from the offset of a load or store: see `canonical`.
+                # What is not padded may come from the offset of a load or store: see `open_instructions`.
                 base = offsets.get(value & _U32, NUMBER) if bases is None else bases[0]
                 if bases is not None and len(bases) > 1:
                     bases.popleft()
