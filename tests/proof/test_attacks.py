@@ -306,6 +306,17 @@ def test_what_the_host_has_been_given_before_a_trap_is_compared() -> None:
     prove(kept, kept.replace("i32.const 7", "i32.const 8"))  # nobody can ever call it
 
 
+def test_a_blob_that_allocates_too_much_is_not_provable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each structure is told apart from all others, and so takes memory that is not in proportion to its bytes."""
+    monkeypatch.setattr("bacpack.proof.program.initial_state.MOST_ALLOCATIONS", 3)
+    segment = f"{STRUCT} (table $t 9 (ref null $s)) (elem (table $t) (i32.const 0) (ref null $s)"
+    prove(f"{segment} {MADE * 3})", f"{segment} {MADE * 3}) (func)")
+    assert "does more than can be followed" in refused(f"{segment} {MADE * 3})", f"{segment} {MADE * 4})")
+    with pytest.raises(CheckFailedError) as caught:
+        prove(f"{segment} {MADE * 4})", f"{segment} {MADE * 4}) (func)")
+    assert caught.value.code == "not-provable"
+
+
 def test_a_blob_that_asks_for_too_much_is_not_provable() -> None:
     double = "".join(f"(global i32 (i32.add (global.get {n}) (global.get {n})))" for n in range(64))
     text = f'(import "h" "base" (global i32)) {double} (func (export "f"))'

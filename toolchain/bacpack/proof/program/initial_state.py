@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bacpack.proof.code.constant_expressions import ALLOCATION, NULL, Atom, Value, append, integer, literal, operation
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.code.module_view import Instruction, decode
-from bacpack.proof.program.effort import Effort
+from bacpack.proof.program.effort import Effort, EffortError
 from bacpack.proof.program.linked_program import Address, Instance, World
 from bacpack.proof.program.memory_content import Content, Entries, Later
 from bacpack.wasm import Kind, Limits, TableType
@@ -21,6 +21,8 @@ from bacpack.wasm.types import Element, Mode
 
 PAGE_BYTES = 65_536
 _MOST_PAGES = 65_536
+#: Structures and arrays that a program may allocate in initial values: each is told apart, and takes 250 bytes here.
+MOST_ALLOCATIONS = 500_000
 #: Copied bytes that count as one step.
 _BYTES_A_STEP = 16
 
@@ -161,6 +163,8 @@ class State:
         if row.name in ("f32.const", "f64.const", "v128.const"):
             return ((row.name, content),)
         self._allocations += 1
+        if self._allocations > MOST_ALLOCATIONS:
+            raise EffortError
         return ((row.name, instance.unit.own_key(content)), (ALLOCATION, self._allocations))
 
     def fill_memory(self, address: Address, to: Value, content: bytes) -> None:

@@ -12,6 +12,8 @@ where no memory has anything, and traps as before.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bacpack.wasm.leb128 import decode_unsigned, encode_unsigned
 from bacpack.wasm.reader import Reader
 
@@ -33,6 +35,7 @@ def far_load(instruction: bytes) -> tuple[bytes, int] | None:
     return _FAR + instruction[:2], number - 2 * _SIGN if number >= _SIGN else number
 
 
+@lru_cache(maxsize=4096)  # most functions declare what others do
 def count_locals(parameters: int, declarations: bytes) -> int:
     """How many locals a function has, its parameters included."""
     reader = Reader(declarations)

@@ -28,11 +28,13 @@ from bacpack.split.plan.resolution import Plan
 from bacpack.split.plan.slots import Slot
 from bacpack.split.plan.table_placement import left_over
 from bacpack.split.shapes.fingerprint import Blob
+from bacpack.split.shapes.open_instructions import Cut, cut_as_written
 from bacpack.split.shapes.table_entries import is_table_plain, referenced_function, segment_entries
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, name_section, processed_by, read_names
 from bacpack.wasm.leb128 import encode_unsigned
+from bacpack.wasm.limits import MAX_FUNCTION_BYTES
 from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode
 
 _NOTHING = FuncType((), ())
@@ -355,9 +357,14 @@ class _RemainderWriter:
         return segments, steps
 
     def _code(self, position: int) -> bytes:
-        locals_, runs, opened = self._blob.cut(position)
-        rewritten = [self._instructions[instruction] for instruction in opened]
-        rewritten.append(b"")
+        code = self._renumbered(self._blob.cut(position))
+        if len(code) > MAX_FUNCTION_BYTES:  # an address takes more bytes in a constant than in an offset
+            code = self._renumbered(cut_as_written(self._module, self._module.bodies[position]))
+        return code
+
+    def _renumbered(self, code: Cut) -> bytes:
+        locals_, runs, opened = code
+        rewritten = [*(self._instructions[instruction] for instruction in opened), b""]
         return locals_ + b"".join(chain.from_iterable(zip(runs, rewritten, strict=True)))
 
     def _expression(self, expression: bytes) -> bytes:

@@ -68,6 +68,7 @@ UNLIKE = "no other program has one like it"
 NO_LIBRARY = "no other program to compare with, and its name tells of no large library"
 LEFT_OVER = "its program has more functions like it than others have"
 DOES_NOT_PAY = "others have one like it, but a module of it would not pay"
+TOO_LARGE = "what is left of its program would be more than engines accept, so all of it stays"
 COPIED = "shared, but a copy is smaller than an import"
 #: Before the reason that fingerprinting gives.
 CANNOT_MOVE = "cannot be moved: "

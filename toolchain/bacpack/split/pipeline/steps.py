@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, compress
 
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.manifest import ModuleKind
@@ -19,12 +19,22 @@ from bacpack.split.data.own_pieces import own_data
 from bacpack.split.data.pieces import DataPlan, share_data
 from bacpack.split.data.scratch import find_rooms
 from bacpack.split.emit.data_module import write_data_module
+from bacpack.split.emit.engine_limits import is_within_limits
 from bacpack.split.emit.remainder import SharedData, write_remainder
 from bacpack.split.emit.shared_module import Shared, unlike, write_shared
 from bacpack.split.input.blob import Input, in_blob
 from bacpack.split.input.custom_sections import stripped_size, without_debug
 from bacpack.split.model.grouping import Group
-from bacpack.split.model.records import OutputApp, OutputModule, Remains, Split, Stayed, namespaces
+from bacpack.split.model.records import (
+    NO_LIBRARY,
+    TOO_LARGE,
+    OutputApp,
+    OutputModule,
+    Remains,
+    Split,
+    Stayed,
+    namespaces,
+)
 from bacpack.split.plan.demand import called_directly, demand
 from bacpack.split.plan.kept_functions import all_stay, stayed, unread
 from bacpack.split.plan.libraries_by_name import group_by_name, may_be_grouped
@@ -64,10 +74,7 @@ def split(
     digests = [sha256(entry.data).digest() for entry in inputs]
     distinct = sorted(dict(reversed([*zip(digests, inputs, strict=True)])).items())
     programs = [entry for _, entry in distinct]
-    if len(programs) == 1 and not catalogs and not _may_gain_alone(programs[0].module):
-        made = _Made([without_debug(programs[0].module)], [unread(programs[0].module)], [], {})
-    else:
-        made = _make(programs, show, catalogs, least_own_data)
+    made = _make_within_limits(programs, show, catalogs, least_own_data)
     outputs = {module.cid: module for module in made.modules}
     split_blobs = {}
     for (digest, entry), data, why in zip(distinct, made.programs, made.stayed, strict=True):
@@ -88,6 +95,28 @@ class _Made:
     stayed: list[list[Stayed]]
     modules: list[OutputModule]
     features: dict[str, list[bytes]]
+
+
+def _make_within_limits(
+    programs: Sequence[Input], show: Callable[[str], None], catalogs: Sequence[Catalog], least_own_data: int
+) -> _Made:
+    """Split programs; one of which more than engines accept would be left stays as it is, and takes no part."""
+    if not programs:
+        return _Made([], [], [], {})
+    if len(programs) == 1 and not catalogs and not _may_gain_alone(programs[0].module):
+        module = programs[0].module
+        return _Made([without_debug(module)], [unread(module, NO_LIBRARY)], [], {})
+    made = _make(programs, show, catalogs, least_own_data)
+    fitting = [is_within_limits(data) for data in made.programs]
+    if all(fitting):
+        return made
+    rest = _make_within_limits([*compress(programs, fitting)], show, catalogs, least_own_data)
+    others = iter(zip(rest.programs, rest.stayed, strict=True))
+    parts = [
+        next(others) if fits else (without_debug(entry.module), unread(entry.module, TOO_LARGE))
+        for entry, fits in zip(programs, fitting, strict=True)
+    ]
+    return _Made([data for data, _ in parts], [why for _, why in parts], rest.modules, rest.features)
 
 
 def _may_gain_alone(module: Module) -> bool:
@@ -180,10 +209,9 @@ def link(
         shared.append(Shared(module, cid, size, placers))
     rooms = find_rooms(images, [*data_plans, *shelf.data.values()])
     data_plans = [entry for entry in data_plans if any(map(entry.is_used_by, range(len(blobs))))]
-    data_modules = [write_data_module(entry, namespace) for entry in data_plans]
-    shared_data = [
-        SharedData(entry, str(cid_of_bytes(data))) for entry, data in zip(data_plans, data_modules, strict=True)
-    ]
+    written = [(entry, write_data_module(entry, namespace)) for entry in data_plans]
+    written = [(entry, data) for entry, data in written if is_within_limits(data)]
+    shared_data = [SharedData(entry, str(cid_of_bytes(data))) for entry, data in written]
     shared_data += [SharedData(entry, cid) for cid, entry in shelf.data.items()]
     for entry in shared_data:
         features[entry.namespace] = data_features(piece.content for piece in entry.plan.pieces)
@@ -196,7 +224,7 @@ def link(
         for position, homes in enumerate(plan.homes)
     ]
     reasons = stayed(blobs, plan.homes, [entry.kept for entry in demands])
-    return Linked(modules, data_modules, remainders, shares, features, reasons)
+    return Linked(modules, [data for _, data in written], remainders, shares, features, reasons)
 
 
 def _shapes(blobs: Sequence[Blob], module: SharedPlan) -> Iterator[bytes]:

@@ -19,10 +19,10 @@ def all_stay(blobs: Sequence[Blob]) -> list[list[Stayed]]:
     return stayed(blobs, [()] * len(blobs), kept)
 
 
-def unread(module: Module) -> list[Stayed]:
-    """The functions of a program alone of which it is known, before they are read, that no library has them."""
+def unread(module: Module, why: str) -> list[Stayed]:
+    """The functions of a program that is written as it is, all for one reason, whatever they are."""
     first = len(module.imported(Kind.FUNCTION))
-    return [Stayed(index, NO_LIBRARY) for index in range(first, first + len(module.functions))]
+    return [Stayed(index, why) for index in range(first, first + len(module.functions))]
 
 
 def stayed(blobs: Sequence[Blob], homes: Sequence[Container[int]], kept: Iterable[Iterable[int]]) -> list[list[Stayed]]:

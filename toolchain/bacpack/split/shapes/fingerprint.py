@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
-from bacpack.split.abi.checked_load import LOADS, far_load
+from bacpack.split.abi.checked_load import LOADS, count_locals, far_load
 from bacpack.split.shapes.open_instructions import Cut, cut, cut_canonical
 from bacpack.split.shapes.register_assignment import assign_registers
 from bacpack.split.shapes.relocation_hints import UNKNOWN, Knowledge, Known
 from bacpack.split.shapes.table_entries import has_program_table
-from bacpack.wasm import Kind, Module, SectionId, WasmError
+from bacpack.wasm import Kind, Module, SectionId, WasmError, limits
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned
 from bacpack.wasm.reader import Reader
@@ -33,9 +33,15 @@ CONSTANTS = {CONST: I32, LONG: I64}
 #: Stand for a constant that is left open. They begin with no opcode: `i32.const` itself would read as a constant with
 #: its bytes taken from what follows, and two functions that differ could look alike.
 ANY_CONST, ANY_LONG = b"\xff\x41", b"\xff\x42"
+#: Why a function stays that comes close to a limit of engines.
+TOO_LARGE = "has about as much code, or as many locals, as engines accept"
 _BLOCKS = (0x02, 0x03, 0x04, 0x06)
 _CALLS = (scan.CALL, scan.RETURN_CALL)
 _INDIRECT_CALLS = (scan.CALL_INDIRECT, scan.RETURN_CALL_INDIRECT)
+#: What an open instruction becomes has fewer bytes: a load whose address is read from a slot is the longest.
+_MOST_BYTES = 40
+#: Locals that such loads need.
+_SCRATCH = 2
 #: After so many functions it is told how many are read.
 _SHOW_EACH = 256
 
@@ -140,6 +146,8 @@ def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms:
     operands = array("q", [form.value for form in forms if form.kind])
     if signature is None or _has_references(locals_):
         return Function(None, "its type belongs to its own module", kinds, operands, size)
+    if _may_grow_too_large(locals_, runs, size):
+        return Function(None, TOO_LARGE, kinds, operands, size)
     registers = 0
     for form in forms:
         if form.reason:
@@ -147,6 +155,16 @@ def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms:
         registers |= form.register
     shape = digest(signature, locals_, runs, [form.shape for form in forms])
     return Function(shape, None, kinds, operands, size, registers)
+
+
+def _may_grow_too_large(locals_: bytes, runs: Sequence[bytes], size: int) -> bool:
+    """Whether a function may be more than engines accept once it reads what differs from slots."""
+    # As every open instruction has a byte, most functions are known to be small enough at a glance.
+    if size * _MOST_BYTES > limits.MAX_FUNCTION_BYTES:
+        longest = len(locals_) + 1 + sum(map(len, runs)) + _MOST_BYTES * (len(runs) - 1)
+        if longest > limits.MAX_FUNCTION_BYTES:
+            return True
+    return count_locals(limits.MAX_PARAMETERS, locals_) + _SCRATCH > limits.MAX_LOCALS
 
 
 def _has_references(locals_: bytes) -> bool:

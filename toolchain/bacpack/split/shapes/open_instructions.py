@@ -39,15 +39,20 @@ Cut = tuple[bytes, list[bytes], list[bytes]]
 @lru_cache(maxsize=4096)  # a body that is read again soon, as when there is one blob, is not cut again
 def cut(module: Module, body: Body) -> Cut:
     """Return a body cut, its code in the canonical form."""
-    start = scan.code_start(module.data, body.start, body.end)
-    runs, opened = scan.scan(module.data, start, body.end)
-    code = module.data[start : body.end]
+    locals_, runs, opened = cut_as_written(module, body)
+    code = module.data[body.start + len(locals_) : body.end]
     if constants := constant_globals(module):
         code, runs, opened = _read_globals(constants, code, runs, opened)
     padded = any(instruction[-1] == 0 and instruction[0] in _ACCESSES for instruction in opened)
     if padded or _LOAD_AT_ZERO.search(code):
         runs, opened = _canonical(module, code, runs, opened)
-    return module.data[body.start : start], runs, opened
+    return locals_, runs, opened
+
+
+def cut_as_written(module: Module, body: Body) -> Cut:
+    """Return a body cut, its code as it stands in the module."""
+    start = scan.code_start(module.data, body.start, body.end)
+    return module.data[body.start : start], *scan.scan(module.data, start, body.end)
 
 
 def cut_canonical(module: Module, body: Body, code: bytes) -> Cut:
