@@ -161,7 +161,15 @@ class Peers:
     async def _found(self, url: str, peer_id: str) -> None:
         # Anybody may announce any address: what does not answer as who it is said to be is no node.
         peer = KnownPeer(url, "mdns", peer_id, None, is_present=True)
-        if peer_id != self._own and await self._describe(peer) == peer_id:
+        if peer_id == self._own:
+            return
+        for pause in self._http.policy.pauses():
+            described = await self._describe(peer)
+            if described is not None or pause is None:
+                break
+            # One that announces itself may still be starting.
+            await asyncio.sleep(pause)
+        if described == peer_id:
             await asyncio.to_thread(self._book.found, url, peer_id)
             self._present = 0.0, {}
             await self._ping(peer)

@@ -96,6 +96,25 @@ def test_what_a_router_says_is_read_with_care(tmp_path: Path) -> None:
             assert list(peers(b)) == [a.url]
 
 
+def test_a_node_that_is_still_starting_is_asked_again(tmp_path: Path) -> None:
+    peer_id = f"12D3KooW{'x' * 44}"
+    book = PeerBook(tmp_path)
+    book.begin(PeerOptions())
+    with FileServer() as starting:
+        starting.answers["/api/v1/node"] = Answer(status=503)
+
+        async def find() -> None:
+            directory = Peers(book, "12D3KooWown", PeerOptions())
+            finding = asyncio.create_task(directory._found(starting.url, peer_id))
+            await asyncio.to_thread(until, lambda: starting.requests, "it is asked")
+            starting.answers["/api/v1/node"] = Answer(json.dumps({"peer_id": peer_id}).encode())
+            await finding
+            await directory.close()
+
+        asyncio.run(find())
+    assert [(peer.url, peer.told, peer.peer_id) for peer in book.all()] == [(starting.url, "mdns", peer_id)]
+
+
 def test_nodes_on_one_network_find_each_other_and_leave(tmp_path: Path) -> None:
     # All on loopback: the multicast goes no further.
     with JobNode(tmp_path / "b", "--mdns") as b:
