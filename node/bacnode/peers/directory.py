@@ -60,8 +60,7 @@ class Peers:
         self._own = own
         self._mdns = options.mdns
         self._network: LocalNetwork | None = None
-        policy = RequestPolicy(connect=ASK_SECONDS, idle=ASK_SECONDS)
-        self._http = HttpClient(allow_private=options.allow_private, policy=policy)
+        self._http = HttpClient(allow_private=options.allow_private, policy=RequestPolicy(ASK_SECONDS, ASK_SECONDS))
         self._answers: TTLCache[Cid, asyncio.Task[list[PeerRecord]]] = TTLCache(_REMEMBERED, REMEMBERED_SECONDS)
         self._turn = asyncio.Semaphore(_QUESTIONS)
         self._present: tuple[float, dict[str, KnownPeer]] = 0.0, {}

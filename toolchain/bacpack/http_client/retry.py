@@ -28,8 +28,6 @@ class RequestPolicy:
     #: The first pause before asking again, and the longest, where the server names none; each is twice the one before.
     pause: float = 0.2
     longest_pause: float = 10
-    #: By which part a pause may be shorter or longer, so that not all come again at once.
-    spread: float = 0
 
     def pauses(self) -> Iterator[float | None]:
         """Yield the pause after each attempt that fails, None after the last."""
@@ -37,11 +35,11 @@ class RequestPolicy:
         yield None
 
     def pause_after(self, failures: int) -> float:
-        """Return the pause after so many failures, at least one."""
+        """Return the pause after so many failures, at least one: give or take a fifth, lest all come again at once."""
         import random
 
         pause: float = min(self.pause * 2 ** (failures - 1), self.longest_pause)
-        return pause * random.uniform(1 - self.spread, 1 + self.spread)
+        return pause * random.uniform(0.8, 1.2)
 
 
 def retry_after(text: str) -> float | None:

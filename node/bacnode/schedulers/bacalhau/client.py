@@ -37,9 +37,9 @@ class BacalhauEngine(Engine):
     def __init__(self, url: str, look_seconds: float = LOOK_SECONDS) -> None:
         super().__init__()
         self._url = url.rstrip("/")
-        self._http = HttpClient()
+        policy = RequestPolicy(tries=MAX_FAILURES, pause=look_seconds, longest_pause=look_seconds)
+        self._http = HttpClient(policy=policy)
         self._look_seconds = look_seconds
-        self._policy = RequestPolicy(tries=MAX_FAILURES, pause=look_seconds, longest_pause=look_seconds)
 
     def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come."""
@@ -89,7 +89,7 @@ class BacalhauEngine(Engine):
         )
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        for pause in self._policy.pauses():
+        for pause in self._http.policy.pauses():
             # A job is not put there twice.
             is_last = method != "GET" or pause is None
             try:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bacpack.content.cid.cid import BadCidError, Cid
-from bacpack.decode import DecodeError
+from bacpack.decode import DecodeError, decode_json
 from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Answer, ServiceTarget
 from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
@@ -144,7 +144,7 @@ class KuboTarget(ServiceTarget):
         if answer.stream_error:
             raise self._service.error("target-failed", f"the import failed: {answer.stream_error}", "see its message")
         try:
-            lines = answer.lines(_Imported)
+            lines = [decode_json(line, _Imported) for line in answer.body.splitlines() if line.strip()]
             pins = {Cid.parse(line.root.cid.text).to_v1(): line.root.error or "" for line in lines if line.root}
         except (DecodeError, BadCidError):
             raise self._not_kubo() from None

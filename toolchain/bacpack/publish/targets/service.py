@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from bacpack.decode import DecodeError, decode_json
@@ -17,7 +17,7 @@ from bacpack.publish.targets.target import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.text import shown
 
-POLICY = RequestPolicy(connect=10, idle=30, tries=4, pause=0.25, spread=0.2)
+POLICY = RequestPolicy(connect=10, idle=30, tries=4, pause=0.25)
 #: No answer that is asked for here is larger.
 _MAX_ANSWER_BYTES = 32 << 20
 #: What of a server's message is repeated.
@@ -25,9 +25,6 @@ _MAX_REASON = 300
 
 #: Answers that mean "not now": the request was not carried out.
 _LATER = frozenset((429, 502, 503, 504))
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,6 @@ class Answer:
     body: bytes
     #: Why it failed midway, as Kubo says after the body.
     stream_error: str = ""
-
-    def lines(self, kind: type[T]) -> list[T]:
-        """Return the JSON values in the body, one a line; raises `DecodeError`."""
-        return [decode_json(line, kind) for line in self.body.splitlines() if line.strip()]
 
 
 class Service:
