@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bacpack.wasm import Module, SectionId
+from bacpack.wasm.instructions import op
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.relocations import Relocation, RelocationKind
@@ -20,7 +21,6 @@ from bacpack.wasm.types import F32, F64, I32, I64, Element
 PLACED_KINDS = frozenset(
     (RelocationKind.MEMORY_ADDR_LEB, RelocationKind.MEMORY_ADDR_SLEB, RelocationKind.MEMORY_ADDR_I32)
 )
-_GLOBAL_GET, _LOCAL_GET, _LOCAL_SET, _I32_ADD = b"\x23", b"\x20", b"\x21", b"\x6a"
 _STORED = {
     "i32.store": I32, "i32.store8": I32, "i32.store16": I32, "i64.store": I64, "i64.store8": I64, "i64.store16": I64,
     "i64.store32": I64, "f32.store": F32, "f64.store": F64,
@@ -45,7 +45,7 @@ class CodePlacer:
         content = section.content if section else 0
         #: Where an address stands in the file.
         self._places = sorted({content + entry.offset for entry in addresses})
-        self._add_base = _GLOBAL_GET + encode_unsigned(base) + _I32_ADD
+        self._add_base = op("global.get", base) + op("i32.add")
         self._moved = moved
         self._unsupported = unsupported
         self._done = 0
@@ -80,19 +80,18 @@ class CodePlacer:
             instruction = data[start : reader.position]
             copied = reader.position
             if is_call:
-                out.append(row.encoding + encode_unsigned(self.function(values[0])))
+                out.append(op(row.name, self.function(values[0])))
             elif row.name == "i32.const":
                 out += instruction, self._add_base
             elif row.name in _STORED:
                 value = scratch.setdefault(_STORED[row.name], locals_ + len(scratch))
-                local = encode_unsigned(value)
-                out += _LOCAL_SET + local, self._add_base, _LOCAL_GET + local, instruction
+                out += op("local.set", value), self._add_base, op("local.get", value), instruction
             elif ".load" in row.name and not row.name.startswith("v128") and row.immediates == ("memarg",):
                 out += self._add_base, instruction
             else:
                 self._unsupported(f"`{row.name}` has an address in it")
         out.append(data[copied : body.end])
-        groups += [b"\1" + type_ for type_ in scratch]
+        groups += [encode_unsigned(1) + type_ for type_ in scratch]
         return encode_unsigned(len(groups)) + b"".join(groups) + b"".join(out)
 
     def element(self, entry: Element) -> Element:

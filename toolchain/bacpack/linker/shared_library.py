@@ -24,6 +24,7 @@ from bacpack.linker.relocated_code import PLACED_KINDS, CodePlacer
 from bacpack.split.abi.environment import environment_cid, import_load, import_memory
 from bacpack.wasm import Export, FuncType, GlobalType, Kind, Module, SectionId, WasmError, writer
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, read_producers
+from bacpack.wasm.instructions import NO_LOCALS, VOID, op
 from bacpack.wasm.leb128 import decode_signed, encode_unsigned
 from bacpack.wasm.relocations import (
     Relocation,
@@ -33,6 +34,7 @@ from bacpack.wasm.relocations import (
     read_linking,
     read_relocations,
 )
+from bacpack.wasm.scanner import I32_CONST
 from bacpack.wasm.types import I32, Data, Global, Mode
 
 #: Functions that a placed module exports for its room.
@@ -137,7 +139,7 @@ class _Placer:
                 type_index = module.function_types[entry.index]
                 guarded = _guarded(module.function_type(type_index), base, code.function(entry.index))
                 add(entry.name, type_index, guarded)
-            add(ROOM, _index(types, FuncType((), (I32,))), b"\0" + writer.i32_const(self._room()) + writer.END)
+            add(ROOM, _index(types, FuncType((), (I32,))), NO_LOCALS + op("i32.const", self._room()) + op("end"))
             takes_address = _index(types, FuncType((I32,), ()))
             add("", takes_address, _fix(base))
             add(PLACE, takes_address, self._place_body(base, entries.pop(""), start))
@@ -146,7 +148,7 @@ class _Placer:
             entries = {entry.name: code.function(entry.index) for entry in exported}
         segments = [writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), content) for _, content in self._segments]
         elements = [writer.element(code.element(entry)) for entry in module.elements]
-        own_globals = [*module.globals, Global(GlobalType(I32, mutable=True), b"\x41\0" + writer.END)]
+        own_globals = [*module.globals, Global(GlobalType(I32, mutable=True), op("i32.const", 0) + op("end"))]
         sections = [
             (SectionId.TYPE, writer.vector(types)),
             (SectionId.IMPORT, writer.vector(map(writer.import_, imports))),
@@ -218,7 +220,7 @@ class _Placer:
         found = None
         exported = {entry.index: entry.name for entry in self._module.exports if entry.kind == Kind.GLOBAL}
         for index, entry in enumerate(self._module.globals):
-            if entry.type == GlobalType(I32, mutable=True) and index in pointers and entry.init[:1] == b"\x41":
+            if entry.type == GlobalType(I32, mutable=True) and index in pointers and entry.init[0] == I32_CONST:
                 found = index
             elif index in named or (index not in exported and entry.type.value == I32):
                 self._unsupported(f"its global {index} may hold an address")
@@ -229,7 +231,7 @@ class _Placer:
     def _read_segments(self) -> list[tuple[int, bytes]]:
         segments = []
         for segment in self._module.data_segments:
-            if segment.mode != Mode.ACTIVE or segment.offset is None or segment.offset[:1] != b"\x41":
+            if segment.mode != Mode.ACTIVE or segment.offset is None or segment.offset[0] != I32_CONST:
                 self._unsupported("its data is not at fixed addresses")
             else:
                 address = decode_signed(segment.offset, 1)[0] & 0xFFFFFFFF
@@ -258,23 +260,28 @@ class _Placer:
 
     def _place_body(self, base: int, fix: int, start: int | None) -> bytes:
         """`_place`: set the base, clear the room, copy the data, move the addresses in it, set the stack pointer."""
-        get = b"\x23" + encode_unsigned(base)
+        get, set_, add = op("global.get", base), op("global.set", base), op("i32.add")
         # A second call changes nothing.
-        out = b"\0" + get + b"\x04\x40\x0f\x0b"
-        out += b"\x20\0" + writer.i32_const(_ALIGNMENT - 1) + b"\x6a" + writer.i32_const(-_ALIGNMENT) + b"\x71"
-        out += b"\x24" + encode_unsigned(base)
-        out += get + b"\x41\0" + writer.i32_const(self._room() - _ALIGNMENT + 1) + b"\xfc\x0b\0"
+        code = [get, op("if", VOID), op("return"), op("end")]
+        code += (
+            op("local.get", 0),
+            op("i32.const", _ALIGNMENT - 1),
+            add,
+            op("i32.const", -_ALIGNMENT),
+            op("i32.and"),
+            set_,
+        )
+        code += get, op("i32.const", 0), op("i32.const", self._room() - _ALIGNMENT + 1), op("memory.fill", 0)
         for number, (address, content) in enumerate(self._segments):
-            out += get + writer.i32_const(address) + b"\x6a\x41\0" + writer.i32_const(len(content))
-            out += b"\xfc\x08" + encode_unsigned(number) + b"\0\xfc\x09" + encode_unsigned(number)
+            code += get, op("i32.const", address), add, op("i32.const", 0), op("i32.const", len(content))
+            code += op("memory.init", number, 0), op("data.drop", number)
         for address in self._words():
-            out += writer.i32_const(address) + b"\x10" + encode_unsigned(fix)
-        if self._stack_pointer is not None:
-            out += get + writer.i32_const(self._initial(self._stack_pointer)) + b"\x6a"
-            out += b"\x24" + encode_unsigned(self._stack_pointer)
+            code += op("i32.const", address), op("call", fix)
+        if (pointer := self._stack_pointer) is not None:
+            code += get, op("i32.const", self._initial(pointer)), add, op("global.set", pointer)
         if start is not None:
-            out += b"\x10" + encode_unsigned(start)
-        return out + writer.END
+            code.append(op("call", start))
+        return NO_LOCALS + b"".join(code) + op("end")
 
     def _words(self) -> Iterator[int]:
         """Where, as the linker laid it out, the data holds addresses."""
@@ -309,13 +316,14 @@ def _functions(entries: Mapping[str, int]) -> Iterator[tuple[str, Kind, int]]:
 
 def _guarded(type_: FuncType, base: int, index: int) -> bytes:
     """Code that calls a function if the module has its room, and traps otherwise."""
-    out = b"\0\x23" + encode_unsigned(base) + b"\x45\x04\x40\0\x0b"
-    out += b"".join(b"\x20" + encode_unsigned(number) for number in range(len(type_.params)))
-    return out + b"\x10" + encode_unsigned(index) + writer.END
+    trap = op("global.get", base) + op("i32.eqz") + op("if", VOID) + op("unreachable") + op("end")
+    gets = b"".join(op("local.get", number) for number in range(len(type_.params)))
+    return NO_LOCALS + trap + gets + op("call", index) + op("end")
 
 
 def _fix(base: int) -> bytes:
     """Code that adds the base to the word at an address, which counts from the base."""
-    get = b"\x23" + encode_unsigned(base)
+    add_base = op("global.get", base) + op("i32.add")
+    address = op("global.get", base) + op("local.get", 0) + op("i32.add") + op("local.tee", 0) + op("local.get", 0)
     # Words of data need not be aligned.
-    return b"\0" + get + b"\x20\0\x6a\x22\0\x20\0\x28\0\0" + get + b"\x6a\x36\0\0" + writer.END
+    return NO_LOCALS + address + op("i32.load", 0, 0) + add_base + op("i32.store", 0, 0) + op("end")

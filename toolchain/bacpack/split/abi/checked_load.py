@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from bacpack.wasm.instructions import op
 from bacpack.wasm.leb128 import decode_unsigned, encode_unsigned
 from bacpack.wasm.reader import Reader
 
@@ -60,13 +61,14 @@ def without_scratch(declarations: bytes) -> bytes:
 
 def before_address(first: int) -> bytes:
     """What comes before the slot; `first` is the number of `b`, and the next is that of `t`."""
-    return b"\x22" + encode_unsigned(first)
+    return op("local.tee", first)
 
 
 def after_address(first: int) -> bytes:
     """What comes between the slot and the load."""
-    base, sum_ = encode_unsigned(first), encode_unsigned(first + 1)
-    return b"\x6a\x22" + sum_ + b"\x41\x7f\x20" + sum_ + b"\x20" + base + b"\x4f\x1b"
+    base, sum_ = op("local.get", first), op("local.get", first + 1)
+    checked = op("i32.const", -1) + sum_ + base + op("i32.ge_u") + op("select")
+    return op("i32.add") + op("local.tee", first + 1) + checked
 
 
 def write_far_load(instruction: bytes, slot: bytes, first: int) -> bytes:

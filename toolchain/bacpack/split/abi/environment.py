@@ -15,6 +15,7 @@ from functools import cache
 
 from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, SectionId, TableType, writer
+from bacpack.wasm.instructions import NO_LOCALS, op
 from bacpack.wasm.types import FUNCREF, I32, I64, Global, Table
 
 MEMORY, TABLE = "memory", "table"
@@ -46,7 +47,7 @@ REGISTERS = tuple(
 @cache
 def environment() -> bytes:
     """Return the bytes of the environment module."""
-    zero = {I32: writer.i32_const(0) + writer.END, I64: writer.i64_const(0) + writer.END}
+    zero = {I32: op("i32.const", 0) + op("end"), I64: op("i64.const", 0) + op("end")}
     exports = [Export(LOAD, Kind.FUNCTION, 0), Export(MEMORY, Kind.MEMORY, 0), Export(TABLE, Kind.TABLE, 0)]
     exports += [Export(register.name, Kind.GLOBAL, number) for number, register in enumerate(REGISTERS)]
     globals_ = [writer.global_(Global(register.type, zero[register.type.value])) for register in REGISTERS]
@@ -58,7 +59,7 @@ def environment() -> bytes:
             writer.section(SectionId.MEMORY, writer.vector([writer.limits(_ANY_SIZE)])),
             writer.section(SectionId.GLOBAL, writer.vector(globals_)),
             writer.section(SectionId.EXPORT, writer.vector(map(writer.export, exports))),
-            writer.section(SectionId.CODE, writer.vector([writer.sized(b"\0" + writer.END)])),
+            writer.section(SectionId.CODE, writer.vector([writer.sized(NO_LOCALS + op("end"))])),
         ]
     )
 

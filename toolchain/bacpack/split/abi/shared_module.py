@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from bacpack.split.abi.words import MOST_WORDS, ONE_LOCAL, WORD_BYTES, read_word
-from bacpack.wasm.leb128 import encode_unsigned
+from bacpack.wasm.instructions import NO_LOCALS, VOID, op
 from bacpack.wasm.types import I32, I64
-from bacpack.wasm.writer import END, i32_const
 
 #: Sets slots, each to a word: several such functions are numbered.
 SET_SLOTS = "S"
@@ -19,7 +18,7 @@ FUNCTIONS = "F"
 #: The private table, through which late-bound calls go.
 LATE_TABLE = "T"
 #: The instruction that adds two constants of each type.
-ADD = {I32: b"\x6a", I64: b"\x7c"}
+ADD = {I32: op("i32.add"), I64: op("i64.add")}
 
 T = TypeVar("T")
 
@@ -48,16 +47,16 @@ def write_setter(first: int, types: Sequence[bytes]) -> bytes:
     code: list[bytes] = []
     offset = 0
     for index, type_ in enumerate(types, first):
-        code += read_word(offset, type_), b"\x24", encode_unsigned(index)
+        code += read_word(offset, type_), op("global.set", index)
         offset += WORD_BYTES[type_]
-    return b"\0" + b"".join(code) + END
+    return NO_LOCALS + b"".join(code) + op("end")
 
 
 def write_placer(first: int, sizes: Sequence[int]) -> bytes:
     """The code of a function that places stretches, from `first` on in segment 1, each where its word says."""
     code: list[bytes] = []
     for number, size in enumerate(sizes):
-        code += read_word(WORD_BYTES[I32] * number), b"\x22\1\x04\x40"  # local.tee 1; if
-        code += b"\x20\1", i32_const(first), i32_const(size), b"\xfc\x0c\1\0", END
+        code += read_word(WORD_BYTES[I32] * number), op("local.tee", 1), op("if", VOID)
+        code += op("local.get", 1), op("i32.const", first), op("i32.const", size), op("table.init", 1, 0), op("end")
         first += size
-    return ONE_LOCAL + b"".join(code) + END
+    return ONE_LOCAL + b"".join(code) + op("end")

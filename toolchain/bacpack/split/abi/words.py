@@ -7,7 +7,7 @@ program's compilation on passing them.
 from __future__ import annotations
 
 from bacpack.wasm import FuncType
-from bacpack.wasm.leb128 import encode_unsigned
+from bacpack.wasm.instructions import op
 from bacpack.wasm.types import I32, I64
 
 #: The type of a function that takes words: their address is its parameter.
@@ -21,9 +21,10 @@ WORDS_BYTES = MOST_WORDS * WORD_BYTES[I64]
 #: The declaration of one local of type i32, for the address or index that a function reads from its words.
 ONE_LOCAL = b"\1\1" + I32
 
-_LOAD = {I32: b"\x28\x02", I64: b"\x29\x02"}  # both aligned to four bytes
+_LOAD = {I32: "i32.load", I64: "i64.load"}
+_ALIGNMENT = 2  # four bytes, as the power of two
 
 
 def read_word(offset: int, type_: bytes = I32) -> bytes:
     """The instructions that read the word at an offset, in a function that takes words."""
-    return b"\x20\0" + _LOAD[type_] + encode_unsigned(offset)
+    return op("local.get", 0) + op(_LOAD[type_], _ALIGNMENT, offset)

@@ -11,22 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bacpack.split.abi.data_module import (
-    ADD,
-    CHAIN_BYTES,
-    GET,
-    LOAD_DATA,
-    LOAD_DATA_INDEX,
-    TEE,
-    VOID,
-    WALK,
-    WALK_TYPE,
-    walk,
-)
+from bacpack.split.abi.data_module import CHAIN_BYTES, LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
 from bacpack.split.abi.environment import import_load, import_memory
 from bacpack.split.abi.words import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.split.data.pieces import DataPlan, Piece
 from bacpack.wasm import Export, FuncType, Kind, SectionId, writer
+from bacpack.wasm.instructions import VOID, op
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.types import I32, Data, Mode
 
@@ -46,7 +36,7 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         start += len(content)
     types = [_NOTHING, WALK_TYPE, WORDS_TYPE]
     imports = [import_load(environment, 0), import_memory(environment)]
-    codes = [walk(value_bits), ONE_LOCAL + b"".join(code) + writer.END]
+    codes = [walk(value_bits), ONE_LOCAL + b"".join(code) + op("end")]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
     return writer.module(
         [
@@ -89,10 +79,10 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
 
 def _load_piece(word: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
     """If the piece has an address, copy it there and walk its chains, each given as (place, number of its word)."""
-    get = GET + encode_unsigned(1)
-    yield read_word(WORD_BYTES[I32] * word) + TEE + encode_unsigned(1) + b"\x04" + VOID
-    yield get + writer.i32_const(start) + writer.i32_const(size) + b"\xfc\x08\0\0"  # memory.init
+    get = op("local.get", 1)
+    yield read_word(WORD_BYTES[I32] * word) + op("local.tee", 1) + op("if", VOID)
+    yield get + op("i32.const", start) + op("i32.const", size) + op("memory.init", 0, 0)
     for at, class_ in heads:
-        yield get + (writer.i32_const(at) + ADD if at else b"")
-        yield read_word(WORD_BYTES[I32] * class_) + b"\x10" + encode_unsigned(WALK)
-    yield writer.END
+        yield get + (op("i32.const", at) + op("i32.add") if at else b"")
+        yield read_word(WORD_BYTES[I32] * class_) + op("call", WALK)
+    yield op("end")

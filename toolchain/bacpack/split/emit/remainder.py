@@ -33,6 +33,7 @@ from bacpack.split.shapes.table_entries import is_table_plain, referenced_functi
 from bacpack.wasm import FuncType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, name_section, processed_by, read_names
+from bacpack.wasm.instructions import NO_LOCALS, op
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.limits import MAX_FUNCTION_BYTES
 from bacpack.wasm.types import FUNCREF, I32, Data, Element, Global, Mode
@@ -163,10 +164,10 @@ class _RemainderWriter:
         numbers, own = self._numbers, self._module.start
         type_ = numbers.types[_NOTHING]
         first, *rest = start_function.parts(steps)
-        calls = [start_function.call(numbers.add_function(type_, b"\0" + part + writer.END)) for part in rest]
+        calls = [op("call", numbers.add_function(type_, NO_LOCALS + part + op("end"))) for part in rest]
         if own is not None:
-            calls.append(start_function.call(numbers.function(own)))
-        return numbers.add_function(type_, b"\0" + first + b"".join(calls) + writer.END)
+            calls.append(op("call", numbers.function(own)))
+        return numbers.add_function(type_, NO_LOCALS + first + b"".join(calls) + op("end"))
 
     def _import_environment(self, namespace: str) -> None:
         numbers = self._numbers

@@ -10,6 +10,7 @@ from bacpack.split.shapes.fingerprint import Blob
 from bacpack.split.shapes.table_entries import has_program_table
 from bacpack.wasm import Export, FuncType, Import, Kind, Module, SectionId, writer
 from bacpack.wasm import scanner as scan
+from bacpack.wasm.instructions import op
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import FUNCREF, I32
@@ -146,15 +147,15 @@ class Numbers:
         """`memory.grow`, through a function that knows the maximum where the blob declares one."""
         maximum = self._module.memories[0].maximum if self.has_memory else None
         if maximum is None:
-            return b"\x40\0"
-        return start_function.call(self._helper(_GROW_MEMORY_TYPE, start_function.bounded_grow_memory(maximum)))
+            return op("memory.grow", 0)
+        return op("call", self._helper(_GROW_MEMORY_TYPE, start_function.bounded_grow_memory(maximum)))
 
     def grow_table(self) -> bytes:
         """`table.grow` of table 0, likewise."""
         maximum = self._module.tables[0].type.limits.maximum if self.has_table else None
         if maximum is None:
-            return b"\xfc\x0f" + encode_unsigned(self.table(0))
-        return start_function.call(self._helper(_GROW_TABLE_TYPE, start_function.bounded_grow_table(maximum)))
+            return op("table.grow", self.table(0))
+        return op("call", self._helper(_GROW_TABLE_TYPE, start_function.bounded_grow_table(maximum)))
 
     def _helper(self, type_: FuncType, code: bytes) -> int:
         return self.add_function(self.types[type_], code)

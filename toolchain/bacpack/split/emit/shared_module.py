@@ -26,6 +26,7 @@ from bacpack.split.plan.table_placement import Placer
 from bacpack.split.shapes.fingerprint import Blob
 from bacpack.wasm import Export, FuncType, GlobalType, Import, Kind, Limits, Module, SectionId, TableType, writer
 from bacpack.wasm import scanner as scan
+from bacpack.wasm.instructions import op
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_signed, encode_unsigned
 from bacpack.wasm.types import FUNCREF, I32, I64, Element, Global, Mode, Table
 
@@ -34,8 +35,7 @@ _CALLS = (scan.CALL, scan.RETURN_CALL)
 _PROGRAM_TABLE = 0
 #: The custom section that tells modules of equal code apart, with a number.
 _MARK = "bacpack.copy"
-#: How a constant of each type is written.
-_CONSTANT = {I32: writer.i32_const, I64: writer.i64_const}
+_CONSTANT = {I32: "i32.const", I64: "i64.const"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Shared:
 
 def constant(type_: bytes, value: int) -> bytes:
     """The instruction that gives a constant."""
-    return _CONSTANT[type_](value)
+    return op(_CONSTANT[type_], value)
 
 
 def write_shared(
@@ -266,7 +266,7 @@ class _SharedWriter:
     def _read_slot(self, operand: Operand) -> bytes:
         assert isinstance(operand, SlotRead)
         type_ = self._plan.slots[operand.slot].type
-        read = b"\x23" + encode_unsigned(len(self._registers) + operand.slot)
+        read = op("global.get", len(self._registers) + operand.slot)
         return read + constant(type_, operand.add) + ADD[type_] if operand.add else read
 
 

@@ -6,40 +6,36 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bacpack.wasm import Limits, TableType
-from bacpack.wasm.leb128 import encode_signed, encode_unsigned
-from bacpack.wasm.types import FUNCREF
-from bacpack.wasm.writer import END, i32_const, i64_const
+from bacpack.wasm.instructions import NO_LOCALS, VOID, op
+from bacpack.wasm.types import FUNCREF, I32
+from bacpack.wasm.writer import END
 
 #: The instruction that stores so many bytes: it takes less than to copy them from a segment.
-STORES = {1: 0x3A, 2: 0x3B, 4: 0x36, 8: 0x37}
+STORES = {1: "i32.store8", 2: "i32.store16", 4: "i32.store", 8: "i64.store"}
 
 #: Engines that compile quickly keep each value of a function in its frame: that of a start function of 40 KB takes more
 #: than the 512 KiB that Wasmtime gives to all calls of a program. So what is longer than the first of these is done by
 #: functions as long as the second, which the start function calls.
 _MOST_BYTES, _PART_BYTES = 6144, 2048
-_TRAP_IF_MINUS_ONE = b"\x41\x7f\x46\x04\x40\x00\x0b"  # i32.const -1; i32.eq; if; unreachable; end
-_REF_NULL_FUNC = b"\xd0" + FUNCREF
-
-
-def call(function: int) -> bytes:
-    """A direct call."""
-    return b"\x10" + encode_unsigned(function)
+_TRAP_IF_MINUS_ONE = op("i32.const", -1) + op("i32.eq") + op("if", VOID) + op("unreachable") + op("end")
 
 
 def grow_memory(limits: Limits) -> bytes:
     """Grow memory 0, which is empty, to its declared minimum; trap when that fails, as instantiation would have."""
-    return i32_const(limits.minimum) + b"\x40\0" + _TRAP_IF_MINUS_ONE if limits.minimum else b""
+    return op("i32.const", limits.minimum) + op("memory.grow", 0) + _TRAP_IF_MINUS_ONE if limits.minimum else b""
 
 
 def grow_table(type_: TableType, init: bytes | None) -> bytes:
     """Grow table 0, which is empty, to its declared minimum; `init` is what its entries start as."""
-    value = init[: -len(END)] if init else _REF_NULL_FUNC
-    return value + i32_const(type_.limits.minimum) + b"\xfc\x0f\0" + _TRAP_IF_MINUS_ONE if type_.limits.minimum else b""
+    if not type_.limits.minimum:
+        return b""
+    value = init[: -len(END)] if init else op("ref.null", FUNCREF)
+    return value + op("i32.const", type_.limits.minimum) + op("table.grow", 0) + _TRAP_IF_MINUS_ONE
 
 
 def set_global(index: int, init: bytes) -> bytes:
     """Set a global to the value of a constant expression."""
-    return init[: -len(END)] + b"\x24" + encode_unsigned(index)
+    return init[: -len(END)] + op("global.set", index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +61,19 @@ def runs(places: Sequence[tuple[int, int]]) -> Iterator[Run]:
 
 def table_init(run: Run, segment: int, table: int) -> bytes:
     """Copy a run of an element segment into a table."""
-    return _bounds(run) + b"\xfc\x0c" + encode_unsigned(segment) + encode_unsigned(table)
+    return _bounds(run) + op("table.init", segment, table)
 
 
 def memory_init(run: Run, segment: int) -> bytes:
     """Copy a run of a data segment into memory 0."""
-    return _bounds(run) + b"\xfc\x08" + encode_unsigned(segment) + b"\0"
+    return _bounds(run) + op("memory.init", segment, 0)
 
 
 def store(address: int, content: bytes) -> bytes:
     """Write a few bytes to memory 0, as many as one of `STORES` stores."""
     value = int.from_bytes(content, "little")
-    number = i64_const(value) if len(content) == 8 else i32_const(value)
-    return i32_const(address) + number + bytes([STORES[len(content)], 0, 0])
+    number = op("i64.const" if len(content) == 8 else "i32.const", value)
+    return op("i32.const", address) + number + op(STORES[len(content)], 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +94,10 @@ def hand_over(calls: Sequence[HandOver], address: int, segment: int, source: int
     out: list[bytes] = []
     for entry in calls:
         to_memory = memory_init(Run(address, source, len(entry.words)), segment)
-        out.append(to_memory + i32_const(address) + call(entry.function))
+        out.append(to_memory + op("i32.const", address) + op("call", entry.function))
         source += len(entry.words)
     most = max(len(entry.words) for entry in calls)
-    out.append(i32_const(address) + i32_const(0) + i32_const(most) + b"\xfc\x0b\0")  # memory.fill
+    out.append(_bounds(Run(address, 0, most)) + op("memory.fill", 0))
     return out
 
 
@@ -118,52 +114,54 @@ def parts(steps: Sequence[bytes]) -> list[bytes]:
 
 def table_copy(run: Run, source: int, table: int) -> bytes:
     """Copy a run of a table into another."""
-    return _bounds(run) + b"\xfc\x0e" + encode_unsigned(table) + encode_unsigned(source)
+    return _bounds(run) + op("table.copy", table, source)
 
 
 def _bounds(run: Run) -> bytes:
-    return i32_const(run.to) + i32_const(run.source) + i32_const(run.count)
+    return op("i32.const", run.to) + op("i32.const", run.source) + op("i32.const", run.count)
 
 
 def table_init_at(offset: bytes, count: int, segment: int, table: int) -> bytes:
     """Copy a whole element segment to where a constant expression says."""
-    bounds = offset[: -len(END)] + i32_const(0) + i32_const(count)
-    return bounds + b"\xfc\x0c" + encode_unsigned(segment) + encode_unsigned(table)
+    bounds = offset[: -len(END)] + op("i32.const", 0) + op("i32.const", count)
+    return bounds + op("table.init", segment, table)
 
 
 def elem_drop(segment: int) -> bytes:
     """Drop an element segment, as happens to an active one after its use."""
-    return b"\xfc\x0d" + encode_unsigned(segment)
+    return op("elem.drop", segment)
 
 
 def memory_init_at(offset: bytes, size: int, segment: int) -> bytes:
     """Copy a whole data segment to where a constant expression says."""
-    return offset[: -len(END)] + i32_const(0) + i32_const(size) + b"\xfc\x08" + encode_unsigned(segment) + b"\0"
+    bounds = offset[: -len(END)] + op("i32.const", 0) + op("i32.const", size)
+    return bounds + op("memory.init", segment, 0)
 
 
 def data_drop(segment: int) -> bytes:
     """Drop a data segment, as happens to an active one after its use."""
-    return b"\xfc\x09" + encode_unsigned(segment)
+    return op("data.drop", segment)
 
 
 def bounded_grow_memory(maximum: int) -> bytes:
     """The code of a function that grows memory 0 by its parameter, unless that goes beyond `maximum` pages."""
-    wanted = b"\x3f\0\xad\x20\0\xad\x7c"  # memory.size and the parameter, as 64-bit numbers, added
-    return _bounded(wanted, maximum, b"\x20\0\x40\0")
+    return _bounded(op("memory.size", 0), [op("local.get", 0)], op("memory.grow", 0), maximum)
 
 
 def bounded_grow_table(maximum: int) -> bytes:
     """The code of a function that grows table 0 by (value, count), unless that goes beyond `maximum` entries."""
-    wanted = b"\xfc\x10\0\xad\x20\1\xad\x7c"  # table.size and the count, as 64-bit numbers, added
-    return _bounded(wanted, maximum, b"\x20\0\x20\1\xfc\x0f\0")
+    return _bounded(op("table.size", 0), [op("local.get", 0), op("local.get", 1)], op("table.grow", 0), maximum)
 
 
-def _bounded(wanted: bytes, maximum: int, grow: bytes) -> bytes:
-    limit = b"\x42" + encode_signed(maximum) + b"\x56"  # i64.const; i64.gt_u
-    return b"\0" + wanted + limit + b"\x04\x7f\x41\x7f\x05" + grow + END + END
+def _bounded(size: bytes, parameters: Sequence[bytes], grow: bytes, maximum: int) -> bytes:
+    to_64 = op("i64.extend_i32_u")
+    wanted = size + to_64 + parameters[-1] + to_64 + op("i64.add")
+    beyond = wanted + op("i64.const", maximum) + op("i64.gt_u")
+    grown = b"".join(parameters) + grow
+    return NO_LOCALS + beyond + op("if", I32) + op("i32.const", -1) + op("else") + grown + op("end") + op("end")
 
 
-def forward(call_: bytes, parameters: int) -> bytes:
+def forward(call: bytes, parameters: int) -> bytes:
     """The code of a function that passes its parameters on with a call."""
-    gets = b"".join(b"\x20" + encode_unsigned(number) for number in range(parameters))
-    return b"\0" + gets + call_ + END
+    gets = b"".join(op("local.get", number) for number in range(parameters))
+    return NO_LOCALS + gets + call + op("end")
