@@ -26,7 +26,7 @@ from bacnode.schedulers.bacalhau import client as bacalhau
 from bacpack.content.car import header, selection
 from bacpack.content.cid import block
 from bacpack.content.ipld import links
-from bacpack.content.unixfs import path, reader
+from bacpack.content.unixfs import nodes, path
 from bacpack.http_client import RequestPolicy
 from bacpack.http_client.redirects import MAX_HOPS
 from bacpack.publish.targets import kubo, node, pinning_service
@@ -97,7 +97,7 @@ ROWS: dict[str, list[str]] = {
     "uploads and pins under way": [str(node_state.WRITERS)],
     "CARs being sent": [str(node_state.MAX_STREAMS)],
     "names in a path": [str(path.MAX_NAMES)],
-    "depth of a DAG that is sent": [f"{reader.MAX_DEPTH} levels", f"{selection.MAX_REPEATS:,}"],
+    "depth of a DAG that is sent": [f"{nodes.MAX_DEPTH} levels", f"{selection.MAX_REPEATS:,}"],
     "a peer that is asked whether": [f"{directory.ASK_SECONDS:g} s"],
     "requests to one peer": [
         str(source_health.MOST_AT_ONCE), str(block_exchange._BLOCKS), str(hedged_request.MOST_RUNNING),

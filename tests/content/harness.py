@@ -11,7 +11,7 @@ from typing import Any
 
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.dag_pb import Link, encode_node
-from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, encode_data
 from commands import command, environment
 from packages import NODE
 from wanting import npm

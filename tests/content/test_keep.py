@@ -21,7 +21,7 @@ from bacpack.content.store.collection import collect_garbage
 from bacpack.content.store.database import DATABASE_NAME
 from bacpack.content.store.origins import Provenance
 from bacpack.content.store.pins import Pins
-from bacpack.content.unixfs.reader import Kind, UnixFsData
+from bacpack.content.unixfs.nodes import Kind, UnixFsData
 from bacpack.errors import InputError
 from commands import command
 from content.harness import Bacpack, Blocks, node, raw

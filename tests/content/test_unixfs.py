@@ -17,11 +17,8 @@ from bacpack.content.cid.cid import DAG_CBOR, DAG_PB, RAW, Cid
 from bacpack.content.ipld.dag_pb import Link, Node, decode_node, encode_node
 from bacpack.content.store.file_dag import FileDag
 from bacpack.content.unixfs import hamt, writer
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, decode_data, encode_data
 from bacpack.content.unixfs.reader import (
-    Kind,
-    UnixFsData,
-    decode_data,
-    encode_data,
     file_size,
     is_directory,
     list_directory,

@@ -12,8 +12,9 @@ from bacpack.content.cid.block import BadBlockError
 from bacpack.content.cid.cid import DAG_PB, Cid
 from bacpack.content.ipld.dag_pb import Link, encode_node
 from bacpack.content.unixfs import hamt
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, encode_data
 from bacpack.content.unixfs.path import Trace
-from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data, list_directory, read_bytes, resolve, trail
+from bacpack.content.unixfs.reader import list_directory, read_bytes, resolve, trail
 from content.harness import Blocks, node
 
 LEAF = Cid.of_raw(b"leaf")

@@ -9,7 +9,7 @@ from bacpack.content.cid.cid import DAG_CBOR, DAG_PB, Cid
 from bacpack.content.ipld import dag_cbor
 from bacpack.content.ipld.dag_pb import Link, decode_node, encode_node
 from bacpack.content.unixfs import hamt
-from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, encode_data
 from content.harness import Blocks
 
 #: A text of 1026 bytes: four chunks of 256, and one of two.

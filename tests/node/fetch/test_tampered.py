@@ -12,7 +12,7 @@ import pytest
 import soak
 from bacpack.content.car.writer import car_chunks
 from bacpack.content.cid.cid import Cid
-from bacpack.content.unixfs.reader import Kind, UnixFsData
+from bacpack.content.unixfs.nodes import Kind, UnixFsData
 from cli.test_corrupted import changed, tampered
 from content.harness import node as dag_node
 from node.jobs import programs

@@ -18,7 +18,8 @@ from bacpack.content.car import CarReader
 from bacpack.content.cid.cid import DAG_PB, Cid
 from bacpack.content.ipld import dag_cbor
 from bacpack.content.ipld.dag_pb import decode_node
-from bacpack.content.unixfs.reader import Kind, decode_data, trail
+from bacpack.content.unixfs.nodes import Kind, decode_data
+from bacpack.content.unixfs.reader import trail
 from node.dags import MULTIBLOCK, Dag, below
 from node.serving import Answer, Node, keep
 

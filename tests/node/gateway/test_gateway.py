@@ -379,7 +379,7 @@ def test_blocks_of_a_range_are_enough_and_none_too_many(
 
     def visit(cid: Cid, at: int) -> int:
         from bacpack.content.ipld.dag_pb import decode_node
-        from bacpack.content.unixfs.reader import decode_data
+        from bacpack.content.unixfs.nodes import decode_data
 
         if cid.codec == 0x55:
             return len(get(cid))

@@ -18,8 +18,8 @@ from distributed import Client, LocalCluster
 from bacnode.fetch.session import Web
 from bacnode.programs.closure import Closure, closure_of
 from bacnode.schedulers.dask.client import DaskEngine
+from bacnode.schedulers.dask.keys import module_key
 from bacnode.schedulers.dask.local_cluster import SETTINGS
-from bacnode.schedulers.dask.replicas import module_key
 from bacnode.schedulers.job_message import JobSpec
 from bacnode.schedulers.orders import Order
 from bacpack.content.cid.cid import Cid

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bacnode.schedulers.dask.replicas import JOB_PREFIX
+from bacnode.schedulers.dask.keys import JOB_PREFIX
 from bacnode.schedulers.placement import Need, NodeView, mark, place
 from bacnode.stores.proprietary import Proprietary
 from bacpack.content.cid.cid import Cid

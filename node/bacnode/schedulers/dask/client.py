@@ -15,7 +15,7 @@ from distributed import Future, KilledWorker
 
 from bacnode.schedulers.dask.explain import explain
 from bacnode.schedulers.dask.internals import who_has
-from bacnode.schedulers.dask.replicas import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
+from bacnode.schedulers.dask.keys import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
 from bacnode.schedulers.dask.worker_plugin import EnsurePlugin, run_job
 from bacnode.schedulers.engine import Engine
 from bacnode.schedulers.job_message import JobResult, JobSpec, decode_result, encode

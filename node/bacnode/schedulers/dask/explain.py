@@ -10,7 +10,7 @@ import dask
 from dask.utils import parse_bytes
 
 from bacnode.schedulers.dask.internals import who_has
-from bacnode.schedulers.dask.replicas import JOB_PREFIX, MEMORY, RESOURCE_PREFIX, module_key
+from bacnode.schedulers.dask.keys import JOB_PREFIX, MEMORY, RESOURCE_PREFIX, module_key
 from bacnode.schedulers.placement import Need, NodeView, Verdict, place
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bacpack.content.cid.cid import DAG_PB, RAW, Cid
 from bacpack.content.ipld.dag_pb import decode_node
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.unixfs.reader import Kind, decode_data
+from bacpack.content.unixfs.nodes import Kind, decode_data
 from bacpack.errors import BacpackError
 
 _MAGIC = b"\0asm"

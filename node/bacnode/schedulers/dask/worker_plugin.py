@@ -21,16 +21,8 @@ from bacnode.execution.job import JobSources
 from bacnode.runtime.plan import PlannedModule
 from bacnode.schedulers.dask import internals, replicas
 from bacnode.schedulers.dask.block_server import BlockServer
-from bacnode.schedulers.dask.replicas import (
-    KEEPER,
-    MEMORY,
-    PRESENT,
-    RUNS,
-    TOPIC,
-    Held,
-    module_key,
-    resource_of,
-)
+from bacnode.schedulers.dask.keys import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
+from bacnode.schedulers.dask.replicas import Held
 from bacnode.schedulers.dask.stored_modules import modules_in, size_of
 from bacnode.schedulers.dask.worker_job import Watch, WorkerJobs
 from bacnode.schedulers.job_message import JobResult, decode_spec, encode

@@ -15,8 +15,8 @@ from bacpack.content.ipld.dag_cbor import links_in
 from bacpack.content.ipld.dag_pb import Node, decode_node
 from bacpack.content.ipld.links import MAX_DAG_DEPTH, links_of
 from bacpack.content.unixfs import hamt
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, decode_data
 from bacpack.content.unixfs.path import Trace, value_inside
-from bacpack.content.unixfs.reader import Kind, UnixFsData, decode_data
 from bacpack.errors import InputError
 
 Scope: TypeAlias = Literal["block", "entity", "all"]

@@ -15,7 +15,7 @@ from bacpack.content.cid.cid import DAG_PB, Cid
 from bacpack.content.ipld.dag_pb import Link, encode_node
 from bacpack.content.unixfs import hamt
 from bacpack.content.unixfs.hash_ahead import hashed
-from bacpack.content.unixfs.reader import Kind, UnixFsData, encode_data
+from bacpack.content.unixfs.nodes import Kind, UnixFsData, encode_data
 from bacpack.errors import InputError
 
 #: The profile's numbers: bytes of file in a leaf; links of a file's node; bytes of a directory's block above which it

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from bacpack.content.cid.block import GetBlock
 from bacpack.content.cid.cid import RAW, Cid
 from bacpack.content.ipld.dag_pb import decode_node
-from bacpack.content.unixfs.reader import Kind, decode_data, read_bytes, resolve
+from bacpack.content.unixfs.nodes import Kind, decode_data
+from bacpack.content.unixfs.reader import read_bytes, resolve
 from bacpack.errors import InputError, UnreachableError
 from bacpack.files import read_file
 
