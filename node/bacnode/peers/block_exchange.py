@@ -87,7 +87,7 @@ class Swarm:
     @property
     def label(self) -> str:
         """How messages call all of them."""
-        return ", ".join(peer.label for peer in self._present) or "any peer"
+        return ", ".join(f"the peer {peer.url}" for peer in self._present) or "any peer"
 
     def refresh(self) -> None:
         """See who came and who left."""

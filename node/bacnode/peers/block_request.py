@@ -34,11 +34,6 @@ class Peer:
     under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def label(self) -> str:
-        """How messages call it."""
-        return f"the peer {self.url}"
-
     def is_busy(self, now: float) -> bool:
         """Whether it asked to be left alone until later than `now`, a time of `time.monotonic`."""
         return self.busy.until > now
