@@ -6,7 +6,7 @@ import pytest
 
 import bacpack.proof.code.address_constants
 from bacpack.proof.code.address_constants import Bases, accesses
-from bacpack.proof.code.module_view import Unit, decode
+from bacpack.proof.code.module_view import ModuleView, decode
 from bacpack.wasm import Module, SectionId, WasmError, writer
 from wasmtools import assemble, invalid_because
 
@@ -74,14 +74,14 @@ def taken_by(code: str) -> str | None:
     """The name of the access that takes the constant."""
     module = assemble(MODULE.format(code))
     assert not invalid_because(module), invalid_because(module)
-    unit = Unit.of_blob(module)
-    _, start, end = unit.span(1)
+    view = ModuleView.of_blob(module)
+    _, start, end = view.span(1)
     position = 0
     for row, values, content in decode(module, start, end):
         position += len(content)
         if row.name == "i32.const" and values == [77]:
-            found = accesses(unit, 1)[position]
-            assert Bases(unit, 1).access(position) == found
+            found = accesses(view, 1)[position]
+            assert Bases(view, 1).access(position) == found
             return None if not found else decode(module, start + found, end)[0][0].name
     raise AssertionError("the constant is missing")
 
@@ -104,11 +104,11 @@ def test_a_constant_that_others_see_has_no_access(code: str) -> None:
 
 
 def test_a_near_access_is_found_without_reading_the_whole_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    unit = Unit.of_blob(
+    view = ModuleView.of_blob(
         assemble(MODULE.format("i32.const 77 i32.const 5 local.get 0 i32.add i32.store" + " nop" * 100))
     )
     monkeypatch.setattr(bacpack.proof.code.address_constants, "accesses", None)
-    assert Bases(unit, 1).access(3) == 8
+    assert Bases(view, 1).access(3) == 8
 
 
 @pytest.mark.parametrize("between", [5, 60, 61, 62, 63, 64, 65, 1000])
@@ -132,21 +132,21 @@ def test_legacy_exceptions_leave_alone_what_lies_below(code: str) -> None:
     within, is_found = LEGACY[code]
     body = b"\x41\xcd\x00\x02\x40" + within + b"\x28\x02\x00\x1a\x0b"
     module = Module.parse(assemble("(module (memory 1) (func))"))
-    unit = Unit.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + body)])}))
-    assert accesses(unit, 0)[3] == Bases(unit, 0).access(3) == (5 + len(within) if is_found else 0)
+    view = ModuleView.of_blob(writer.rewrite(module, {SectionId.CODE: writer.vector([writer.sized(b"\0" + body)])}))
+    assert accesses(view, 0)[3] == Bases(view, 0).access(3) == (5 + len(within) if is_found else 0)
 
 
 def test_many_results_are_not_counted() -> None:
     many = " ".join(["i32"] * 1000)
-    unit = Unit.of_blob(
+    view = ModuleView.of_blob(
         assemble(f"""(module (memory 1) (type $many (func (result {many})))
       (func i32.const 77 {"block (type $many) unreachable end " * 3000} i32.load unreachable))""")
     )
-    assert not any(accesses(unit, 0))
-    assert not Bases(unit, 0).access(3)
+    assert not any(accesses(view, 0))
+    assert not Bases(view, 0).access(3)
 
 
 def test_code_that_is_cut_short_is_an_error() -> None:
-    unit = Unit.of_blob(assemble("(module (memory 1) (func i32.const 77 i32.load drop))"))
+    view = ModuleView.of_blob(assemble("(module (memory 1) (func i32.const 77 i32.load drop))"))
     with pytest.raises(WasmError, match="function body 3 does not exist"):
-        accesses(unit, 3)
+        accesses(view, 3)

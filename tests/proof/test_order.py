@@ -13,7 +13,7 @@ from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import CheckFailedError
 from bacpack.order import ImportCircleError, instantiation_order
 from bacpack.proof.code.function_code import Codes
-from bacpack.proof.code.module_view import Unit
+from bacpack.proof.code.module_view import ModuleView
 from bacpack.proof.equivalence.prover import prove
 from bacpack.proof.program.linked_program import in_order
 from wasmtools import assemble
@@ -40,8 +40,8 @@ def test_proof_and_resolver_instantiate_in_one_order() -> None:
     graph = resolve(fetched(cids["root"]), fetch, LoadLimits())
     names = {str(cid): name for name, cid in cids.items()}
     found = [names[node.fetched.identity] for node in graph.nodes]
-    units = {str(cid): Codes(Unit.of_shared(data, str(cid))) for cid, data in by_cid.items()}
-    proved = in_order(units[str(cids["root"])].unit, units.__getitem__)
+    units = {str(cid): Codes(ModuleView.of_shared(data, str(cid))) for cid, data in by_cid.items()}
+    proved = in_order(units[str(cids["root"])].view, units.__getitem__)
     assert found == [*(names[cid] for cid, _ in proved), "root"] == ["a", "b", "c", "d", "root"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bacpack.errors import CheckFailedError
 from bacpack.proof.code.function_code import Codes
-from bacpack.proof.code.module_view import Unit
+from bacpack.proof.code.module_view import ModuleView
 from bacpack.proof.equivalence.prover import Prover, prove
 from bacpack.proof.program.linked_program import in_order
 from differential.harness import cid_of
@@ -63,9 +63,9 @@ def test_a_module_that_runs_code_is_refused_each_time() -> None:
 
 def test_modules_that_import_each_other_are_refused() -> None:
     names = [cid_of(b"a"), cid_of(b"b")]
-    units = [Unit.of_shared(assemble(f'(module (import "{other}" "f" (func)))'), cid)
+    units = [ModuleView.of_shared(assemble(f'(module (import "{other}" "f" (func)))'), cid)
              for cid, other in (names, names[::-1])]  # fmt: skip
-    codes = {unit.cid: Codes(unit) for unit in units}
+    codes = {view.cid: Codes(view) for view in units}
     with pytest.raises(CheckFailedError, match=f"module {names[0]} imports itself, directly or through others"):
         in_order(units[1], codes.__getitem__)
 
@@ -75,12 +75,12 @@ def test_modules_come_after_those_that_they_import() -> None:
     needs: dict[str, list[str]] = {low: [], middle: [low], high: [low, middle]}
     codes = {
         cid: Codes(
-            Unit.of_shared(assemble("(module" + "".join(f'(import "{n}" "f" (func))' for n in needed) + ")"), cid)
+            ModuleView.of_shared(assemble("(module" + "".join(f'(import "{n}" "f" (func))' for n in needed) + ")"), cid)
         )
         for cid, needed in needs.items()
     }
-    assert [cid for cid, _ in in_order(codes[high].unit, codes.__getitem__)] == names[:2]
-    ordered = in_order(Unit.of_shared(assemble(f'(module (import "{high}" "f" (func)))'), ""), codes.__getitem__)
+    assert [cid for cid, _ in in_order(codes[high].view, codes.__getitem__)] == names[:2]
+    ordered = in_order(ModuleView.of_shared(assemble(f'(module (import "{high}" "f" (func)))'), ""), codes.__getitem__)
     assert [cid for cid, _ in ordered] == names
 
 

@@ -17,7 +17,7 @@ def main() -> None:
     package.__path__ = [str(Path(entry) / "bacpack" / "proof") for entry in sys.path]
     sys.modules[package.__name__] = package
 
-    from bacpack.proof.code.tokenizer import Depth, cut
+    from bacpack.proof.code.tokenizer import Depth, tokenize
     from bacpack.wasm import Module
     from bacpack.wasm.scanner import code_start, scan
 
@@ -26,7 +26,7 @@ def main() -> None:
         data = Path(path).read_bytes()
         for body in Module.parse(data).bodies:
             start = code_start(data, body.start, body.end)
-            pieces = [scan(data, start, body.end), *(cut(data, start, body.end, depth) for depth in Depth)]
+            pieces = [scan(data, start, body.end), *(tokenize(data, start, body.end, depth) for depth in Depth)]
             digest.update(repr(pieces).encode())
     print(digest.hexdigest())
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 
-from bacpack.proof.code.module_view import Unit, at, decoded
+from bacpack.proof.code.module_view import ModuleView, at, decoded
 from bacpack.wasm import FuncType, WasmError
 from bacpack.wasm.opcodes import Opcode
 from bacpack.wasm.reader import Reader
@@ -60,8 +60,8 @@ _NEAR = 64
 class Bases:
     """Which access takes its address from which constant in one function of a module."""
 
-    def __init__(self, unit: Unit, function: int) -> None:
-        self._unit = unit
+    def __init__(self, view: ModuleView, function: int) -> None:
+        self._view = view
         self._function = function
         self._all: array[int] | None = None
 
@@ -71,16 +71,16 @@ class Bases:
         Zero where there is none, or where something else sees that value. Positions are counted from the first
         instruction, in bytes.
         """
-        _, start, end = self._unit.span(self._function)
-        found = _near_access(self._unit, start + position, end)
+        _, start, end = self._view.span(self._function)
+        found = _near_access(self._view, start + position, end)
         if found is not None:
             return found and found - start
         if self._all is None:
-            self._all = accesses(self._unit, self._function)
+            self._all = accesses(self._view, self._function)
         return self._all[position]
 
 
-def _near_access(unit: Unit, start: int, end: int) -> int | None:
+def _near_access(view: ModuleView, start: int, end: int) -> int | None:
     """Where the access starts that takes what was put on the stack just before `start`; zero if something else does.
 
     None when that is not known after a few instructions, one after the other.
@@ -88,8 +88,8 @@ def _near_access(unit: Unit, start: int, end: int) -> int | None:
     above = 0  # values on the stack above that one
     position = start
     try:
-        for row, values, content in decoded(unit.module.data, start, min(end, start + _NEAR)):
-            effect = _effect(unit, row, values)
+        for row, values, content in decoded(view.module.data, start, min(end, start + _NEAR)):
+            effect = _effect(view, row, values)
             if effect is None or effect[1] > _MOST_VALUES:
                 return None
             taken, given = effect
@@ -102,20 +102,20 @@ def _near_access(unit: Unit, start: int, end: int) -> int | None:
     return None
 
 
-def accesses(unit: Unit, function: int) -> array[int]:
+def accesses(view: ModuleView, function: int) -> array[int]:
     """What `Bases.access` returns, at each position where an instruction ends."""
-    _, start, end = unit.span(function)
-    results = unit.module.function_type(at(unit.module.function_types, function, "function")).results
+    _, start, end = view.span(function)
+    results = view.module.function_type(at(view.module.function_types, function, "function")).results
     stack: list[int] = []  # for each value the end of the instruction that put it there
     frames = [(0, len(results), len(results))]  # the height below, what a branch carries, what the end leaves
     found = array("I", bytes(4)) * (end - start + 1)
-    reader = Reader(unit.module.data, start, end)
+    reader = Reader(view.module.data, start, end)
     while reader.remaining and frames:
         position = reader.position - start
         row, values = reader.instruction()
         base = frames[-1][0]
         if row.name in _OPENING:
-            type_ = _block_type(unit, values)
+            type_ = _block_type(view, values)
             _pop(stack, base, len(type_.params) + (row.name == "if"))
             frames.append((len(stack), len(type_.params if row.name == "loop" else type_.results), len(type_.results)))
         elif row.name in _PARTS:
@@ -128,7 +128,7 @@ def accesses(unit: Unit, function: int) -> array[int]:
             carried = frames[-1 - values[0]][1] if values[0] < len(frames) else 0
             _pop(stack, base, carried + 1)
             _push(stack, base, carried, _UNKNOWN)
-        elif effect := _effect(unit, row, values):
+        elif effect := _effect(view, row, values):
             taken, given = effect
             lowest = _pop(stack, base, taken)
             if _is_access(row) and lowest != _UNKNOWN:
@@ -159,7 +159,7 @@ def _is_access(row: Opcode) -> bool:
     return row.immediates[:1] == ("memarg",) and (".load" in row.name or ".store" in row.name)
 
 
-def _effect(unit: Unit, row: Opcode, values: list[int]) -> tuple[int, int] | None:
+def _effect(view: ModuleView, row: Opcode, values: list[int]) -> tuple[int, int] | None:
     """How many values an instruction takes from the stack and puts on it, if that is known and it does not branch."""
     if row.name in _OTHER:
         return _OTHER[row.name]
@@ -167,9 +167,9 @@ def _effect(unit: Unit, row: Opcode, values: list[int]) -> tuple[int, int] | Non
         is_load = ".load" in row.name
         return 1 + (not is_load or row.name.endswith("_lane")), int(is_load)
     if row.name == "call":
-        return _arity(unit.module.function_type(at(unit.module.function_types, values[0], "function")), 0)
+        return _arity(view.module.function_type(at(view.module.function_types, values[0], "function")), 0)
     if row.name in ("call_indirect", "call_ref"):
-        return _arity(unit.module.function_type(values[0]), 1)
+        return _arity(view.module.function_type(values[0]), 1)
     type_, _, operation = row.name.partition(".")
     if type_ in ("i32", "i64", "f32", "f64") and not row.immediates:
         if operation in _UNARY or operation.startswith(_UNARY_PREFIXES):
@@ -183,7 +183,7 @@ def _arity(type_: FuncType, more: int) -> tuple[int, int]:
     return len(type_.params) + more, len(type_.results)
 
 
-def _block_type(unit: Unit, values: list[int]) -> FuncType:
+def _block_type(view: ModuleView, values: list[int]) -> FuncType:
     if values[0] >= 0:
-        return unit.module.function_type(values[0])
+        return view.module.function_type(values[0])
     return FuncType((), () if values[0] == _VOID else (b"",))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bacpack.proof.code.module_view import Role, Unit
+from bacpack.proof.code.module_view import ModuleView, Role
 from bacpack.wasm import FuncType, Kind
 from bacpack.wasm.types import FUNCREF, I32
 
@@ -16,7 +16,7 @@ _RESULT_I32 = -1  # the block type of one i32
 _UNKNOWN = None  # the maximum
 
 
-class Growth(NamedTuple):
+class BoundedGrowth(NamedTuple):
     """What a function does: it grows memory or table 0 of its module, up to a maximum."""
 
     instruction: str
@@ -52,18 +52,18 @@ _GROWN = {"memory.grow": Kind.MEMORY, "table.grow": Kind.TABLE}
 _MOST_BYTES = 64
 
 
-def find_growth(unit: Unit, index: int) -> Growth | None:
+def find_bounded_growth(view: ModuleView, index: int) -> BoundedGrowth | None:
     """What the function at `index` of a remainder grows, if that is all it does and the blob has such a maximum.
 
     Where it has none, such a function is its own, and a call of it is a call.
     """
-    if unit.role != Role.REMAINDER or index < len(unit.imports[Kind.FUNCTION]):
+    if view.role != Role.REMAINDER or index < len(view.imports[Kind.FUNCTION]):
         return None
-    start, code, end = unit.span(index)
+    start, code, end = view.span(index)
     if code != start + 1 or end - code > _MOST_BYTES:
         return None
-    type_ = unit.module.function_type(unit.module.function_types[index])
-    found = [(row.name, values) for row, values, _ in unit.instructions(index)]
+    type_ = view.module.function_type(view.module.function_types[index])
+    found = [(row.name, values) for row, values, _ in view.instructions(index)]
     for grow, (wanted_type, program) in _KNOWN.items():
         if type_ == wanted_type and len(found) == len(program):
             pairs = list(zip(found, program, strict=True))
@@ -71,5 +71,5 @@ def find_growth(unit: Unit, index: int) -> Growth | None:
                 name == wanted and immediates in (values, _UNKNOWN) for (name, values), (wanted, immediates) in pairs
             ):
                 maximum = next(values[0] for name, values in found if name == "i64.const")
-                return Growth(grow, maximum) if unit.blob_maximum.get(_GROWN[grow]) == maximum else None
+                return BoundedGrowth(grow, maximum) if view.blob_maximum.get(_GROWN[grow]) == maximum else None
     return None

@@ -1,7 +1,7 @@
 """Following a function of a split through the bytes of a blob's function: the quick way to find them equal.
 
-A *track* is what the blob's bytes must be, step by step: a run of bytes that must be there as they are, then a constant
-that must have a value, or an instruction that names something. Nearly all functions that are equal are so in this way.
+A *byte pattern* is what the blob's bytes must be, step by step: a run of bytes that must be there as they are, then a
+constant that must have a value, or an instruction that names something. Nearly all functions that are equal match it.
 An address that a split reads from a slot may be the offset of a load in the blob, in the two ways that `Load` says.
 Where a step fails, nothing is said yet: `compare` then looks at both functions instruction by instruction.
 """
@@ -12,7 +12,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bacpack.proof.code.checked_loads import LOADS, MOST_PLAIN, Scratch
-from bacpack.proof.code.instruction_forms import MOST_FORMS, NONE, Form, Number, Operand, Reading, SlotValue, mask
+from bacpack.proof.code.instruction_forms import (
+    MOST_FORMS,
+    NONE,
+    InstructionForm,
+    Number,
+    Operand,
+    SlotValue,
+    TokenReader,
+    mask,
+)
 from bacpack.proof.code.tokenizer import locals_named
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_signed
 
@@ -36,7 +45,7 @@ _LAST_OF_NUMBER = 0x7F
 SlotRead = tuple[bytes, int, int]
 
 
-class Landmark(NamedTuple):
+class PatternStep(NamedTuple):
     """What a token of a split's function asks of the blob's function at that place."""
 
     #: What must be there, if that is the same in every program.
@@ -62,10 +71,10 @@ class Load(NamedTuple):
 
 
 #: A run of bytes with the constant after it, if that is always the same; its size; the token after the run.
-Step = tuple[bytes, int, Landmark, Load | None]
+Step = tuple[bytes, int, PatternStep, Load | None]
 
 
-class Track(NamedTuple):
+class BytePattern(NamedTuple):
     """What a blob's function must be."""
 
     locals: bytes
@@ -75,79 +84,79 @@ class Track(NamedTuple):
     operands: list[Operand]
 
 
-class Landmarks(dict[bytes, Landmark | None]):
-    """The landmarks that the tokens of one module make, each worked out once; None for a token that is rarely seen."""
+class PatternSteps(dict[bytes, PatternStep | None]):
+    """The steps that the tokens of one module make, each worked out once; None for a token that is rarely seen."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, token_reader: TokenReader) -> None:
         super().__init__()
-        self._reading = reading
+        self._token_reader = token_reader
 
-    def __missing__(self, token: bytes) -> Landmark | None:
-        landmark = _landmark(self._reading[token])
+    def __missing__(self, token: bytes) -> PatternStep | None:
+        step = _step(self._token_reader[token])
         if len(self) >= MOST_FORMS:
             self.clear()
-        self[token] = landmark
-        return landmark
+        self[token] = step
+        return step
 
 
-def _landmark(form: Form) -> Landmark | None:
+def _step(form: InstructionForm) -> PatternStep | None:
     shape = form.shape
     if shape in _CONSTANTS:
         if form.slot == NONE:
-            return Landmark(_constant(shape, form.number), None, shape, False, b"", ())
-        return Landmark(b"", (shape, form.slot, form.number), shape, False, b"", ())
+            return PatternStep(_constant(shape, form.number), None, shape, False, b"", ())
+        return PatternStep(b"", (shape, form.slot, form.number), shape, False, b"", ())
     if form.holds and shape[0] == _GLOBAL_GET:  # a global plus a constant
-        return Landmark(b"", None, shape[:1], False, _constant(shape[1:2], form.number) + shape[2:], form.operands)
+        return PatternStep(b"", None, shape[:1], False, _constant(shape[1:2], form.number) + shape[2:], form.operands)
     if form.holds or shape[0] not in _NUMBERS:
         return None
-    return Landmark(b"", None, shape, _NUMBERS[shape[0]] == 2, b"", form.operands)
+    return PatternStep(b"", None, shape, _NUMBERS[shape[0]] == 2, b"", form.operands)
 
 
-def lay(
-    locals_: bytes, runs: list[bytes], tokens: list[bytes], landmarks: Landmarks, scratch: Scratch | None
-) -> Track | None:
-    """The track of a function that is cut coarsely, unless it has tokens that are rarely seen.
+def compile_pattern(
+    locals_: bytes, runs: list[bytes], tokens: list[bytes], step_of: PatternSteps, scratch: Scratch | None
+) -> BytePattern | None:
+    """The byte pattern of a function that is tokenized coarsely, unless it has tokens that are rarely seen.
 
-    `scratch` are the locals that it may use for nothing but far loads.
+    `scratch` are the locals that it may use for nothing but checked loads.
     """
     steps: list[Step] = []
     operands: list[Operand] = []
     before = b""
     left = [runs[0]]  # of the runs, without what is read as part of a load
-    is_far = False
-    for run, landmark in zip(runs[1:], map(landmarks.__getitem__, tokens), strict=True):
-        if landmark is None:
+    is_checked = False
+    for run, step in zip(runs[1:], map(step_of.__getitem__, tokens), strict=True):
+        if step is None:
             return None
         load, after = None, run
-        if landmark.slot_read and landmark.shape == _I32_CONST:
-            if scratch and (far := scratch.far_load(left[-1], after)):
-                is_far = True
-                left[-1], access, after = far
+        if step.slot_read and step.shape == _I32_CONST:
+            if scratch and (checked := scratch.checked_load(left[-1], after)):
+                is_checked = True
+                left[-1], access, after = checked
                 load = Load(access, 1, b"")
             elif len(after) > 2 and after[0] in LOADS and after[1] <= MOST_PLAIN and not after[2]:
                 load = Load(_ZERO + after[:2], 0, after[:3])
                 after = after[3:]
-        expected = before + left[-1] + landmark.constant
-        steps.append((expected, len(expected), landmark, load))
-        operands += landmark.operands
-        before = landmark.after
+        expected = before + left[-1] + step.constant
+        steps.append((expected, len(expected), step, load))
+        operands += step.operands
+        before = step.after
         left.append(after)
-    if scratch and is_far:
+    if scratch and is_checked:
         if max(locals_named(left), default=-1) >= scratch.first:
             return None
         locals_ = scratch.others
-    return Track(locals_, steps, before + left[-1], operands)
+    return BytePattern(locals_, steps, before + left[-1], operands)
 
 
-def follow(
-    track: Track, data: bytes, span: tuple[int, int, int], slots: SlotConstants, reading: Reading
+def match_pattern(
+    pattern: BytePattern, data: bytes, span: tuple[int, int, int], slots: SlotConstants, token_reader: TokenReader
 ) -> list[Operand] | None:
-    """The operands of the function in `data` that has this span, if it goes along the track; else None."""
+    """The operands of the function in `data` that has this span, if it matches the pattern; else None."""
     body, position, end = span
-    if data[body:position] != track.locals:
+    if data[body:position] != pattern.locals:
         return None
     operands: list[Operand] = []
-    for run, size, (always, slot_read, shape, has_two, _, _), load in track.steps:
+    for run, size, (always, slot_read, shape, has_two, _, _), load in pattern.steps:
         if data.startswith(run, position):
             position += size
             if always:
@@ -166,10 +175,10 @@ def follow(
             token = _token(data, position, end, shape[0], has_two)
             if constant:
                 token = token or _token(data, position, end, _GLOBAL_GET, False)
-                if not token or _written(reading[token]) != constant:
+                if not token or _written(token_reader[token]) != constant:
                     return None
             else:
-                if not token or (found := reading[token]).shape != shape:
+                if not token or (found := token_reader[token]).shape != shape:
                     return None
                 operands += found.operands
             position += len(token)
@@ -177,7 +186,7 @@ def follow(
             if not load.after_constant or not data.startswith(load.after_constant, position):
                 return None
             position += len(load.after_constant)
-    return operands if data[position:end] == track.last else None
+    return operands if data[position:end] == pattern.last else None
 
 
 def _after_load(data: bytes, position: int, load: Load, constant: bytes) -> int:
@@ -206,7 +215,7 @@ def _token(data: bytes, position: int, end: int, opcode: int, has_two: bool) -> 
     return data[position:stop] if stop < end else b""
 
 
-def _written(form: Form) -> bytes:
+def _written(form: InstructionForm) -> bytes:
     """The constant that a token of a blob is, if it is one, as it is written when nothing pads it."""
     return _constant(form.shape, form.number) if form.holds == Number.CONSTANT and form.shape in _CONSTANTS else b""
 

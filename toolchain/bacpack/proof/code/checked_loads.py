@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from bacpack.proof.code.instruction_forms import NONE, Form, Number
+from bacpack.proof.code.instruction_forms import NONE, InstructionForm, Number
 from bacpack.proof.code.tokenizer import ends_with, locals_named
 from bacpack.wasm.leb128 import encode_unsigned
 
@@ -31,17 +31,17 @@ _I32_ADD, _I32_GE_U, _SELECT = b"\x6a", b"\x4f", b"\x1b"
 
 @dataclass
 class Scratch:
-    """The two locals that far loads of a function use, of which the first is `first`."""
+    """The two locals that checked loads of a function use, of which the first is `first`."""
 
     first: int
     #: The declarations of the locals before them.
     others: bytes
 
-    def far_load(self, before: bytes, after: bytes) -> tuple[bytes, bytes, bytes] | None:
-        """What is before a far load, its opcode and alignment, and what is after it.
+    def checked_load(self, before: bytes, after: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """What is before a checked load, its opcode and alignment, and what is after it.
 
         Between `before` and `after`, two coarse runs, a slot is read, and perhaps a constant added. None when this is
-        not part of a far load.
+        not part of a checked load.
         """
         if not after.startswith(self._sum):
             return None
@@ -61,15 +61,15 @@ class Scratch:
         return _I32_ADD + tee_sum + _I32_CONST + b"\x7f" + get_sum + get + _I32_GE_U + _SELECT
 
 
-class Cut(NamedTuple):
-    """Code that is cut: the runs between forms, the forms, and where each starts and ends."""
+class Tokens(NamedTuple):
+    """Code that is tokenized: the runs between forms, the forms, and where each starts and ends."""
 
     runs: list[bytes]
-    forms: list[Form]
+    forms: list[InstructionForm]
     starts: array[int]
     ends: array[int]
 
-    def append(self, other: Cut, first: int, last: int) -> None:
+    def append(self, other: Tokens, first: int, last: int) -> None:
         """Add the forms of another from `first` to before `last`, each with the run after it."""
         self.forms.extend(other.forms[first:last])
         self.starts.extend(other.starts[first:last])
@@ -77,41 +77,41 @@ class Cut(NamedTuple):
         self.runs.extend(other.runs[first + 1 : last + 1])
 
 
-def join_far_loads(cut: Cut, first: int) -> Cut | None:
+def join_checked_loads(tokenize: Tokens, first: int) -> Tokens | None:
     """Make one load of each such sequence, whose locals are `first` and the next; None when there is none.
 
     Also None when anything else uses these locals.
     """
-    out = Cut([cut.runs[0]], [], array("I"), array("I"))
+    out = Tokens([tokenize.runs[0]], [], array("I"), array("I"))
     done = 0
     before = len(_local("tee", first))
-    for number in [number for number, form in enumerate(cut.forms) if form.slot != NONE]:
-        if load := _far_load(cut, number, first):
-            out.append(cut, done, number)
+    for number in [number for number, form in enumerate(tokenize.forms) if form.slot != NONE]:
+        if load := _checked_load(tokenize, number, first):
+            out.append(tokenize, done, number)
             out.runs[-1] = out.runs[-1][:-before]
-            start, end = cut.starts[number] - before, cut.ends[number + 2]
-            out.append(Cut([b"", cut.runs[number + 3]], [load], array("I", (start,)), array("I", (end,))), 0, 1)
+            start, end = tokenize.starts[number] - before, tokenize.ends[number + 2]
+            out.append(Tokens([b"", tokenize.runs[number + 3]], [load], array("I", (start,)), array("I", (end,))), 0, 1)
             done = number + 3
-    out.append(cut, done, len(cut.forms))
-    if len(out.forms) == len(cut.forms) or max(locals_named(out.runs), default=-1) >= first:
+    out.append(tokenize, done, len(tokenize.forms))
+    if len(out.forms) == len(tokenize.forms) or max(locals_named(out.runs), default=-1) >= first:
         return None
     return out
 
 
-def _far_load(cut: Cut, number: int, first: int) -> Form | None:
+def _checked_load(tokenize: Tokens, number: int, first: int) -> InstructionForm | None:
     """The load that the forms from `number` on are with the runs before and between them, if they are one."""
-    if len(cut.forms) < number + 3 or not cut.runs[number + 1].startswith(_I32_ADD):
+    if len(tokenize.forms) < number + 3 or not tokenize.runs[number + 1].startswith(_I32_ADD):
         return None
-    address, largest, load = cut.forms[number : number + 3]
+    address, largest, load = tokenize.forms[number : number + 3]
     get, get_sum, tee_sum = _local("get", first), _local("get", first + 1), _local("tee", first + 1)
     if (
         address.shape != _I32_CONST
-        or cut.runs[number + 1] != _I32_ADD + tee_sum
+        or tokenize.runs[number + 1] != _I32_ADD + tee_sum
         or (largest.shape, largest.slot, largest.number) != (_I32_CONST, NONE, _MINUS_ONE)
-        or cut.runs[number + 2] != get_sum + get + _I32_GE_U + _SELECT
+        or tokenize.runs[number + 2] != get_sum + get + _I32_GE_U + _SELECT
         or load.shape[0] not in LOADS
         or (load.holds, load.slot, load.number, load.operands) != (Number.OFFSET, NONE, 1, ())
-        or not ends_with(cut.runs[number], _local("tee", first))
+        or not ends_with(tokenize.runs[number], _local("tee", first))
     ):
         return None
     return load._replace(number=address.number, slot=address.slot, more=1)

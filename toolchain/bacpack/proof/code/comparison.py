@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bacpack.proof.code.address_constants import Bases
 from bacpack.proof.code.function_code import Code
 from bacpack.proof.code.instruction_forms import Number, SlotValue
-from bacpack.proof.code.module_view import Unit, decoded
+from bacpack.proof.code.module_view import ModuleView, decoded
 from bacpack.wasm.reader import Reader
 
 
@@ -28,14 +28,14 @@ class Difference(NamedTuple):
 class Side(NamedTuple):
     """A function that is compared."""
 
-    unit: Unit
+    view: ModuleView
     function: int
     code: Code
 
     def instruction(self, position: int) -> str:
         """The name of the instruction at a position."""
-        _, start, end = self.unit.span(self.function)
-        return Reader(self.unit.module.data, start + position, end).instruction()[0].name
+        _, start, end = self.view.span(self.function)
+        return Reader(self.view.module.data, start + position, end).instruction()[0].name
 
 
 def numbers_of(code: Code, value: SlotValue) -> list[int]:
@@ -95,7 +95,7 @@ def _numbers(blob: Side, numbers: list[int]) -> Difference | None:
     code = blob.code
     numbered = array("I", (position for position, form in enumerate(code.forms) if form.holds))
     explained = bytearray(len(numbered))
-    bases = Bases(blob.unit, blob.function)
+    bases = Bases(blob.view, blob.function)
     for number, (before, after) in enumerate(zip(code.numbers, numbers, strict=True)):
         position = numbered[number]
         if before == after or code.forms[position].holds != Number.CONSTANT:

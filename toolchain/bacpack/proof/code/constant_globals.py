@@ -6,15 +6,15 @@ To read one gives the same number at any time, whoever else can read it too.
 from __future__ import annotations
 
 from bacpack.proof.code.constant_expressions import Atom, Value, append, integer, literal, operation
-from bacpack.proof.code.module_view import Unit, decode
+from bacpack.proof.code.module_view import ModuleView, decode
 from bacpack.wasm import Kind
 from bacpack.wasm.types import I32, I64
 
 
-def constant_globals(unit: Unit) -> dict[int, tuple[bytes, int]]:
+def constant_globals(view: ModuleView) -> dict[int, tuple[bytes, int]]:
     """The type and the number, without sign, of each global of the module's own that is a constant."""
     found: dict[int, tuple[bytes, int]] = {}
-    for index, entry in enumerate(unit.module.globals, len(unit.imports[Kind.GLOBAL])):
+    for index, entry in enumerate(view.module.globals, len(view.imports[Kind.GLOBAL])):
         if entry.type.mutable or entry.type.value not in (I32, I64):
             continue
         number = literal(_evaluate(entry.init, found))

@@ -1,4 +1,4 @@
-"""A function's code in the form in which it is compared: cut into runs and tokens, each token read.
+"""A function's code in the form in which it is compared: runs and tokens, each token read.
 
 Two functions with equal locals, runs and shapes are the same instructions one by one; what is left to compare are the
 numbers and the operands, both in the order of the code.
@@ -10,11 +10,11 @@ from array import array
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
-from bacpack.proof.code.byte_matcher import Landmarks, Track, lay
-from bacpack.proof.code.checked_loads import Cut, Scratch, join_far_loads, without_last
-from bacpack.proof.code.instruction_forms import NONE, Form, Number, Operand, Reading, add, mask
-from bacpack.proof.code.module_view import Unit
-from bacpack.proof.code.tokenizer import Depth, cut
+from bacpack.proof.code.byte_matcher import BytePattern, PatternSteps, compile_pattern
+from bacpack.proof.code.checked_loads import Scratch, Tokens, join_checked_loads, without_last
+from bacpack.proof.code.instruction_forms import NONE, InstructionForm, Number, Operand, TokenReader, add, mask
+from bacpack.proof.code.module_view import ModuleView
+from bacpack.proof.code.tokenizer import Depth, tokenize
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
 from bacpack.wasm.types import I32
@@ -34,18 +34,18 @@ class Slot:
     #: The global of the code's own module.
     index: int
     mask: int
-    #: What is added after the sum has been cut to the mask.
+    #: What is added after the sum has been masked.
     more: int
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A function's code, finely cut; constants that are added to each other are one."""
+    """A function's code, finely tokenized; constants that are added to each other are one."""
 
     locals: bytes
     runs: list[bytes]
     #: What each token says, and where it starts and ends, counted from the first instruction.
-    forms: list[Form]
+    forms: list[InstructionForm]
     starts: array[int]
     ends: array[int]
     shapes: list[bytes]
@@ -72,36 +72,36 @@ class Room:
 class Codes:
     """The code of one module's functions. That of a shared module is kept in `room`: other programs use it too."""
 
-    def __init__(self, unit: Unit, room: Room | None = None) -> None:
-        self.unit = unit
+    def __init__(self, view: ModuleView, room: Room | None = None) -> None:
+        self.view = view
         self._room = room or Room()
-        self.reading = Reading(unit)
-        self._landmarks = Landmarks(self.reading)
+        self.token_reader = TokenReader(view)
+        self._steps = PatternSteps(self.token_reader)
         self._locals: dict[bytes, list[tuple[int, bytes]]] = {}
-        self._tracks: dict[int, Track | None] = {}
+        self._tracks: dict[int, BytePattern | None] = {}
         self._codes: dict[int, Code] = {}
 
-    def track(self, index: int) -> Track | None:
+    def pattern(self, index: int) -> BytePattern | None:
         """What a function must be to equal one that the module defines, in the form that is quick to compare."""
         if index in self._tracks:
             return self._tracks[index]
-        data = self.unit.module.data
-        body, start, end = self.unit.span(index)
-        runs, tokens = cut(data, start, end, Depth.COARSE)
-        track = lay(data[body:start], runs, tokens, self._landmarks, self._scratch(index, data[body:start]))
-        if self.unit.is_shared and self._room.take(1 + len(tokens)):
-            self._tracks[index] = track
-        return track
+        data = self.view.module.data
+        body, start, end = self.view.span(index)
+        runs, tokens = tokenize(data, start, end, Depth.COARSE)
+        pattern = compile_pattern(data[body:start], runs, tokens, self._steps, self._scratch(index, data[body:start]))
+        if self.view.is_shared and self._room.take(1 + len(tokens)):
+            self._tracks[index] = pattern
+        return pattern
 
     def code(self, index: int) -> Code:
         """The code of a function that the module defines."""
         code = self._codes.get(index)
         if code is None:
-            data = self.unit.module.data
-            body, start, end = self.unit.span(index)
-            folded = self._fold(*cut(data, start, end, Depth.FINE))
+            data = self.view.module.data
+            body, start, end = self.view.span(index)
+            folded = self._fold(*tokenize(data, start, end, Depth.FINE))
             groups = self._local_groups(data[body:start])
-            if self.unit.is_shared and (joined := self._join_far_loads(index, groups, folded)):
+            if self.view.is_shared and (joined := self._join_checked_loads(index, groups, folded)):
                 groups, folded = joined
             runs, forms, starts, ends = folded
             numbered = [form for form in forms if form.holds]
@@ -120,16 +120,16 @@ class Codes:
                 ],
                 [operand for form in forms for operand in form.operands],
             )
-            if self.unit.is_shared and self._room.take(1 + len(forms)):
+            if self.view.is_shared and self._room.take(1 + len(forms)):
                 self._codes[index] = code
         return code
 
-    def _fold(self, runs: list[bytes], tokens: list[bytes]) -> Cut:
+    def _fold(self, runs: list[bytes], tokens: list[bytes]) -> Tokens:
         """Make one constant of constants that are added, and one call of an entry's number and the call through it."""
-        forms = list(map(self.reading.__getitem__, tokens))
+        forms = list(map(self.token_reader.__getitem__, tokens))
         bounds = list(accumulate(chain.from_iterable(zip(map(len, runs), map(len, tokens), strict=False))))
-        whole = Cut(runs, forms, array("I", bounds[::2]), array("I", bounds[1::2]))
-        out = Cut([runs[0]], [], array("I"), array("I"))
+        whole = Tokens(runs, forms, array("I", bounds[::2]), array("I", bounds[1::2]))
+        out = Tokens([runs[0]], [], array("I"), array("I"))
         done = 0
         for number in [number for number, run in enumerate(runs[:-1]) if number and not run.strip(_ADDITIONS)]:
             form, after = forms[number], runs[number + 1]
@@ -144,7 +144,7 @@ class Codes:
                     and last[0] == _I32_CONST
                     and (out.starts[-1], out.ends[-1]) == (start - len(last), start)
                 ):
-                    form = self.reading[last + tokens[number]]
+                    form = self.token_reader[last + tokens[number]]
                 elif _are_added(out.forms[-1], form, after):
                     form, after, end = add(out.forms[-1], form), after[1:], end + 1
                 else:
@@ -153,7 +153,7 @@ class Codes:
                 out.ends.pop()
                 out.forms.pop()
                 out.runs.pop()
-            out.append(Cut([b"", after], [form], array("I", (start,)), array("I", (end,))), 0, 1)
+            out.append(Tokens([b"", after], [form], array("I", (start,)), array("I", (end,))), 0, 1)
             done = number + 1
         out.append(whole, done, len(forms))
         return out
@@ -165,23 +165,23 @@ class Codes:
             reader = Reader(declarations)
             groups = []
             for _ in range(reader.u32("the number of local declarations")):
-                groups.append((reader.u32("a number of locals"), self.unit.value_key(reader.value_type())))
+                groups.append((reader.u32("a number of locals"), self.view.value_key(reader.value_type())))
             self._locals[declarations] = groups
         return groups
 
-    def _join_far_loads(
-        self, index: int, groups: list[tuple[int, bytes]], cut_: Cut
-    ) -> tuple[list[tuple[int, bytes]], Cut] | None:
-        """The function with far loads as they are in a blob, and the locals that are left; None when it has none."""
+    def _join_checked_loads(
+        self, index: int, groups: list[tuple[int, bytes]], parts: Tokens
+    ) -> tuple[list[tuple[int, bytes]], Tokens] | None:
+        """The function with checked loads as a blob has them, and the locals that are left; None if it has none."""
         own = without_last(groups, I32, 2)
         if own is None:
             return None
-        joined = join_far_loads(cut_, self._count_locals(index, own))
+        joined = join_checked_loads(parts, self._count_locals(index, own))
         return joined and (own, joined)
 
     def _scratch(self, index: int, declarations: bytes) -> Scratch | None:
-        """The locals that far loads of a function may use; None when it has none, or some of rare types."""
-        own = without_last(self._local_groups(declarations), I32, 2) if self.unit.is_shared else None
+        """The locals that checked loads of a function may use; None when it has none, or some of rare types."""
+        own = without_last(self._local_groups(declarations), I32, 2) if self.view.is_shared else None
         if own is None or any(len(type_) > 1 for _, type_ in own):
             return None
         others = encode_unsigned(len(own)) + b"".join(encode_unsigned(number) + type_ for number, type_ in own)
@@ -189,7 +189,7 @@ class Codes:
 
     def _count_locals(self, index: int, groups: list[tuple[int, bytes]]) -> int:
         """How many locals a function has, parameters included."""
-        module = self.unit.module
+        module = self.view.module
         parameters = module.function_type(module.function_types[index]).params
         return len(parameters) + sum(number for number, _ in groups)
 
@@ -206,7 +206,7 @@ def _locals_key(groups: list[tuple[int, bytes]]) -> bytes:
     return b"".join(parts) + b"%d %s" % (count, last)
 
 
-def _are_added(first: Form, second: Form, after: bytes) -> bool:
+def _are_added(first: InstructionForm, second: InstructionForm, after: bytes) -> bool:
     return (
         first.holds == second.holds == Number.CONSTANT
         and first.shape == second.shape

@@ -12,9 +12,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from bacpack.proof.code.bounded_growth import find_growth
+from bacpack.proof.code.bounded_growth import find_bounded_growth
 from bacpack.proof.code.constant_globals import constant_globals
-from bacpack.proof.code.module_view import Callee, Role, Unit, at
+from bacpack.proof.code.module_view import Callee, ModuleView, Role, at
 from bacpack.wasm import Kind
 from bacpack.wasm.leb128 import decode_signed, decode_unsigned, encode_unsigned
 from bacpack.wasm.opcodes import Opcode
@@ -54,7 +54,7 @@ class Number(IntEnum):
     OFFSET = 2
 
 
-class Form(NamedTuple):
+class InstructionForm(NamedTuple):
     """What a token says."""
 
     shape: bytes
@@ -74,29 +74,29 @@ def mask(shape: bytes) -> int:
     return _LONG if shape == b"\x42" else _WORD
 
 
-class Reading(dict[bytes, Form]):
+class TokenReader(dict[bytes, InstructionForm]):
     """The forms of the tokens of one module, each read once; of very many different ones, again after a while."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, view: ModuleView) -> None:
         super().__init__()
-        self._unit = unit
-        self._constants = {} if unit.is_shared else constant_globals(unit)
+        self._view = view
+        self._constants = {} if view.is_shared else constant_globals(view)
 
-    def __missing__(self, token: bytes) -> Form:
+    def __missing__(self, token: bytes) -> InstructionForm:
         form = self._read(token)  # which may read parts of it
         if len(self) >= MOST_FORMS:
             self.clear()
         self[token] = form
         return form
 
-    def _read(self, token: bytes) -> Form:
+    def _read(self, token: bytes) -> InstructionForm:
         # Nearly all different tokens are constants and calls.
         if token[0] == _I32_CONST:
             if constant := _constant(token):
                 return constant
-        elif token[0] == _CALL and self._unit.role != Role.REMAINDER:
+        elif token[0] == _CALL and self._view.role != Role.REMAINDER:
             callee, _ = decode_unsigned(token, 1)
-            return Form(b"\x10" + self._unit.function_key(callee), Number.NONE, 0, NONE, (callee,))
+            return InstructionForm(b"\x10" + self._view.function_key(callee), Number.NONE, 0, NONE, (callee,))
         reader = Reader(token)
         row, values = reader.instruction()
         if not reader.remaining:
@@ -108,64 +108,66 @@ class Reading(dict[bytes, Form]):
             return self._entry_call(first, second)
         if first.holds:  # a slot or another constant, and a constant
             return add(first, second)
-        return Form(first.shape + second.shape + rest[-1:], Number.CONSTANT, second.number, NONE, first.operands)
+        return InstructionForm(
+            first.shape + second.shape + rest[-1:], Number.CONSTANT, second.number, NONE, first.operands
+        )
 
-    def _entry_call(self, entry: Form, call: Form) -> Form:
+    def _entry_call(self, entry: InstructionForm, call: InstructionForm) -> InstructionForm:
         if call.table == NONE:
-            return Form(entry.shape + call.shape, Number.CONSTANT, entry.number, NONE, call.operands)
-        return Form(call.shape[1:], operands=(("late", call.table, entry.number),))
+            return InstructionForm(entry.shape + call.shape, Number.CONSTANT, entry.number, NONE, call.operands)
+        return InstructionForm(call.shape[1:], operands=(("late", call.table, entry.number),))
 
-    def _instruction(self, row: Opcode, values: list[int], token: bytes) -> Form:
-        unit, name = self._unit, row.name
+    def _instruction(self, row: Opcode, values: list[int], token: bytes) -> InstructionForm:
+        view, name = self._view, row.name
         if name in ("i32.const", "i64.const"):
-            return Form(row.encoding, Number.CONSTANT, values[0] & mask(row.encoding))
+            return InstructionForm(row.encoding, Number.CONSTANT, values[0] & mask(row.encoding))
         if name in ("global.get", "global.set"):
             return self._global(row, values[0])
         if name in ("call", "return_call"):
-            if name == "call" and (growth := find_growth(unit, values[0])):
-                return _grow(growth.instruction, growth.maximum, 0)
-            return Form(row.encoding + unit.function_key(values[0]), operands=(values[0],))
+            if name == "call" and (bounded := find_bounded_growth(view, values[0])):
+                return _grow(bounded.instruction, bounded.maximum, 0)
+            return InstructionForm(row.encoding + view.function_key(values[0]), operands=(values[0],))
         if name in _DIRECT:
-            type_, table = unit.type_key(values[0]), values[1]
-            if unit.has_private_table(table):
-                return Form(_NOTHING_ALIKE + _DIRECT[name] + type_, table=table)
-            return Form(row.encoding + type_, operands=(("table", table),))
+            type_, table = view.type_key(values[0]), values[1]
+            if view.has_private_table(table):
+                return InstructionForm(_NOTHING_ALIKE + _DIRECT[name] + type_, table=table)
+            return InstructionForm(row.encoding + type_, operands=(("table", table),))
         if name in ("memory.grow", "table.grow"):
-            declared = unit.memory_type(values[0]) if name == "memory.grow" else unit.table_type(values[0]).limits
+            declared = view.memory_type(values[0]) if name == "memory.grow" else view.table_type(values[0]).limits
             return _grow(name, declared.maximum, values[0])
         if row.immediates[0] == "memarg":
             alignment, memory, offset = values[:3]
             lane = token[-1:] if len(row.immediates) > 1 else b""
             operands = (("memory", memory),) if memory else ()
             what = alignment | _OTHER_MEMORY if memory else alignment
-            return Form(row.encoding + encode_unsigned(what) + lane, Number.OFFSET, offset, NONE, operands)
+            return InstructionForm(row.encoding + encode_unsigned(what) + lane, Number.OFFSET, offset, NONE, operands)
         if name == "try_table":
             return self._try_table(row, token)
         if row.immediates == ("block",):
-            return Form(row.encoding + self._block_type(token[1:], values[0]))
+            return InstructionForm(row.encoding + self._block_type(token[1:], values[0]))
         if set(row.immediates) & {"types", "heap", "cast"}:
-            return Form(row.encoding + unit.own_key(token))
+            return InstructionForm(row.encoding + view.own_key(token))
         return self._indices(row, values)
 
-    def _global(self, row: Opcode, index: int) -> Form:
-        unit = self._unit
-        own = index - len(unit.imports[Kind.GLOBAL])
-        if unit.is_shared and own >= 0:
-            value = at(unit.module.globals, own, "global").type.value
+    def _global(self, row: Opcode, index: int) -> InstructionForm:
+        view = self._view
+        own = index - len(view.imports[Kind.GLOBAL])
+        if view.is_shared and own >= 0:
+            value = at(view.module.globals, own, "global").type.value
             if row.name == "global.get" and value in _CONSTANTS:
-                return Form(_CONSTANTS[value], Number.CONSTANT, 0, index)
-            return Form(_NOTHING_ALIKE)
+                return InstructionForm(_CONSTANTS[value], Number.CONSTANT, 0, index)
+            return InstructionForm(_NOTHING_ALIKE)
         if row.name == "global.get" and index in self._constants:
             type_, number = self._constants[index]
-            return Form(_CONSTANTS[type_], Number.CONSTANT, number)
-        return Form(row.encoding, operands=(("global", index),))
+            return InstructionForm(_CONSTANTS[type_], Number.CONSTANT, number)
+        return InstructionForm(row.encoding, operands=(("global", index),))
 
     def _block_type(self, content: bytes, value: int) -> bytes:
         if value >= 0:
-            return self._unit.type_key(value)
-        return content if len(content) == 1 else self._unit.own_key(content)
+            return self._view.type_key(value)
+        return content if len(content) == 1 else self._view.own_key(content)
 
-    def _try_table(self, row: Opcode, token: bytes) -> Form:
+    def _try_table(self, row: Opcode, token: bytes) -> InstructionForm:
         reader = Reader(token, 1)
         if token[1] in (0x63, 0x64):
             reader.value_type()
@@ -179,37 +181,37 @@ class Reading(dict[bytes, Form]):
             if handler < 2:
                 operands.append(("tag", reader.u32("a tag index")))
             shape += bytes([handler]) + encode_unsigned(reader.u32("a label"))
-        return Form(shape, operands=tuple(operands))
+        return InstructionForm(shape, operands=tuple(operands))
 
-    def _indices(self, row: Opcode, values: list[int]) -> Form:
+    def _indices(self, row: Opcode, values: list[int]) -> InstructionForm:
         """The form of an instruction with immediates that are all numbers: indices, labels and counts."""
         shape, operands = row.encoding, list[Operand]()
         for kind, value in zip(row.immediates, values, strict=True):
             if kind == "type":
-                shape += self._unit.type_key(value)
+                shape += self._view.type_key(value)
             elif kind == "func":
                 operands.append(("reference", value))
             elif kind in _ENTITIES:
                 operands.append((kind, value))
             else:
                 shape += encode_unsigned(value)
-        return Form(shape, operands=tuple(operands))
+        return InstructionForm(shape, operands=tuple(operands))
 
 
 @lru_cache(maxsize=1 << 16)
-def _constant(token: bytes) -> Form | None:
+def _constant(token: bytes) -> InstructionForm | None:
     """The form of a token that starts with `i32.const`, if it is nothing more. Programs have many of them in common."""
     value, end = decode_signed(token, 1)
-    return Form(b"\x41", Number.CONSTANT, value & _WORD) if end == len(token) else None
+    return InstructionForm(b"\x41", Number.CONSTANT, value & _WORD) if end == len(token) else None
 
 
-def add(first: Form, second: Form) -> Form:
+def add(first: InstructionForm, second: InstructionForm) -> InstructionForm:
     """The sum of two constants, of which at most one is a slot."""
     number = first.number + second.number & mask(first.shape)
-    return Form(first.shape, Number.CONSTANT, number, max(first.slot, second.slot))
+    return InstructionForm(first.shape, Number.CONSTANT, number, max(first.slot, second.slot))
 
 
-def _grow(instruction: str, maximum: int | None, index: int) -> Form:
+def _grow(instruction: str, maximum: int | None, index: int) -> InstructionForm:
     """Growing a memory or table: what it may become is part of the shape."""
     kind = instruction.partition(".")[0]
-    return Form(b"%s up to %s" % (instruction.encode(), str(maximum).encode()), operands=((kind, index),))
+    return InstructionForm(b"%s up to %s" % (instruction.encode(), str(maximum).encode()), operands=((kind, index),))

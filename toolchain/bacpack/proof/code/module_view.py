@@ -68,8 +68,8 @@ def at(space: Sequence[T], index: int, what: str | Kind) -> T:
 
 
 @dataclass(eq=False)
-class Unit:
-    """A parsed module in its role. What depends on one program is not kept here, so programs can share a unit."""
+class ModuleView:
+    """A parsed module in its role. What depends on one program is not kept here, so programs can share a view."""
 
     module: Module
     role: Role
@@ -85,13 +85,13 @@ class Unit:
     linked: Collection[str] = ()
 
     @classmethod
-    def of_blob(cls, data: bytes) -> Unit:
+    def of_blob(cls, data: bytes) -> ModuleView:
         """The blob."""
         module = Module.parse(data)
         return cls(module, Role.BLOB, has_blob_types=True, blob_types=len(module.types))
 
     @classmethod
-    def of_remainder(cls, data: bytes, blob: Unit, linked: Collection[str] = ()) -> Unit:
+    def of_remainder(cls, data: bytes, blob: ModuleView, linked: Collection[str] = ()) -> ModuleView:
         """The remainder of `blob`, both `linked` with some modules."""
         module = Module.parse(data)
         has_blob_types = _type_bytes(module).startswith(_type_bytes(blob.module))
@@ -103,7 +103,7 @@ class Unit:
         return cls(module, Role.REMAINDER, "", has_blob_types, blob.blob_types, maximum, linked)
 
     @classmethod
-    def of_shared(cls, data: bytes, cid: str) -> Unit:
+    def of_shared(cls, data: bytes, cid: str) -> ModuleView:
         """A shared module."""
         return cls(Module.parse(data), Role.SHARED, cid)
 
@@ -291,7 +291,7 @@ class Unit:
 
 
 def type_bytes(type_: FuncType) -> bytes:
-    """A function type of simple parts, as `Unit.type_key` gives it."""
+    """A function type of simple parts, as `ModuleView.type_key` gives it."""
     parts = (encode_unsigned(len(part)) + b"".join(part) for part in (type_.params, type_.results))
     return b"=" + b"".join(parts)
 

@@ -1,9 +1,9 @@
-"""Cutting a function's code into what reads the same in any module and what does not.
+"""Tokenizing a function's code: into what reads the same in any module and what does not.
 
-A *run* is a stretch of instructions whose bytes alone say what they do. A *token* is one instruction, or a few that are
-read as one, that names something by index or holds a number that a split may move elsewhere. Code is cut at one of two
-depths: `COARSE` leaves short numbers in the runs, which is fast and enough for most functions; `FINE` makes a token of
-every constant and every access to memory, so that two functions line up whatever the sizes of their numbers.
+A *run* is a sequence of instructions whose bytes alone say what they do. A *token* is one instruction, or a few that
+are read as one, that names something by index or holds a number that a split may move elsewhere. Code is tokenized at
+one of two depths: `COARSE` leaves short numbers in the runs, which is fast and enough for most functions; `FINE` makes
+a token of every constant and every access to memory, so that two functions line up whatever the sizes of their numbers.
 
 One expression a depth, derived from the opcode table, matches whole instructions only: a run ends where one does.
 """
@@ -23,14 +23,14 @@ from bacpack.wasm.types import Body
 
 
 class Depth(IntEnum):
-    """How finely code is cut."""
+    """How finely code is tokenized."""
 
     COARSE = 0
     FINE = 1
 
 
 #: Runs, and the tokens between them: one run more than tokens.
-Cut = tuple[list[bytes], list[bytes]]
+Tokens = tuple[list[bytes], list[bytes]]
 
 _ONE_BYTE = rb"[\x00-\x7f]"
 _TARGETS = rb"(?:" + b"|".join(rb"\x%02x(?:%b){%d}" % (n, LEB, n + 1) for n in range(128)) + rb")"
@@ -75,7 +75,7 @@ _JOINED_COARSE = (
 _NEVER_SAME = "memory.grow"
 #: `local.get`, `local.set` and `local.tee`.
 _LOCAL_OPCODES = range(0x20, 0x23)
-#: So many instructions of a function are decoded one by one; with more of them, all that follow are cut so.
+#: So many instructions of a function are decoded one by one; with more of them, all that follow are tokenized so.
 _MOST_DECODED = 32
 #: The group of the expression for one instruction that matches those of runs.
 _IS_SAME = 1
@@ -94,20 +94,20 @@ def instructions_start(data: bytes, body: Body) -> int:
     return reader.position
 
 
-def cut(data: bytes, start: int, end: int, depth: Depth) -> Cut:
-    """Cut the instructions of `data` from `start` to `end`; raises `WasmError` when they are malformed."""
-    runs, tokens, rest = _cut_ahead(data, start, end, depth)
+def tokenize(data: bytes, start: int, end: int, depth: Depth) -> Tokens:
+    """Tokenize the instructions of `data` from `start` to `end`; raises `WasmError` when they are malformed."""
+    runs, tokens, rest = _tokenize_ahead(data, start, end, depth)
     decoded = 0
     while rest:
         # What the expression cannot match is decoded: tables of very many targets, and rare instructions.
         position = end - len(rest)
         if decoded == _MOST_DECODED:  # each time, all that is left is copied
-            _cut_slowly(data, position, end, depth, runs, tokens)
+            _tokenize_slowly(data, position, end, depth, runs, tokens)
             break
         decoded += 1
         name, position = _decode(data, position, end)
         instruction = rest[: len(rest) - (end - position)]
-        following, more, rest = _cut_ahead(data, position, end, depth)
+        following, more, rest = _tokenize_ahead(data, position, end, depth)
         if name == "br_table":
             runs[-1] += instruction + following.pop(0)
         else:
@@ -152,8 +152,10 @@ def _decode(data: bytes, position: int, end: int) -> tuple[str, int]:
     return row.name, reader.position
 
 
-def _cut_slowly(data: bytes, position: int, end: int, depth: Depth, runs: list[bytes], tokens: list[bytes]) -> None:
-    """Cut what is left instruction by instruction, and add it."""
+def _tokenize_slowly(
+    data: bytes, position: int, end: int, depth: Depth, runs: list[bytes], tokens: list[bytes]
+) -> None:
+    """Tokenize what is left instruction by instruction, and add it."""
     match = _instruction(depth).match
     start = position  # of a run
     while position < end:
@@ -168,8 +170,8 @@ def _cut_slowly(data: bytes, position: int, end: int, depth: Depth, runs: list[b
     runs[-1] += data[start:position]
 
 
-def _cut_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[bytes], list[bytes], bytes]:
-    """Cut as far as the expression matches; also return what is left from there."""
+def _tokenize_ahead(data: bytes, start: int, end: int, depth: Depth) -> tuple[list[bytes], list[bytes], bytes]:
+    """Tokenize as far as the expression matches; also return what is left from there."""
     pairs = _expression(depth).findall(data, start, end)
     runs, tokens = map(list, zip(*pairs, strict=True))
     if len(tokens) > 1:

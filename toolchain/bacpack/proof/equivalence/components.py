@@ -92,57 +92,57 @@ class _Added:
 
 
 def _read(data: bytes) -> _Reading:
-    reading = _Reading()
+    token_reader = _Reading()
     for section_id, content in Component.parse(data).sections:
         reader = Reader(content)
         if section_id == _CORE_MODULE:
-            if reading.imported:  # what else is done with core modules, by their numbers, is not looked at
+            if token_reader.imported:  # what else is done with core modules, by their numbers, is not looked at
                 raise not_equivalent("a core module comes after imported ones, and so has another number")
-            reading.held[len(reading.held) + len(reading.imported)] = len(reading.modules)
-            reading.modules.append(content)
+            token_reader.held[len(token_reader.held) + len(token_reader.imported)] = len(token_reader.modules)
+            token_reader.modules.append(content)
         elif section_id == _CORE_INSTANCE:
-            reading.rest.append((section_id, list(_instances(reading, reader))))
+            token_reader.rest.append((section_id, list(_instances(token_reader, reader))))
         elif section_id == _ALIAS:
-            reading.rest.append((section_id, list(_aliases(reading, reader))))
+            token_reader.rest.append((section_id, list(_aliases(token_reader, reader))))
         elif section_id == _IMPORT and (names := module_imports(content)):
             for name in names:
-                reading.imported[len(reading.held) + len(reading.imported)] = name
+                token_reader.imported[len(token_reader.held) + len(token_reader.imported)] = name
         elif section_id == _CUSTOM and reader.name("a custom section's name") == "component-name":
             continue
         elif section_id == _CORE_TYPE:
-            reading.has_types = True  # they only say what the imported modules are, which their CIDs do as well
+            token_reader.has_types = True  # they only say what the imported modules are, which their CIDs do as well
         else:
-            reading.rest.append((section_id, content))
-    for instance in reading.instances:
+            token_reader.rest.append((section_id, content))
+    for instance in token_reader.instances:
         if isinstance(instance, _Added) and instance.family is None:
             raise not_equivalent(f"no core module has the instance of `{instance.cid}`")
-    return reading
+    return token_reader
 
 
-def _instances(reading: _Reading, reader: Reader) -> Iterator[object]:
+def _instances(token_reader: _Reading, reader: Reader) -> Iterator[object]:
     for _ in range(reader.count("core instances", limits.MAX_FUNCTIONS)):
         if reader.byte():
-            yield "exports", [_export(reading, reader) for _ in range(reader.count("exports", limits.MAX_EXPORTS))]
-            reading.add_original()
+            yield "exports", [_export(token_reader, reader) for _ in range(reader.count("exports", limits.MAX_EXPORTS))]
+            token_reader.add_original()
             continue
         number = reader.u32("a core module")
-        given = [_argument(reading, reader) for _ in range(reader.count("arguments", limits.MAX_IMPORTS))]
+        given = [_argument(token_reader, reader) for _ in range(reader.count("arguments", limits.MAX_IMPORTS))]
         added = {name: instance for name, instance in given if isinstance(instance, _Added)}
         for name, instance in added.items():
             if instance.cid != name:
                 raise not_equivalent(f"`{name}` is given an instance of `{instance.cid}`")
-        if number in reading.imported:
+        if number in token_reader.imported:
             if len(added) != len(given):
-                raise not_equivalent(f"`{reading.imported[number]}` is given what is no imported core module")
-            reading.instances.append(_Added(reading.imported[number], added))
+                raise not_equivalent(f"`{token_reader.imported[number]}` is given what is no imported core module")
+            token_reader.instances.append(_Added(token_reader.imported[number], added))
             continue
-        if number not in reading.held:
+        if number not in token_reader.held:
             raise not_equivalent(f"there is no core module {number}")
         if added:
-            reading.families.add(reading.held[number])
+            token_reader.families.add(token_reader.held[number])
             _take(added)
-        yield "module", reading.held[number], [entry for entry in given if isinstance(entry[1], int)]
-        reading.add_original()
+        yield "module", token_reader.held[number], [entry for entry in given if isinstance(entry[1], int)]
+        token_reader.add_original()
 
 
 def _take(added: dict[str, _Added]) -> None:
@@ -160,24 +160,24 @@ def _take(added: dict[str, _Added]) -> None:
             raise not_equivalent(f"two core modules have one instance of `{instance.cid}`")
 
 
-def _argument(reading: _Reading, reader: Reader) -> tuple[str, int | _Added]:
+def _argument(token_reader: _Reading, reader: Reader) -> tuple[str, int | _Added]:
     name = reader.name("an argument's name")
     reader.byte()
-    return name, reading.instance(reader)
+    return name, token_reader.instance(reader)
 
 
-def _export(reading: _Reading, reader: Reader) -> object:
+def _export(token_reader: _Reading, reader: Reader) -> object:
     name, sort = reader.name("an export's name"), reader.byte()
-    return name, sort, reading.original(reader) if sort == _INSTANCE else reader.u32("an index")
+    return name, sort, token_reader.original(reader) if sort == _INSTANCE else reader.u32("an index")
 
 
-def _aliases(reading: _Reading, reader: Reader) -> Iterator[object]:
+def _aliases(token_reader: _Reading, reader: Reader) -> Iterator[object]:
     for _ in range(reader.count("aliases", limits.MAX_FUNCTIONS)):
         sort = reader.byte()
         core_sort = reader.byte() if sort == _CORE else None
         target = reader.byte()
         if core_sort == _MODULE:
             raise not_equivalent("the component takes core modules from elsewhere")
-        number = reading.original(reader) if target == _OF_CORE_INSTANCE else reader.u32("an index")
+        number = token_reader.original(reader) if target == _OF_CORE_INSTANCE else reader.u32("an index")
         what = reader.u32("an index") if target == _OUTER else reader.name("an export's name")
         yield sort, core_sort, target, number, what

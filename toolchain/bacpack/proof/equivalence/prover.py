@@ -20,11 +20,11 @@ from bacpack.content.unixfs.writer import cid_of_bytes
 from bacpack.errors import InputError
 from bacpack.proof.code.errors import not_equivalent, not_provable
 from bacpack.proof.code.function_code import Codes, Room
-from bacpack.proof.code.module_view import Unit
+from bacpack.proof.code.module_view import ModuleView
 from bacpack.proof.equivalence.relation import Relation
 from bacpack.proof.program.effort import EffortError
 from bacpack.proof.program.initial_state import StartTrapError, State
-from bacpack.proof.program.linked_program import Address, Instance, World, in_order
+from bacpack.proof.program.linked_program import Address, Instance, LinkedProgram, in_order
 from bacpack.proof.program.operand_targets import Linked
 from bacpack.proof.program.set_up_effects import refuse_effects
 from bacpack.proof.program.start_interpreter import run_start
@@ -56,26 +56,26 @@ class Prover:
         """Raise `CheckFailedError` unless `remainder` behaves as `blob`."""
         if remainder == blob:
             return
-        blob_unit = Unit.of_blob(blob)
-        if _same_but_custom(blob_unit.module, Module.parse(remainder)):
+        blob_view = ModuleView.of_blob(blob)
+        if _same_but_custom(blob_view.module, Module.parse(remainder)):
             return
-        linked = self._linked_in(blob_unit)
-        remainder_unit = Unit.of_remainder(remainder, blob_unit, frozenset(linked.values()))
-        world = World(linked)
-        original = world.add(Codes(blob_unit), {})
-        known = len(world.host_keys)
+        linked = self._linked_in(blob_view)
+        remainder_view = ModuleView.of_remainder(remainder, blob_view, frozenset(linked.values()))
+        program = LinkedProgram(linked)
+        original = program.add(Codes(blob_view), {})
+        known = len(program.host_keys)
         shared: dict[str, Instance] = {}
-        for cid, codes in in_order(remainder_unit, self._provide, frozenset(linked.values())):
-            shared[cid] = world.add(codes, shared)
-        split = world.add(Codes(remainder_unit), shared)
-        for key in world.host_keys[known:]:
+        for cid, codes in in_order(remainder_view, self._provide, frozenset(linked.values())):
+            shared[cid] = program.add(codes, shared)
+        split = program.add(Codes(remainder_view), shared)
+        for key in program.host_keys[known:]:
             raise not_equivalent(f"the remainder imports `{key.module}.{key.name}` from the host, unlike the blob")
-        self._refuse_common(linked, shared, _first_memory(world, split))
-        _prove_linked(world, original, [*shared.values(), split])
-        for key in world.not_imported_by(split):
+        self._refuse_common(linked, shared, _first_memory(program, split))
+        _prove_linked(program, original, [*shared.values(), split])
+        for key in program.not_imported_by(split):
             raise not_equivalent(f"the blob imports `{key.module}.{key.name}` from the host, unlike the remainder")
 
-    def _linked_in(self, blob: Unit) -> dict[str, str]:
+    def _linked_in(self, blob: ModuleView) -> dict[str, str]:
         """The CIDs of modules that the blob imports, by its name for each."""
         known = {name: cid for name, cid in (self._linked or {}).items() if name not in HOST_MODULES}
         linked = {name: known.get(name, name) for name in blob.namespaces if name in known or is_cid(name)}
@@ -116,8 +116,8 @@ class Prover:
             parsed = Cid.parse(cid)
             if not parsed.matches(data) if parsed.codec == RAW else parsed != cid_of_bytes(data):
                 raise not_equivalent(f"module {cid} has other bytes than its name says", cid=cid)
-            codes = Codes(Unit.of_shared(data, cid), self._room)
-            refuse_effects(codes.unit)
+            codes = Codes(ModuleView.of_shared(data, cid), self._room)
+            refuse_effects(codes.view)
             self._codes[cid] = codes
         return codes
 
@@ -141,17 +141,17 @@ def _names_content(namespace: str) -> bool:
         return False
 
 
-def _first_memory(world: World, instance: Instance) -> Instance | None:
+def _first_memory(program: LinkedProgram, instance: Instance) -> Instance | None:
     """The instance that defines the first memory of another; None when there is none, or the host does."""
     memories = instance.spaces[Kind.MEMORY][:1]
-    return world.owner(memories[0])[0] if memories and not world.host(memories[0]) else None
+    return program.owner(memories[0])[0] if memories and not program.host(memories[0]) else None
 
 
-def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -> None:
+def _prove_linked(program: LinkedProgram, blob: Instance, instances: Sequence[Instance]) -> None:
     """Compare the blob with the instances that are to replace it, the remainder last."""
     remainder = instances[-1]
-    before, after = State(world), State(world)
-    blob_start = blob.unit.module.start
+    before, after = State(program), State(program)
+    blob_start = blob.view.module.start
     own_start = None
     trap = split_trap = None
     try:
@@ -163,26 +163,26 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
     try:
         for instance in instances:
             after.instantiate(instance)
-        own_start = run_start(world, after, remainder, calls_own=blob_start is not None)
+        own_start = run_start(program, after, remainder, calls_own=blob_start is not None)
     except StartTrapError as error:
         split_trap = error
     except EffortError as error:
         raise not_equivalent("the start function does more than can be followed for modules of this size") from error
-    linked, split_linked = Linked(world, before, is_blob=True), Linked(world, after, is_blob=False)
-    relation = Relation(world, blob, linked, split_linked)
+    linked, split_linked = Linked(program, before, is_blob=True), Linked(program, after, is_blob=False)
+    relation = Relation(program, blob, linked, split_linked)
     if trap or split_trap:
         _compare_traps(trap, split_trap)
-        if not any(world.host(copy.target) for copy in before.log + after.log):
+        if not any(program.host(copy.target) for copy in before.log + after.log):
             return  # nobody ever sees anything of it
     relation.log()
     if not trap:
-        _compare_names(blob.unit, remainder.unit)
+        _compare_names(blob.view, remainder.view)
         if blob_start is not None and own_start is not None:
             target = linked.target(blob.address(Kind.FUNCTION, blob_start))
             relation.add([(target, split_linked.target(own_start))], "the start function")
-        for name, entry in remainder.unit.exports.items():
+        for name, entry in remainder.view.exports.items():
             addresses = _exported(blob, name), _exported(remainder, name)
-            _compare_hosts(world, addresses, name)
+            _compare_hosts(program, addresses, name)
             pair = linked.named(entry.kind, addresses[0]), split_linked.named(entry.kind, addresses[1])
             relation.add([pair], f"exported as `{name}`")
     # Code names the tables it uses, but not the memory: nearly every access is to the first.
@@ -190,7 +190,7 @@ def _prove_linked(world: World, blob: Instance, instances: Sequence[Instance]) -
         memories = ("memory", blob.spaces[Kind.MEMORY][0]), ("memory", remainder.spaces[Kind.MEMORY][0])
         relation.add([memories], "the first memory")
     relation.check()
-    _compare_room(before, after, sum(len(instance.unit.module.data) for instance in instances))
+    _compare_room(before, after, sum(len(instance.view.module.data) for instance in instances))
 
 
 def _compare_room(before: State, after: State, size: int) -> None:
@@ -210,7 +210,7 @@ def _compare_traps(trap: StartTrapError | None, split_trap: StartTrapError | Non
         raise not_equivalent(f"{which} traps when it is instantiated: {trap or split_trap}")
 
 
-def _compare_names(blob: Unit, remainder: Unit) -> None:
+def _compare_names(blob: ModuleView, remainder: ModuleView) -> None:
     """Both must export the same names, each of the same kind."""
     for name in [*blob.exports, *remainder.exports]:
         entry, other = blob.exports.get(name), remainder.exports.get(name)
@@ -218,12 +218,12 @@ def _compare_names(blob: Unit, remainder: Unit) -> None:
             raise not_equivalent(f"the export `{name}` is missing, was added, or is of another kind", export=name)
 
 
-def _compare_hosts(world: World, exported: tuple[Address, Address], name: str) -> None:
+def _compare_hosts(program: LinkedProgram, exported: tuple[Address, Address], name: str) -> None:
     """A function of the host that is exported itself serves whoever calls it; one that calls it, who exports that."""
-    if bool(world.host(exported[0])) != bool(world.host(exported[1])):
+    if bool(program.host(exported[0])) != bool(program.host(exported[1])):
         raise not_equivalent(f"the export `{name}` is the host's own in one and not in the other", export=name)
 
 
 def _exported(instance: Instance, name: str) -> Address:
-    entry = instance.unit.exports[name]
+    entry = instance.view.exports[name]
     return instance.address(entry.kind, entry.index)

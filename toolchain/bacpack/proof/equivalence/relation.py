@@ -16,12 +16,12 @@ from itertools import zip_longest
 from typing import Any
 
 from bacpack.errors import CheckFailedError
-from bacpack.proof.code.byte_matcher import follow
+from bacpack.proof.code.byte_matcher import match_pattern
 from bacpack.proof.code.comparison import Side, find_difference
 from bacpack.proof.code.constant_expressions import ALLOCATION, NULL, Atom, Value
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.equivalence.pairing import Alike, OneToOne
-from bacpack.proof.program.linked_program import Address, Instance, World
+from bacpack.proof.program.linked_program import Address, Instance, LinkedProgram
 from bacpack.proof.program.operand_targets import Linked, Named, Names, function_of
 from bacpack.wasm import Kind, Limits
 
@@ -34,8 +34,8 @@ _NOTHING: Atom = ("nothing", 0)
 class Relation:
     """Pairs of the blob's things and the split's, checked one after the other."""
 
-    def __init__(self, world: World, blob: Instance, before: Linked, after: Linked) -> None:
-        self._world = world
+    def __init__(self, program: LinkedProgram, blob: Instance, before: Linked, after: Linked) -> None:
+        self._program = program
         self._blob = blob
         self._before = before
         self._after = after
@@ -68,8 +68,8 @@ class Relation:
                 raise AssertionError("operands of equal shapes are of one kind")
         if changed := self._after.fixed & self._things_paired.to_blob.keys():
             kind, address = min(changed)
-            owner, index = self._world.owner(address)
-            raise not_equivalent(f"{kind} {index} of {owner.unit.title} counts as constant and can be changed")
+            owner, index = self._program.owner(address)
+            raise not_equivalent(f"{kind} {index} of {owner.view.title} counts as constant and can be changed")
 
     def _names_of(self, instance: Instance) -> Names:
         names = self._names.get(instance.number)
@@ -79,37 +79,36 @@ class Relation:
             memories = self._blob.spaces[Kind.MEMORY], instance.spaces[Kind.MEMORY]
             if all(memories):
                 self.add(
-                    [(("memory", memories[0][0]), ("memory", memories[1][0]))], f"the memory of {instance.unit.title}"
+                    [(("memory", memories[0][0]), ("memory", memories[1][0]))], f"the memory of {instance.view.title}"
                 )
         return names
 
     def _functions(self, function: Address, other: Address, origin: Origin) -> None:
-        world = self._world
-        if world.host(function) or world.host(other):
+        program = self._program
+        if program.host(function) or program.host(other):
             if function != other:
-                raise self._failed(function, f"became {world.function_name(other)}", origin)
+                raise self._failed(function, f"became {program.function_name(other)}", origin)
             return
         if not self._alike.join(function, other):
             return
-        if world.function_key(function) != world.function_key(other):
-            raise self._failed(function, f"has another type than {world.function_name(other)}", origin)
-        (_, index), (instance, other_index) = world.owner(function), world.owner(other)
+        if program.function_key(function) != program.function_key(other):
+            raise self._failed(function, f"has another type than {program.function_name(other)}", origin)
+        (_, index), (instance, other_index) = program.owner(function), program.owner(other)
         names = self._names_of(instance)
         blob = self._blob
-        track = instance.codes.track(other_index)
-        operands = track and follow(
-            track, blob.unit.module.data, blob.unit.span(index), names.constants, blob.codes.reading
+        pattern = instance.codes.pattern(other_index)
+        operands = pattern and match_pattern(
+            pattern, blob.view.module.data, blob.view.span(index), names.constants, blob.codes.token_reader
         )
-        if track and operands is not None:
-            others = track.operands
+        if pattern and operands is not None:
+            others = pattern.operands
         else:
             code, other_code = blob.codes.code(index), instance.codes.code(other_index)
             operands, others = code.operands, other_code.operands
-            sides = Side(blob.unit, index, code), Side(instance.unit, other_index, other_code)
+            sides = Side(blob.view, index, code), Side(instance.view, other_index, other_code)
             if difference := find_difference(*sides, names.slots.__getitem__):
-                what = (
-                    f"is not {world.function_name(other)}: {difference.what} at byte {difference.position} of its code"
-                )
+                where = f"at byte {difference.position} of its code"
+                what = f"is not {program.function_name(other)}: {difference.what} {where}"
                 raise self._failed(function, what, origin, offset=difference.position)
         pairs = zip(map(self._blob_names.__getitem__, operands), map(names.__getitem__, others), strict=True)
         self.add(pairs, function)
@@ -122,7 +121,7 @@ class Relation:
         kind, address, other_address = named[0], named[1], other[1]
         if kind in ("data", "elem"):
             self._segments(named, other, origin)
-        elif self._world.host(address) or self._world.host(other_address):
+        elif self._program.host(address) or self._program.host(other_address):
             if address != other_address:
                 raise self._differs(named, "is the host's in one and not in the other", origin)
         elif kind == "memory":
@@ -132,8 +131,11 @@ class Relation:
         elif kind == "global":
             self._globals(named, address, other_address, origin)
         else:
-            (owner, index), (other_owner, other_index) = self._world.owner(address), self._world.owner(other_address)
-            if owner.unit.tag_key(index) != other_owner.unit.tag_key(other_index):
+            (owner, index), (other_owner, other_index) = (
+                self._program.owner(address),
+                self._program.owner(other_address),
+            )
+            if owner.view.tag_key(index) != other_owner.view.tag_key(other_index):
                 raise self._differs(named, "has another type", origin)
 
     def _memories(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
@@ -163,8 +165,8 @@ class Relation:
             self._values(table.initial, other.initial, f"an entry of {what}")
 
     def _globals(self, named: Named, address: Address, other_address: Address, origin: Origin) -> None:
-        (owner, index), (other_owner, other_index) = self._world.owner(address), self._world.owner(other_address)
-        if owner.unit.global_type(index) != other_owner.unit.global_type(other_index):
+        (owner, index), (other_owner, other_index) = self._program.owner(address), self._program.owner(other_address)
+        if owner.view.global_type(index) != other_owner.view.global_type(other_index):
             raise self._differs(named, "has another type", origin)
         self._values(self._blob_state.globals[address], self._split_state.globals[other_address], self._describe(named))
 
@@ -226,23 +228,23 @@ class Relation:
 
     def _show(self, atom: Atom) -> str:
         function = function_of((atom,))
-        return f"`{atom[0]} {atom[1]!r}`" if function is None else self._world.function_name(function)
+        return f"`{atom[0]} {atom[1]!r}`" if function is None else self._program.function_name(function)
 
     def _describe(self, named: Named) -> str:
         if isinstance(named, int):
-            return self._world.function_name(named)
+            return self._program.function_name(named)
         if len(named) == 3:
             return f"{named[0]} {named[2]} of the blob"
-        if key := self._world.host(named[1]):
+        if key := self._program.host(named[1]):
             return f"{named[0]} `{key.module}.{key.name}` of the host"
-        return f"{named[0]} {self._world.owner(named[1])[1]} of the blob"
+        return f"{named[0]} {self._program.owner(named[1])[1]} of the blob"
 
     def _differs(self, named: Named, what: str, origin: Origin, **details: Any) -> CheckFailedError:
         return not_equivalent(f"{self._describe(named)} {what} ({self._origin(origin)})", **details)
 
     def _failed(self, function: Address, what: str, origin: Origin, **details: Any) -> CheckFailedError:
-        if not self._world.host(function):
-            details["function"] = self._world.owner(function)[1]
+        if not self._program.host(function):
+            details["function"] = self._program.owner(function)[1]
         return not_equivalent(f"{self._describe(function)} {what} ({self._origin(origin)})", **details)
 
     def _origin(self, origin: Origin) -> str:

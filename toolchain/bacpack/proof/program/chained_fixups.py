@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bacpack.proof.code.errors import not_equivalent
-from bacpack.proof.code.module_view import Unit
+from bacpack.proof.code.module_view import ModuleView
 from bacpack.proof.program.initial_state import PAGE_BYTES, StartTrapError, State
 from bacpack.proof.program.linked_program import Address
 from bacpack.wasm import FuncType, Kind
@@ -50,23 +50,23 @@ _LOCALS = b"\x01\x01" + I32
 _MOST_BYTES = 80
 
 
-class Walk(NamedTuple):
+class FixUps(NamedTuple):
     """What a function does with each word of a chain."""
 
     mask: int
     shift: int
 
 
-def find_walk(unit: Unit, index: int) -> Walk | None:
+def find_fix_ups(view: ModuleView, index: int) -> FixUps | None:
     """How the function at `index` of a shared module changes chains, if that is all it does."""
-    if not unit.is_shared or index < len(unit.imports[Kind.FUNCTION]):
+    if not view.is_shared or index < len(view.imports[Kind.FUNCTION]):
         return None
-    start, code, end = unit.span(index)
-    if unit.module.data[start:code] != _LOCALS or end - code > _MOST_BYTES:
+    start, code, end = view.span(index)
+    if view.module.data[start:code] != _LOCALS or end - code > _MOST_BYTES:
         return None
-    if unit.module.function_type(unit.module.function_types[index]) != _TYPE:
+    if view.module.function_type(view.module.function_types[index]) != _TYPE:
         return None
-    found = [(row.name, values) for row, values, _ in unit.instructions(index)]
+    found = [(row.name, values) for row, values, _ in view.instructions(index)]
     if [name for name, _ in found] != [name for name, _ in _PROGRAM]:
         return None
     numbers: dict[str, int] = {}
@@ -76,10 +76,10 @@ def find_walk(unit: Unit, index: int) -> Walk | None:
                 return None
         elif values != wanted:
             return None
-    return Walk(numbers[_MASK] & _WORD, numbers[_SHIFT] & 31)
+    return FixUps(numbers[_MASK] & _WORD, numbers[_SHIFT] & 31)
 
 
-def walk(state: State, memory: Address, at: int, distance: int, how: Walk) -> None:
+def apply_fix_ups(state: State, memory: Address, at: int, distance: int, how: FixUps) -> None:
     """Change the words of the chain at an address of a memory."""
     if memory not in state.memories or state.last_copy(Kind.MEMORY, memory):
         raise not_equivalent("words are changed in a memory whose content only the host knows")

@@ -13,7 +13,7 @@ from bacpack.proof.code.constant_expressions import ALLOCATION, NULL, Atom, Valu
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.code.module_view import Instruction, decode
 from bacpack.proof.program.effort import Effort, EffortError
-from bacpack.proof.program.linked_program import Address, Instance, World
+from bacpack.proof.program.linked_program import Address, Instance, LinkedProgram
 from bacpack.proof.program.memory_content import Content, Entries, Later
 from bacpack.wasm import Kind, Limits, TableType
 from bacpack.wasm.limits import MAX_TABLE_ENTRIES
@@ -64,10 +64,10 @@ class Copy:
 
 
 class State:
-    """What everything in a world holds. Instances are instantiated one after the other, providers first."""
+    """What everything in a linked program holds. Instances are instantiated one after the other, providers first."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, program: LinkedProgram) -> None:
+        self._program = program
         self.memories: dict[Address, Memory] = {}
         self.tables: dict[Address, Table] = {}
         self.globals: dict[Address, Value] = {}
@@ -80,20 +80,20 @@ class State:
         self.log: list[Copy] = []
         self._last: dict[tuple[Kind, Address], Copy] = {}
         self._allocations = 0
-        self._effort = Effort(sum(len(instance.unit.module.data) for instance in world.instances if instance))
+        self._effort = Effort(sum(len(instance.view.module.data) for instance in program.instances if instance))
         self.spend = self._effort.spend
 
     def instantiate(self, instance: Instance) -> None:
         """Do all that instantiation does before the start function; raises `StartTrapError`."""
-        unit = instance.unit
-        module, imports = unit.module, unit.imports
+        view = instance.view
+        module, imports = view.module, view.imports
         for index, entry in enumerate(module.globals, len(imports[Kind.GLOBAL])):
             self.globals[instance.address(Kind.GLOBAL, index)] = self.evaluate(instance, entry.init)
         for index, limits in enumerate(module.memories, len(imports[Kind.MEMORY])):
             self.memories[instance.address(Kind.MEMORY, index)] = Memory(limits, limits.minimum)
         for index, table in enumerate(module.tables, len(imports[Kind.TABLE])):
             initial = self.evaluate(instance, table.init) if table.init else NULL
-            type_ = unit.table_type(index)
+            type_ = view.table_type(index)
             self.tables[instance.address(Kind.TABLE, index)] = Table(type_, type_.limits.minimum, initial)
         for index, element in enumerate(module.elements):
             self.elements[instance.number, index] = self._element_values(instance, element)
@@ -153,7 +153,7 @@ class State:
             return value
         if row.name == "global.get":
             address = instance.address(Kind.GLOBAL, values[0])
-            if self._world.host(address):
+            if self._program.host(address):
                 return (("host", address),)
             return self.globals[address]
         if row.name == "ref.func":
@@ -165,7 +165,7 @@ class State:
         self._allocations += 1
         if self._allocations > MOST_ALLOCATIONS:
             raise EffortError
-        return ((row.name, instance.unit.own_key(content)), (ALLOCATION, self._allocations))
+        return ((row.name, instance.view.own_key(content)), (ALLOCATION, self._allocations))
 
     def fill_memory(self, address: Address, to: Value, content: bytes) -> None:
         """Copy bytes to a memory."""

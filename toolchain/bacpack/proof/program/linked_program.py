@@ -10,7 +10,7 @@ from bacpack.content.cid.cid import Cid, is_cid
 from bacpack.order import DEEPEST, MOST_MODULES, ImportCircleError, instantiation_order
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.code.function_code import Codes
-from bacpack.proof.code.module_view import Role, Unit, at
+from bacpack.proof.code.module_view import ModuleView, Role, at
 from bacpack.wasm import GlobalType, Import, Kind, Limits, TableType
 
 #: An instance's number, and in the low bits an index among what it defines and imports.
@@ -34,7 +34,7 @@ class Instance:
     def __init__(self, number: int, codes: Codes, spaces: dict[Kind, list[Address]]) -> None:
         self.number = number
         self.codes = codes
-        self.unit = codes.unit
+        self.view = codes.view
         #: For each kind the addresses by index.
         self.spaces = spaces
 
@@ -43,7 +43,7 @@ class Instance:
         return at(self.spaces[kind], index, kind)
 
 
-class World:
+class LinkedProgram:
     """A blob, and the remainder and shared modules that are to replace it."""
 
     def __init__(self, linked: Mapping[str, str]) -> None:
@@ -56,9 +56,9 @@ class World:
 
     def add(self, codes: Codes, providers: Mapping[str, Instance]) -> Instance:
         """Add an instance; imports from a namespace in `providers` come from there, all others from the host."""
-        number, unit = len(self.instances), codes.unit
+        number, view = len(self.instances), codes.view
         spaces: dict[Kind, list[Address]] = {}
-        module = unit.module
+        module = view.module
         defined = {
             Kind.FUNCTION: len(module.functions),
             Kind.TABLE: len(module.tables),
@@ -68,8 +68,8 @@ class World:
         }
         for kind, count in defined.items():
             imported = [
-                self._resolve(unit, entry, index, providers.get(entry.module))
-                for index, entry in enumerate(unit.imports[kind])
+                self._resolve(view, entry, index, providers.get(entry.module))
+                for index, entry in enumerate(view.imports[kind])
             ]
             base = (number << _INDEX_BITS) + len(imported)
             spaces[kind] = imported + list(range(base, base + count))
@@ -77,21 +77,21 @@ class World:
         self.instances.append(instance)
         return instance
 
-    def _resolve(self, unit: Unit, entry: Import, index: int, provider: Instance | None) -> Address:
+    def _resolve(self, view: ModuleView, entry: Import, index: int, provider: Instance | None) -> Address:
         if provider is None:
-            namespace = self._linked.get(entry.module, entry.module) if unit.role == Role.BLOB else entry.module
-            key = HostKey(namespace, entry.name, entry.kind, unit.extern_type(entry.kind, index))
+            namespace = self._linked.get(entry.module, entry.module) if view.role == Role.BLOB else entry.module
+            key = HostKey(namespace, entry.name, entry.kind, view.extern_type(entry.kind, index))
             if key not in self._host:
                 self._host[key] = len(self.host_keys)
                 self.host_keys.append(key)
             return self._host[key]
-        export = provider.unit.exports.get(entry.name)
+        export = provider.view.exports.get(entry.name)
         if export is None or export.kind != entry.kind:
             what = f"{entry.kind.name.lower()} `{entry.name}`"
-            raise not_equivalent(f"{unit.title} imports a {what} that {provider.unit.title} does not export")
-        if not _fits(unit, entry.kind, index, provider, export.index):
+            raise not_equivalent(f"{view.title} imports a {what} that {provider.view.title} does not export")
+        if not _fits(view, entry.kind, index, provider, export.index):
             raise not_equivalent(
-                f"{unit.title} imports `{entry.name}` with another type than {provider.unit.title} exports it"
+                f"{view.title} imports `{entry.name}` with another type than {provider.view.title} exports it"
             )
         return provider.address(entry.kind, export.index)
 
@@ -116,7 +116,7 @@ class World:
         if key:
             return f"`{key.module}.{key.name}` of the host"
         instance, index = self.owner(function)
-        return f"{instance.unit.name(index)} of {instance.unit.title}"
+        return f"{instance.view.name(index)} of {instance.view.title}"
 
     def function_key(self, function: Address) -> bytes:
         """The type of a function."""
@@ -125,11 +125,11 @@ class World:
             assert isinstance(key.type, bytes)
             return key.type
         instance, index = self.owner(function)
-        return instance.unit.function_key(index)
+        return instance.view.function_key(index)
 
 
 def in_order(
-    root: Unit, provide: Callable[[str], Codes], linked: frozenset[str] = frozenset()
+    root: ModuleView, provide: Callable[[str], Codes], linked: frozenset[str] = frozenset()
 ) -> list[tuple[str, Codes]]:
     """The shared modules that `root` needs, directly or through others, in the order of their instantiation.
 
@@ -141,13 +141,13 @@ def in_order(
 
     def needed(cid: str) -> list[str]:
         if not cid:
-            unit, cids = root, [name for name in root.namespaces if is_cid(name) and name not in linked]
+            view, cids = root, [name for name in root.namespaces if is_cid(name) and name not in linked]
         else:
             found[cid] = provide(cid)
-            unit, cids = found[cid].unit, found[cid].unit.namespaces
+            view, cids = found[cid].view, found[cid].view.namespaces
             if others := [name for name in cids if not is_cid(name) or name in linked]:
-                raise not_equivalent(f"{unit.title} imports `{others[0]}` from the host")
-        needs[cid] = _needed(unit, cids, linked)
+                raise not_equivalent(f"{view.title} imports `{others[0]}` from the host")
+        needs[cid] = _needed(view, cids, linked)
         return needs[cid]
 
     try:
@@ -164,12 +164,12 @@ def in_order(
     return [(cid, found[cid]) for cid in order[:-1]]
 
 
-def _needed(unit: Unit, cids: list[str], linked: frozenset[str]) -> list[str]:
+def _needed(view: ModuleView, cids: list[str], linked: frozenset[str]) -> list[str]:
     """The CIDs, each of which must be written in the one way by which it is one instance here and for every host."""
     as_host = {_identity(cid) for cid in linked if is_cid(cid)}
     for cid in cids:
         if _identity(cid) != cid or cid in as_host:
-            raise not_equivalent(f"{unit.title} names module {_identity(cid)} in two ways, or as `{cid}`", cid=cid)
+            raise not_equivalent(f"{view.title} names module {_identity(cid)} in two ways, or as `{cid}`", cid=cid)
     return cids
 
 
@@ -178,9 +178,9 @@ def _identity(cid: str) -> str:
     return str(Cid.parse(cid).to_v1())
 
 
-def _fits(unit: Unit, kind: Kind, index: int, provider: Instance, provided: int) -> bool:
-    """Whether what `unit` imports as `index` may be what the provider's module calls `provided`."""
-    wanted, given = unit.extern_type(kind, index), provider.unit.extern_type(kind, provided)
+def _fits(view: ModuleView, kind: Kind, index: int, provider: Instance, provided: int) -> bool:
+    """Whether what `view` imports as `index` may be what the provider's module calls `provided`."""
+    wanted, given = view.extern_type(kind, index), provider.view.extern_type(kind, provided)
     if isinstance(wanted, TableType) and isinstance(given, TableType):
         return wanted.element == given.element and _admits(wanted.limits, given.limits)
     if isinstance(wanted, Limits) and isinstance(given, Limits):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bacpack.proof.code.bounded_growth import find_growth
+from bacpack.proof.code.bounded_growth import find_bounded_growth
 from bacpack.proof.code.byte_matcher import SlotConstants
 from bacpack.proof.code.constant_expressions import Value, literal
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.code.instruction_forms import Operand
 from bacpack.proof.code.module_view import Callee
 from bacpack.proof.program.initial_state import State
-from bacpack.proof.program.linked_program import Address, Instance, World
+from bacpack.proof.program.linked_program import Address, Instance, LinkedProgram
 from bacpack.wasm import Kind
 
 #: A function by the address where its work is done, or the kind of anything else and its address.
@@ -25,8 +25,8 @@ class Linked:
     they are: `fixed` collects them, and nothing of the blob may stand for one of these.
     """
 
-    def __init__(self, world: World, state: State, *, is_blob: bool) -> None:
-        self.world = world
+    def __init__(self, program: LinkedProgram, state: State, *, is_blob: bool) -> None:
+        self.program = program
         self.state = state
         self._is_blob = is_blob
         self.fixed: set[tuple[str, Address]] = set()
@@ -40,9 +40,9 @@ class Linked:
         address = instance.address(Kind.TABLE, table)
         self.fixed.add(("table", address))
         if self.state.last_copy(Kind.TABLE, address):
-            raise not_equivalent(f"a private table of {instance.unit.title} is filled from where only the host knows")
+            raise not_equivalent(f"a private table of {instance.view.title} is filled from where only the host knows")
         content = self.state.tables[address]
-        where = f"entry {entry} of the private table of {instance.unit.title}"
+        where = f"entry {entry} of the private table of {instance.view.title}"
         if not 0 <= entry < content.size:
             raise not_equivalent(f"{where} is called, and the table ends before it")
         function = function_of(self.state.entry(content, entry))
@@ -56,8 +56,10 @@ class Linked:
 
     def _not_of_host(self, function: Address, where: str) -> Address:
         # Who calls through a reference may be a module without the memory, and a host serves the module that calls it.
-        if self.world.host(function) and not self._is_blob:
-            raise not_equivalent(f"{where} is {self.world.function_name(function)}, which any module could call there")
+        if self.program.host(function) and not self._is_blob:
+            raise not_equivalent(
+                f"{where} is {self.program.function_name(function)}, which any module could call there"
+            )
         return function
 
     def named(self, kind: Kind, address: Address) -> Named:
@@ -78,17 +80,17 @@ class Linked:
 
         None when they call each other for ever: that is what they do.
         """
-        world, seen = self.world, {function: None}
+        program, seen = self.program, {function: None}
         last = function
-        while not world.host(last):
-            instance, index = world.owner(last)
-            callee = instance.unit.forwards_to(index)
-            if callee is None or (isinstance(callee, int) and find_growth(instance.unit, callee)):
+        while not program.host(last):
+            instance, index = program.owner(last)
+            callee = instance.view.forwards_to(index)
+            if callee is None or (isinstance(callee, int) and find_bounded_growth(instance.view, callee)):
                 break
             following = self.callee(instance, callee)
             if following in seen:
                 return seen, None
-            if world.function_key(following) != world.function_key(function):
+            if program.function_key(following) != program.function_key(function):
                 break  # this call traps
             if following in self._targets:
                 return seen, self._targets[following]
@@ -118,7 +120,7 @@ class Names(dict[Operand, Named]):
         kind, index = operand
         if kind == "reference":
             return self._linked.reference(
-                instance.address(Kind.FUNCTION, index), f"a reference in {instance.unit.title}"
+                instance.address(Kind.FUNCTION, index), f"a reference in {instance.view.title}"
             )
         if kind in _KINDS:
             return kind, instance.address(_KINDS[kind], index)
@@ -137,7 +139,7 @@ class _Slots(dict[int, int]):
         address = self._instance.address(Kind.GLOBAL, index)
         value = literal(self._linked.state.globals[address])
         if value is None:
-            raise not_equivalent(f"slot {index} of {self._instance.unit.title} holds no number")
+            raise not_equivalent(f"slot {index} of {self._instance.view.title} holds no number")
         self._linked.fixed.add(("global", address))
         self[index] = value
         return value

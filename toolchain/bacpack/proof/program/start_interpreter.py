@@ -2,7 +2,7 @@
 
 Only straight lines are understood: constants, parameters and locals, globals, growing with a trap on failure, loading
 and storing numbers, filling memory, copying and dropping segments, parts that are skipped when a constant is zero, and
-calls of functions that are such lines themselves or walk a chain of words. Anything else means that the split is not
+calls of functions that are such lines themselves or apply chained fix-ups. Anything else means that the split is not
 accepted.
 """
 
@@ -15,9 +15,9 @@ from typing import NamedTuple, NoReturn, TypeVar
 from bacpack.proof.code.constant_expressions import Value, combine, literal
 from bacpack.proof.code.errors import not_equivalent
 from bacpack.proof.code.module_view import Instruction, type_bytes
-from bacpack.proof.program.chained_fixups import Walk, find_walk, walk
+from bacpack.proof.program.chained_fixups import FixUps, apply_fix_ups, find_fix_ups
 from bacpack.proof.program.initial_state import StartTrapError, State
-from bacpack.proof.program.linked_program import Address, Instance, World
+from bacpack.proof.program.linked_program import Address, Instance, LinkedProgram
 from bacpack.wasm import FuncType, Kind
 from bacpack.wasm.types import I32
 
@@ -43,29 +43,29 @@ _MOST_FILLED = 65_536
 _LOCALS: dict[bytes, list[Value]] = {b"\0": [], b"\1\1" + I32: [(("i32", 0),)]}
 
 
-def run_start(world: World, state: State, remainder: Instance, *, calls_own: bool) -> Address | None:
+def run_start(program: LinkedProgram, state: State, remainder: Instance, *, calls_own: bool) -> Address | None:
     """Carry out the start function of `remainder`; raises `StartTrapError` when it traps.
 
     When `calls_own` says that the blob has a start function, the last instruction must be a call, which is not carried
     out: its target is returned.
     """
-    start = remainder.unit.module.start
+    start = remainder.view.module.start
     if start is None:
         if calls_own:
             raise not_equivalent("the start function of the blob is never called: the remainder has none")
         return None
     function = remainder.address(Kind.FUNCTION, start)
-    if world.host(function) or world.owner(function)[0] is not remainder:
+    if program.host(function) or program.owner(function)[0] is not remainder:
         raise not_equivalent("the start function of the remainder is not one of its own functions")
-    if world.function_key(function) != _NOTHING:
+    if program.function_key(function) != _NOTHING:
         raise not_equivalent("the start function of the remainder has parameters or results")
-    instructions = remainder.unit.instructions(start)
+    instructions = remainder.view.instructions(start)
     if not calls_own:
-        _Runner(world, state).run(remainder, instructions, ())
+        _Runner(program, state).run(remainder, instructions, ())
         return None
     if len(instructions) < 2 or instructions[-2][0].name != "call":
         raise not_equivalent("the start function of the remainder does not end by calling that of the blob")
-    _Runner(world, state).run(remainder, [*instructions[:-2], instructions[-1]], ())
+    _Runner(program, state).run(remainder, [*instructions[:-2], instructions[-1]], ())
     return remainder.address(Kind.FUNCTION, instructions[-2][1][0])
 
 
@@ -81,12 +81,12 @@ class _Line(NamedTuple):
 
 
 class _Runner:
-    def __init__(self, world: World, state: State) -> None:
-        self._world = world
+    def __init__(self, program: LinkedProgram, state: State) -> None:
+        self._program = program
         self._state = state
         self._depth = 0
         self._lines: dict[Address, _Line] = {}
-        self._walks: dict[Address, tuple[Instance, Walk]] = {}
+        self._fix_ups: dict[Address, tuple[Instance, FixUps]] = {}
 
     def run(self, instance: Instance, instructions: Sequence[Instruction], given: Sequence[Value]) -> None:
         """Carry out a function's instructions, from what its parameters and locals hold; it returns nothing."""
@@ -129,7 +129,7 @@ class _Runner:
             else:
                 self._effect(instance, instruction, stack)
         if stack or instructions[-1][0].name != "end":
-            raise not_equivalent(f"a function of {instance.unit.title} leaves more than the start function can use")
+            raise not_equivalent(f"a function of {instance.view.title} leaves more than the start function can use")
 
     def _effect(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         row, values, _ = instruction
@@ -167,10 +167,10 @@ class _Runner:
 
     def _call(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         function = instance.address(Kind.FUNCTION, instruction[1][0])
-        if function in self._walks or self._is_walk(function):
-            owner, how = self._walks[function]
+        if function in self._fix_ups or self._has_fix_ups(function):
+            owner, how = self._fix_ups[function]
             distance, at = _number(_pop(stack)), _number(_pop(stack))
-            walk(self._state, owner.address(Kind.MEMORY, 0), at, distance, how)
+            apply_fix_ups(self._state, owner.address(Kind.MEMORY, 0), at, distance, how)
             return
         if function not in self._lines:
             self._lines[function] = self._line(instance, instruction, function)
@@ -184,25 +184,25 @@ class _Runner:
         self.run(line.instance, line.instructions, given)
         self._depth -= 1
 
-    def _is_walk(self, function: Address) -> bool:
-        """Whether a function walks a chain of words; what it does with them is noted."""
-        if function in self._lines or self._world.host(function):
+    def _has_fix_ups(self, function: Address) -> bool:
+        """Whether a function applies chained fix-ups; what it does with them is noted."""
+        if function in self._lines or self._program.host(function):
             return False
-        owner, index = self._world.owner(function)
-        if how := find_walk(owner.unit, index):
-            self._walks[function] = owner, how
+        owner, index = self._program.owner(function)
+        if how := find_fix_ups(owner.view, index):
+            self._fix_ups[function] = owner, how
         return how is not None
 
     def _line(self, instance: Instance, instruction: Instruction, function: Address) -> _Line:
-        if self._world.host(function):
+        if self._program.host(function):
             _not_understood(instance, instruction, "it calls the host")
-        callee, index = self._world.owner(function)
-        type_ = callee.unit.module.function_type(callee.unit.module.function_types[index])
-        start, code, _ = callee.unit.span(index)
-        locals_ = _LOCALS.get(callee.unit.module.data[start:code])
+        callee, index = self._program.owner(function)
+        type_ = callee.view.module.function_type(callee.view.module.function_types[index])
+        start, code, _ = callee.view.span(index)
+        locals_ = _LOCALS.get(callee.view.module.data[start:code])
         if type_.results or locals_ is None:
             _not_understood(instance, instruction, "the function called has results, or more locals than one i32")
-        return _Line(callee, len(type_.params), locals_, callee.unit.instructions(index))
+        return _Line(callee, len(type_.params), locals_, callee.view.instructions(index))
 
     def _grow(self, instance: Instance, instruction: Instruction, stack: list[Value]) -> None:
         row, values, _ = instruction
@@ -263,4 +263,4 @@ def _number(value: Value) -> int:
 
 
 def _not_understood(instance: Instance, instruction: Instruction, why: str) -> NoReturn:
-    raise not_equivalent(f"the start function runs `{instruction[0].name}` in {instance.unit.title}: {why}")
+    raise not_equivalent(f"the start function runs `{instruction[0].name}` in {instance.view.title}: {why}")

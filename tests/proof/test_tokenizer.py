@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.proof.code.tokenizer import Depth, _cut_slowly, cut, ends_with, instructions_start, locals_named
+from bacpack.proof.code.tokenizer import Depth, _tokenize_slowly, ends_with, instructions_start, locals_named, tokenize
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.leb128 import encode_unsigned
 from bacpack.wasm.reader import Reader
@@ -24,10 +24,10 @@ OWN = {"func", "type", "table", "global", "data", "elem", "tag", "field"}
 
 def check(code: bytes, depth: Depth) -> None:
     """The pieces are the code, they end where instructions do, and runs hold what reads the same in any module."""
-    runs, tokens = cut(code, 0, len(code), depth)
+    runs, tokens = tokenize(code, 0, len(code), depth)
     assert b"".join(chain.from_iterable(zip(runs, [*tokens, b""], strict=True))) == code
     slow_runs, slow_tokens = [b""], list[bytes]()
-    _cut_slowly(code, 0, len(code), depth, slow_runs, slow_tokens)
+    _tokenize_slowly(code, 0, len(code), depth, slow_runs, slow_tokens)
     assert (slow_runs, slow_tokens) == (runs, tokens)
     named: set[int] = set()
     for run in runs:
@@ -100,25 +100,25 @@ def test_real_programs_are_cut_where_instructions_end(name: str) -> None:
 def test_tables_of_many_targets_belong_to_runs(targets: int, depth: Depth) -> None:
     table = b"\x0e" + encode_unsigned(targets) + b"\x00" * (targets + 1)
     code = b"\x20\x00" + table + b"\x10\x05" + table + table + b"\x0b"
-    assert cut(code, 0, len(code), depth) == ([b"\x20\x00" + table, table * 2 + b"\x0b"], [b"\x10\x05"])
+    assert tokenize(code, 0, len(code), depth) == ([b"\x20\x00" + table, table * 2 + b"\x0b"], [b"\x10\x05"])
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_very_many_rare_instructions_are_cut_in_time(depth: Depth) -> None:
     code = b"\x1f\x40\x00\x0b" * 100_000 + b"\x0b"
     started = time.process_time()
-    runs, tokens = cut(code, 0, len(code), depth)
+    runs, tokens = tokenize(code, 0, len(code), depth)
     assert (runs[-1], tokens) == (b"\x0b\x0b", [b"\x1f\x40\x00"] * 100_000)
     assert time.process_time() - started < 4
 
 
 def test_a_constant_that_selects_an_entry_goes_with_the_call() -> None:
     code = b"\x41\x05\x11\x03\x01\x41\x05\x1a\x23\x02\x41\xe8\x07\x6a\x1a\x0b"
-    assert cut(code, 0, len(code), Depth.COARSE) == (
+    assert tokenize(code, 0, len(code), Depth.COARSE) == (
         [b"", b"\x41\x05\x1a", b"\x1a\x0b"],
         [b"\x41\x05\x11\x03\x01", b"\x23\x02\x41\xe8\x07\x6a"],
     )
-    runs, tokens = cut(code, 0, len(code), Depth.FINE)
+    runs, tokens = tokenize(code, 0, len(code), Depth.FINE)
     assert tokens == [b"\x41\x05", b"\x11\x03\x01", b"\x41\x05", b"\x23\x02", b"\x41\xe8\x07"]
     assert runs == [b"", b"", b"", b"\x1a", b"", b"\x6a\x1a\x0b"]
 
@@ -127,7 +127,7 @@ def test_padded_numbers_are_tokens() -> None:
     module = assemble("(module (memory 1) (func i32.const 8 i32.load offset=4 drop))")
     wide = padded(module)
     body = Module.parse(wide).bodies[0]
-    _, tokens = cut(wide, instructions_start(wide, body), body.end, Depth.COARSE)
+    _, tokens = tokenize(wide, instructions_start(wide, body), body.end, Depth.COARSE)
     assert tokens == [b"\x41\x88\x80\x80\x80\x00", b"\x28\x02\x84\x80\x80\x80\x00"]
 
 
@@ -137,14 +137,14 @@ def test_padded_numbers_are_tokens() -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_malformed_code_is_an_error(code: bytes, depth: Depth) -> None:
     with pytest.raises(WasmError):
-        cut(code, 0, len(code), depth)
+        tokenize(code, 0, len(code), depth)
 
 
 @given(code=st.binary(min_size=1, max_size=60))
 def test_any_bytes_are_cut_or_refused(code: bytes) -> None:
     for depth in DEPTHS:
         try:
-            runs, tokens = cut(code, 0, len(code), depth)
+            runs, tokens = tokenize(code, 0, len(code), depth)
         except WasmError:
             continue
         assert b"".join(chain.from_iterable(zip(runs, [*tokens, b""], strict=True))) == code

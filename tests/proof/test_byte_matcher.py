@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bacpack.errors import BacpackError
-from bacpack.proof.code.byte_matcher import SlotConstants, follow
+from bacpack.proof.code.byte_matcher import SlotConstants, match_pattern
 from bacpack.proof.code.comparison import Side, find_difference
 from bacpack.proof.code.function_code import Codes
-from bacpack.proof.code.module_view import Unit
+from bacpack.proof.code.module_view import ModuleView
 from bacpack.proof.equivalence import relation
 from bacpack.proof.equivalence.prover import prove
 from bacpack.wasm import Module, SectionId, WasmError, writer
@@ -51,18 +51,18 @@ SHARED_CODE = """(module (import "env" "memory" (memory 1)) (import "env" "table
   i32.const -1 local.get $t local.get $b i32.ge_u select i64.load offset=1 drop
   i32.const 1 return_call_indirect $private (type $v)))"""
 SLOTS = {1: 70000, 2: 123456789012}
-SHARED = Codes(Unit.of_shared(assemble(SHARED_CODE), "shared"))
+SHARED = Codes(ModuleView.of_shared(assemble(SHARED_CODE), "shared"))
 
 
 def verdicts(blob: bytes, slots: dict[int, int] | None = None) -> tuple[list[object] | None, str | None]:
     """What following finds in function 1 of a blob, and what differs by instructions."""
     values = SLOTS if slots is None else slots
-    unit = Unit.of_blob(blob)
-    codes = Codes(unit)
-    track = SHARED.track(2)
-    assert track
-    found = follow(track, blob, unit.span(1), SlotConstants(values.__getitem__), codes.reading)
-    sides = Side(unit, 1, codes.code(1)), Side(SHARED.unit, 2, SHARED.code(2))
+    view = ModuleView.of_blob(blob)
+    codes = Codes(view)
+    pattern = SHARED.pattern(2)
+    assert pattern
+    found = match_pattern(pattern, blob, view.span(1), SlotConstants(values.__getitem__), codes.token_reader)
+    sides = Side(view, 1, codes.code(1)), Side(SHARED.view, 2, SHARED.code(2))
     difference = find_difference(*sides, values.__getitem__)
     return None if found is None else list(found), difference and difference.what
 
@@ -73,9 +73,9 @@ OPERANDS = [0, ("global", 0), ("global", 0), ("table", 0), ("table", 0), 0]
 
 def test_every_token_is_followed() -> None:
     assert verdicts(BYTES) == (OPERANDS, None)
-    track = SHARED.track(2)
-    assert track
-    assert track.operands == [1, ("global", 0), ("global", 0), ("table", 0), ("table", 0), ("late", 1, 1)]
+    pattern = SHARED.pattern(2)
+    assert pattern
+    assert pattern.operands == [1, ("global", 0), ("global", 0), ("table", 0), ("table", 0), ("late", 1, 1)]
 
 
 @pytest.mark.parametrize("kind", sorted(LINKED - {"memarg"}))
@@ -150,9 +150,9 @@ def test_what_is_followed_has_no_difference(changes: list[tuple[int, int]]) -> N
 
 def test_rare_tokens_are_left_to_the_comparison() -> None:
     text = "(module (memory 1) (func i32.const 1 memory.grow drop) (func i32.const 0 i32.load offset=268435456 drop))"
-    codes = Codes(Unit.of_shared(assemble(text), "shared"))
-    assert codes.track(0) is None
-    assert codes.track(1) is None
+    codes = Codes(ModuleView.of_shared(assemble(text), "shared"))
+    assert codes.pattern(0) is None
+    assert codes.pattern(1) is None
 
 
 @pytest.mark.parametrize("kinds", [LINKED, {"memarg"}, {"i32"}, {"func"}, {"alignment"}])
@@ -164,9 +164,9 @@ def test_both_ways_prove_real_programs(rust: Release, png: Release, monkeypatch:
     followed: list[bool] = []
 
     def never(*arguments: object) -> None:
-        followed.append(follow(*arguments) is not None)  # type: ignore[arg-type]
+        followed.append(match_pattern(*arguments) is not None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relation, "follow", never)
+    monkeypatch.setattr(relation, "match_pattern", never)
     for release in (rust, png):
         name, blob = release.blobs[0]
         followed.clear()
@@ -181,7 +181,7 @@ def test_a_difference_is_found_by_either_way(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(BacpackError) as caught:
             prove(*changed)
         messages.append(caught.value.message)
-        monkeypatch.setattr(relation, "follow", lambda *arguments: None)
+        monkeypatch.setattr(relation, "match_pattern", lambda *arguments: None)
     assert messages[0] == messages[1]
 
 
