@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,11 @@ def stand_in(folder: Path, version: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew() -> None:
+def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    wasm_tools.cache_clear()
+    yield
+    # What is found then is what other tests use.
+    monkeypatch.undo()
     wasm_tools.cache_clear()
 
 

@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from bacnode.execution.channel import Parent
 from bacnode.execution.grants import ALL_FEATURES
 from bacnode.execution.job import JobSources
@@ -41,7 +43,7 @@ from bacnode.stores.proprietary import Proprietary, PublicStore
 from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import CidRef, UrlRef, parse_ref
 from bacpack.errors import BacpackError, CheckFailedError, InputError, Problem
-from bacpack.files import write_durably
+from bacpack.files import explain_not_utf8, write_durably
 from bacpack.single_flight import OneAtATime
 
 #: What may be prepared at once; each is mostly waiting for peers, or for its turn.
@@ -236,7 +238,16 @@ class Preparer:
 def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None, int | None]:
     """Return what `work` returns, or what is wrong, with the status that a command ends with then."""
     try:
-        return work(), None, None
+        try:
+            found = work()
+            msgspec.msgpack.encode(found)
+        except BacpackError as error:
+            msgspec.msgpack.encode(error.problem())
+            raise
+    except UnicodeEncodeError as error:
+        # It names a path that cannot be sent.
+        told = explain_not_utf8(error)
+        return None, told.problem(), told.exit_status
     except BacpackError as error:
         return None, error.problem(), error.exit_status
     except RecursionError:
@@ -244,6 +255,7 @@ def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None, int | None
     except Exception as error:
         # A fault of ours must not leave the node waiting.
         return None, Problem.fault("preparing-failed", error), None
+    return found, None, None
 
 
 def main() -> None:
