@@ -47,7 +47,7 @@ def test_what_cannot_be_read_is_one_error(decode: Callable[[bytes], object], dat
 
 def test_nothing_reads_such_formats_in_another_way() -> None:
     """The readers of messages between our own processes are all that may."""
-    own = {"decode.py", "channel.py", "database.py", "worker_main.py", "peer_book.py", "ci.py"}
+    own = {"decode.py", "database.py", "worker_main.py", "peer_book.py", "ci.py"}
     readers = re.compile(r"\bjson\.loads?\(|json\.decode\(|msgpack\.decode\(|tomllib\.|\.json\(\)")
     found = [path for folder in SOURCES for path in folder.rglob("*.py") if readers.search(path.read_text())]
     assert {path.name for path in found} == own, found
