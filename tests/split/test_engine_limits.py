@@ -78,8 +78,8 @@ def with_others(first: str) -> list[bytes]:
 def assert_first_stays(blobs: Sequence[bytes]) -> None:
     split = split_all(blobs)
     assert split.apps[0].data == blobs[0]
-    assert split.apps[0].remains
-    assert {entry.reason for entry in split.apps[0].remains[0].stayed} == {TOO_LARGE}
+    assert split.apps[0].kept_reports
+    assert {entry.reason for entry in split.apps[0].kept_reports[0].stayed} == {TOO_LARGE}
     for app in split.apps[1:]:
         assert any(holds(split.modules[cid].data, "common") for cid in app.imports)
 

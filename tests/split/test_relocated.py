@@ -25,7 +25,7 @@ from bacpack.split.input.custom_sections import stripped_size
 from bacpack.split.model.records import Split
 from bacpack.split.pipeline.steps import split
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
-from bacpack.split.shapes.relocation_hints import NUMBER, PLACE, UNKNOWN, Knowledge, Known
+from bacpack.split.shapes.relocation_hints import NUMBER, PLACE, UNKNOWN, HintReader, RelocationHints
 from bacpack.wasm import Module, writer
 from bacpack.wasm.relocations import LINKING_SECTION, RELOCATION_PREFIX
 from corpus import PREBUILT
@@ -108,16 +108,16 @@ def added(result: Split) -> int:
     return remainders + sum(len(module.data) for module in result.modules.values() if not module.reused)
 
 
-def known(data: bytes) -> tuple[Blob, Known]:
+def known(data: bytes) -> tuple[Blob, RelocationHints]:
     found = fingerprint(Module.parse(data))
-    assert found.known is not None
-    return found, found.known
+    assert found.hints is not None
+    return found, found.hints
 
 
 def test_relocations_change_no_shape(blob: bytes) -> None:
     found, _ = known(blob)
     stripped = fingerprint(Module.parse(plain(blob)))
-    assert stripped.known is None
+    assert stripped.hints is None
     assert [function.shape for function in found.functions] == [function.shape for function in stripped.functions]
     assert set(stripped.meanings(0)) <= {UNKNOWN}
 
@@ -193,7 +193,7 @@ def test_of_several_programs_each_puts_its_own_data_into_a_module(blob: bytes, n
 
 
 def own_pieces(blob: Blob) -> list[tuple[int, int]]:
-    plans = own_data([image(blob)], [blob.known], [])
+    plans = own_data([image(blob)], [blob.hints], [])
     return [(piece.addresses[0], piece.addresses[0] + len(piece.content)) for plan in plans for piece in plan.pieces]
 
 
@@ -228,7 +228,7 @@ def test_a_data_module_has_no_more_parameters_than_engines_take() -> None:
     content = b"".join(word.to_bytes(4, "little") for word in words) + bytes(range(1, 201)) * 600
     objects = [(1024, 1024 + 20_000), *((at, at + 200) for at in range(21_024, 141_024, 200))]
     places = {1024 + 4 * at: PLACE for at in range(5000)} | {at: 1 << 20 | at for at in range(21_024, 141_024, 200)}
-    facts = Known([], objects, places, {})
+    facts = RelocationHints([], objects, places, {})
     plans = own_data([Image(1024, content, 3 << 16)], [facts], [])
     assert len(plans) > 1
     assert max(len(plan.pieces) + len(plan.classes) for plan in plans) <= 1000
@@ -243,9 +243,9 @@ def test_a_data_module_has_no_more_parameters_than_engines_take() -> None:
 def test_wrong_relocations_do_no_harm(blob: bytes, next_blob: bytes, seed: int) -> None:
     """Whatever is said of operands, objects and words: the split is the program, and so is the next one's."""
     chance = random.Random(seed)
-    right = Knowledge.known
+    right = HintReader.hints
 
-    def wrong(self: Knowledge) -> Known | None:
+    def wrong(self: HintReader) -> RelocationHints | None:
         facts = right(self)
         if facts is None:
             return None
@@ -260,7 +260,7 @@ def test_wrong_relocations_do_no_harm(blob: bytes, next_blob: bytes, seed: int) 
         words |= {chance.randrange(max(ends)): chance.choice((PLACE, chance.randrange(1 << 20))) for _ in range(100)}
         return replace(facts, objects=objects, words=words)
 
-    with patch.object(Knowledge, "known", wrong):
+    with patch.object(HintReader, "hints", wrong):
         first = proved([blob])
         proved([next_blob], [catalog_of(first)])
         proved([blob, next_blob])

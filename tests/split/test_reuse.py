@@ -261,9 +261,9 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> int:
             stack.enter_context(patch.object(part, name, -1))
         for part in (code_fitting, data_module_reader):
             stack.enter_context(patch.object(part, "FETCH_WEIGHT", 0))
-        shelf = take([known], blobs[2:], images[2:])
-    shared = match(blobs[2:], [fit.places for fit in shelf.fits])
-    second = link(blobs[2:], grouped_by_chance(shared, chance), shelf.images, share_data(shelf.images), shelf)
+        reuse = take([known], blobs[2:], images[2:])
+    shared = match(blobs[2:], [fit.places for fit in reuse.fits])
+    second = link(blobs[2:], grouped_by_chance(shared, chance), reuse.images, share_data(reuse.images), reuse)
     by_cid = modules | modules_of(second) | {environment_cid(): environment()}
     prover = Prover(by_cid)
     whole, parts = World(ENGINE, fuel=100_000), World(ENGINE, fuel=10_000_000)
@@ -274,7 +274,7 @@ def compare(seed: int, host: Path, options: tuple[str, ...]) -> int:
         expected = whole.run(program, {}, calls)
         if not any("OUT_OF_FUEL" in outcome for outcome in expected.calls):
             assert parts.run(remainder, by_cid, calls) == expected
-    return sum(len(fit.places) for fit in shelf.fits)
+    return sum(len(fit.places) for fit in reuse.fits)
 
 
 @settings(max_examples=10 * soak.TIMES)

@@ -21,8 +21,8 @@ from bacpack.split.model.records import OutputApp, OutputModule, Split
 from bacpack.split.pipeline.proof import prove_split
 from bacpack.split.pipeline.steps import link, split
 from bacpack.split.shapes.fingerprint import fingerprint
-from bacpack.split.shapes.identical import fold
-from bacpack.split.shapes.unreachable import drop_unreached
+from bacpack.split.shapes.identical import find_identical
+from bacpack.split.shapes.unreachable import drop_unreachable
 from bacpack.wasm import Module
 from bacpack.wasm.custom_sections import NAME_SECTION
 from bacpack.wasm.writer import rewrite
@@ -122,8 +122,8 @@ def _without_names(data: bytes) -> bytes:
 def on_environment(program: Input) -> Split:
     """The program by itself on the memory of the environment, where the split found nothing to gain."""
     blob = fingerprint(Module.parse(program.data))
-    drop_unreached(blob)
-    blob.same = fold(blob)
+    drop_unreachable(blob)
+    blob.same = find_identical(blob)
     linked = link([blob], [], [image(blob)], [])
     data = linked.remainders[0]
     # It has no module of its own, so the split would have left it as it is; its size is the same.

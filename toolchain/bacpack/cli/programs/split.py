@@ -237,7 +237,7 @@ def _has_names(result: Split) -> bool:
     from bacpack.wasm import Module
     from bacpack.wasm.custom_sections import read_names
 
-    parts = [entry.blob for app in result.apps for entry in app.remains or ()]
+    parts = [entry.blob for app in result.apps for entry in app.kept_reports or ()]
     return any(read_names(Module.parse(part))[1] for part in parts)
 
 

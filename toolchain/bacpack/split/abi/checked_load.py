@@ -21,19 +21,19 @@ from bacpack.wasm.reader import Reader
 #: Loads without a prefix. Others, and stores, have an address in the offset too rarely.
 LOADS = range(0x28, 0x36)
 #: Of a shape: no opcode is like it.
-_FAR = b"\xff"
+_CHECKED = b"\xff"
 _SIGN = 1 << 31
 #: Two locals of type i32.
 _SCRATCH = b"\x02\x7f"
 
 
-def far_load(instruction: bytes) -> tuple[bytes, int] | None:
+def checked_load(instruction: bytes) -> tuple[bytes, int] | None:
     """The shape and operand of a load whose offset may be an address: a signed number, the address less one."""
     _, (_, memory, offset) = Reader(instruction).instruction()
     if memory or not 0 < offset < 2 * _SIGN:
         return None
     number = offset - 1
-    return _FAR + instruction[:2], number - 2 * _SIGN if number >= _SIGN else number
+    return _CHECKED + instruction[:2], number - 2 * _SIGN if number >= _SIGN else number
 
 
 @lru_cache(maxsize=4096)  # most functions declare what others do
@@ -71,12 +71,12 @@ def after_address(first: int) -> bytes:
     return op("i32.add") + op("local.tee", first + 1) + checked
 
 
-def write_far_load(instruction: bytes, slot: bytes, first: int) -> bytes:
+def write_checked_load(instruction: bytes, slot: bytes, first: int) -> bytes:
     """The code of a load whose address less one is what `slot` gives."""
     return before_address(first) + slot + after_address(first) + instruction[:2] + b"\x01"
 
 
-def read_far_load(code: bytes, first: int) -> tuple[bytes, int] | None:
+def read_checked_load(code: bytes, first: int) -> tuple[bytes, int] | None:
     """The shape of the load that follows a slot in `code`, and where it ends, if the slot is for one."""
     if first < 0:
         return None
@@ -85,4 +85,4 @@ def read_far_load(code: bytes, first: int) -> tuple[bytes, int] | None:
     load = code[len(after) : end]
     if not code.startswith(after) or len(load) < 3 or load[0] not in LOADS or load[2] != 1:
         return None
-    return _FAR + load[:2], end
+    return _CHECKED + load[:2], end

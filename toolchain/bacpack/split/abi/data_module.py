@@ -10,12 +10,12 @@ from bacpack.wasm.types import I32
 #: The name under which the module exports its function.
 LOAD_DATA = "D"
 CHAIN_BYTES = 4
-WALK_TYPE = FuncType((I32, I32), ())
+FIX_UP_TYPE = FuncType((I32, I32), ())
 # Function indices: the environment's `load`, then the module's own.
-WALK, LOAD_DATA_INDEX = 1, 2
+FIX_UP, LOAD_DATA_INDEX = 1, 2
 
 
-def walk(value_bits: int) -> bytes:
+def write_fix_up(value_bits: int) -> bytes:
     """The code of a function (address, distance) that adds the distance to each word of the chain from the address."""
     address, distance, word = (op("local.get", number) for number in range(3))
     further = word + op("i32.const", value_bits) + op("i32.shr_u")

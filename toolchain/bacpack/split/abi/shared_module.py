@@ -11,7 +11,7 @@ from bacpack.wasm.types import I32, I64
 
 #: Sets slots, each to a word: several such functions are numbered.
 SET_SLOTS = "S"
-#: Places functions of the module in the program's table, each stretch where a word says, unless it is zero.
+#: Places functions of the module in the program's table, each run of entries where a word says, unless it is zero.
 PLACE = "P"
 #: The table of all functions of the module, in order.
 FUNCTIONS = "F"
@@ -53,7 +53,7 @@ def write_setter(first: int, types: Sequence[bytes]) -> bytes:
 
 
 def write_placer(first: int, sizes: Sequence[int]) -> bytes:
-    """The code of a function that places stretches, from `first` on in segment 1, each where its word says."""
+    """The code of a function that places runs of entries, from `first` on in segment 1, each where its word says."""
     code: list[bytes] = []
     for number, size in enumerate(sizes):
         code += read_word(WORD_BYTES[I32] * number), op("local.tee", 1), op("if", VOID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from bacpack.split.abi.data_module import LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
+from bacpack.split.abi.data_module import FIX_UP, FIX_UP_TYPE, LOAD_DATA, LOAD_DATA_INDEX, write_fix_up
 from bacpack.split.abi.environment import LOAD, MEMORY, environment_cid
 from bacpack.split.abi.shared_module import UnknownFormError
 from bacpack.split.abi.words import MOST_WORDS, ONE_LOCAL, WORDS_TYPE
@@ -71,7 +71,7 @@ def _check_form(module: Module) -> None:
         or (memory.module, memory.name, memory.kind) != (environment_cid(), MEMORY, Kind.MEMORY)
         or module.exports != [Export(LOAD_DATA, Kind.FUNCTION, LOAD_DATA_INDEX)]
         or len(module.bodies) != 2
-        or module.function_type(module.functions[0]) != WALK_TYPE
+        or module.function_type(module.functions[0]) != FIX_UP_TYPE
         or module.function_type(module.functions[1]) != WORDS_TYPE
         or [segment.mode for segment in module.data_segments] != [Mode.PASSIVE]
         or module.start is not None
@@ -87,7 +87,7 @@ def _check_form(module: Module) -> None:
 def _value_bits(module: Module, body: Body) -> int:
     code = module.data[body.start : body.end]
     for bits in range(32):
-        if code == walk(bits):
+        if code == write_fix_up(bits):
             return bits
     raise UnknownFormError
 
@@ -154,7 +154,7 @@ def _loads(module: Module, body: Body) -> Iterator[tuple[int, int, list[tuple[in
                 at = instructions[position + 1][1][0]
                 position += 2
             offset = instructions[position + 2][1][-1]
-            _expect(instructions, position + 1, [*_word(offset), ("call", [WALK])])
+            _expect(instructions, position + 1, [*_word(offset), ("call", [FIX_UP])])
             if offset % WORD_BYTES:
                 raise UnknownFormError
             heads.append((at, offset // WORD_BYTES))

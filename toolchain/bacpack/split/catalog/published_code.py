@@ -45,7 +45,7 @@ class Existing:
     functions: list[ExistingFunction]
     #: Name of each function that is exported, by position.
     exported: dict[int, str]
-    #: For each function that places others in the program's table, the stretches that it places, by position.
+    #: For each function that places others in the program's table, the runs of entries that it places, by position.
     placers: list[list[tuple[int, ...]]]
     #: The type of each slot.
     slots: list[bytes]

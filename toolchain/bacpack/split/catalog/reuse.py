@@ -16,7 +16,7 @@ from bacpack.split.shapes.fingerprint import Blob
 
 
 @dataclass
-class Shelf:
+class Reuse:
     """Existing modules that the blobs of a split use."""
 
     catalogs: Sequence[Catalog] = ()
@@ -30,48 +30,48 @@ class Shelf:
     images: list[Image | None] = field(default_factory=list)
 
 
-def take(catalogs: Sequence[Catalog], blobs: Sequence[Blob], images: Sequence[Image | None]) -> Shelf:
+def take(catalogs: Sequence[Catalog], blobs: Sequence[Blob], images: Sequence[Image | None]) -> Reuse:
     """Fit each blob to the modules of the catalogs."""
-    shelf = Shelf(catalogs)
+    reuse = Reuse(catalogs)
     if not catalogs:
-        shelf.fits, shelf.images = [Fit() for _ in blobs], list(images)
-        return shelf
-    offered = Shelf(catalogs)
+        reuse.fits, reuse.images = [Fit() for _ in blobs], list(images)
+        return reuse
+    offered = Reuse(catalogs)
     for position, (blob, image) in enumerate(zip(blobs, images, strict=True)):
         found = candidates(catalogs, blob, image)
         for cid, data in found.items():
             _read(offered, cid, data)
         near = _with_lower(offered, [cid for cid in found if cid in offered.code])
-        shelf.fits.append(fit(blob, {cid: offered.code[cid] for cid in near}))
+        reuse.fits.append(fit(blob, {cid: offered.code[cid] for cid in near}))
         plans = {cid: offered.data[cid] for cid in found if cid in offered.data}
         if image is not None and plans:
             left = fit_data(image, position, plans, {cid: len(offered.contents[cid]) for cid in plans})
-            shelf.images.append(replace(image, content=left))
+            reuse.images.append(replace(image, content=left))
         else:
-            shelf.images.append(image)
-    used = {cid for found in shelf.fits for cid, _ in found.places.values()}
-    shelf.code = {cid: offered.code[cid] for cid in _with_lower(offered, sorted(used))}
-    shelf.data = {
+            reuse.images.append(image)
+    used = {cid for found in reuse.fits for cid, _ in found.places.values()}
+    reuse.code = {cid: offered.code[cid] for cid in _with_lower(offered, sorted(used))}
+    reuse.data = {
         cid: plan
         for cid, plan in sorted(offered.data.items())
         if any(plan.is_used_by(position) for position in range(len(blobs)))
     }
-    shelf.contents = {cid: offered.contents[cid] for cid in [*shelf.code, *shelf.data]}
-    return shelf
+    reuse.contents = {cid: offered.contents[cid] for cid in [*reuse.code, *reuse.data]}
+    return reuse
 
 
-def _read(shelf: Shelf, cid: str, data: bytes) -> None:
+def _read(reuse: Reuse, cid: str, data: bytes) -> None:
     """Read a module that is met for the first time. One that cannot be read is passed over."""
-    if cid in shelf.contents:
+    if cid in reuse.contents:
         return
-    shelf.contents[cid] = data
+    reuse.contents[cid] = data
     if existing := read_existing(cid, data):
-        shelf.code[cid] = existing
+        reuse.code[cid] = existing
     elif plan := read_existing_data(data):
-        shelf.data[cid] = plan
+        reuse.data[cid] = plan
 
 
-def _with_lower(shelf: Shelf, cids: Sequence[str]) -> list[str]:
+def _with_lower(reuse: Reuse, cids: Sequence[str]) -> list[str]:
     """Shared modules and those that they import, directly or through others, lowest first."""
     done: dict[str, None] = {}
     entered: set[str] = set()
@@ -82,9 +82,9 @@ def _with_lower(shelf: Shelf, cids: Sequence[str]) -> list[str]:
             done[cid] = None
         elif cid not in entered:
             entered.add(cid)
-            if cid not in shelf.contents:
-                _read(shelf, cid, find_module(shelf.catalogs, cid))
-            if cid in shelf.code:
+            if cid not in reuse.contents:
+                _read(reuse, cid, find_module(reuse.catalogs, cid))
+            if cid in reuse.code:
                 pending.append((cid, True))
-                pending += [(lower, False) for lower in sorted(shelf.code[cid].lower)]
+                pending += [(lower, False) for lower in sorted(reuse.code[cid].lower)]
     return list(done)

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bacpack.content.cid.cid import Cid, is_cid
-from bacpack.split.abi.checked_load import LOADS, before_address, count_locals, far_load, read_far_load, without_scratch
+from bacpack.split.abi.checked_load import (
+    LOADS,
+    before_address,
+    checked_load,
+    count_locals,
+    read_checked_load,
+    without_scratch,
+)
 from bacpack.split.abi.environment import LOAD, REGISTERS, environment_cid
 from bacpack.split.abi.operands import LateCall, SlotRead
 from bacpack.split.abi.shared_module import (
@@ -62,13 +69,13 @@ class _Cut:
         self.kinds += kind
         self.operands.append(operand)
 
-    def take_far_load(self, code: bytes, first: int) -> int:
+    def take_checked_load(self, code: bytes, first: int) -> int:
         """Make a load of the slot that was read last, if `code` goes on like one; return what of it that takes."""
-        far, before = read_far_load(code, first), before_address(first)
-        if far is None or self.kinds[-1] != CONST or not self.runs[-1].endswith(before):
+        checked, before = read_checked_load(code, first), before_address(first)
+        if checked is None or self.kinds[-1] != CONST or not self.runs[-1].endswith(before):
             return 0
         self.runs[-1] = self.runs[-1][: -len(before)]
-        self.shapes[-1], end = far
+        self.shapes[-1], end = checked
         return end
 
     def take_constant(self) -> int:
@@ -154,7 +161,7 @@ class _Reader:
             first += len(slots)
 
     def _read_placers(self) -> list[list[tuple[int, ...]]]:
-        """What the functions that place stretches say; they are nothing else."""
+        """What the functions that place runs of entries say; they are nothing else."""
         module, first = self._module, len(self._imported)
         segment = (module.elements[1].functions or []) if len(module.elements) > 1 else []
         placers: list[list[tuple[int, ...]]] = []
@@ -186,8 +193,8 @@ class _Reader:
             if skip:  # a constant that is added to a slot
                 after = after[1:]
                 skip = False
-                if far := out.take_far_load(after, locals_ - 2):
-                    after = after[far:]
+                if checked := out.take_checked_load(after, locals_ - 2):
+                    after = after[checked:]
                     uses_scratch = True
                 out.runs.append(after)
                 continue
@@ -204,10 +211,10 @@ class _Reader:
                 out.add(shape, kind, SlotRead(slot, value))
                 if skip:
                     continue
-                if far := out.take_far_load(after, locals_ - 2):
-                    after = after[far:]
+                if checked := out.take_checked_load(after, locals_ - 2):
+                    after = after[checked:]
                     uses_scratch = True
-            elif opcode in LOADS and (read := far_load(instruction)):
+            elif opcode in LOADS and (read := checked_load(instruction)):
                 out.add(read[0], CONST, Literal(read[1]))
             elif opcode in _DIRECT and (table := self._table(instruction)):
                 signature = self._signature(decode_unsigned(instruction, 1)[0])

@@ -14,7 +14,7 @@ from bacpack.split.abi.words import MOST_WORDS
 from bacpack.split.data.image import Image
 from bacpack.split.data.pieces import HIGHEST_ADDRESS, LEAST_BYTES, WORD_BYTES, DataPlan, Piece
 from bacpack.split.model.costs import MAX_CODE_BYTES
-from bacpack.split.shapes.relocation_hints import PLACE, Known
+from bacpack.split.shapes.relocation_hints import PLACE, RelocationHints
 
 #: Data of one blob alone is put into a module when there is so much of it.
 _LEAST_OWN_BYTES = 2_048
@@ -29,7 +29,7 @@ _MOST_CLASSES = MOST_WORDS // 2
 
 
 def own_data(
-    images: Sequence[Image | None], known: Sequence[Known | None], plans: Sequence[DataPlan]
+    images: Sequence[Image | None], known: Sequence[RelocationHints | None], plans: Sequence[DataPlan]
 ) -> list[DataPlan]:
     """For each blob whose objects are known, the modules for what `plans` leave of its image, if that is much."""
     own: list[DataPlan] = []
@@ -53,7 +53,7 @@ def _covered(blob: int, plans: Iterable[DataPlan]) -> list[tuple[int, int]]:
     )
 
 
-def _pieces(blob: int, image: Image, known: Known, covered: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+def _pieces(blob: int, image: Image, known: RelocationHints, covered: Sequence[tuple[int, int]]) -> Iterator[Piece]:
     for start, end in _joined(image, _without(known.objects, covered)):
         content = image.content[start - image.start : end - image.start]
         # Zero stands for a piece that is not there.
@@ -87,7 +87,9 @@ def _without(objects: Iterable[tuple[int, int]], covered: Sequence[tuple[int, in
             yield start, end
 
 
-def _plans(blob: int, pieces: Sequence[Piece], known: Known, covered: Sequence[tuple[int, int]]) -> Iterator[DataPlan]:
+def _plans(
+    blob: int, pieces: Sequence[Piece], known: RelocationHints, covered: Sequence[tuple[int, int]]
+) -> Iterator[DataPlan]:
     """Modules with `pieces`: each as many as go into one."""
     spans = [(piece.addresses[blob], piece.addresses[blob] + len(piece.content)) for piece in pieces]
     spans = sorted([*spans, *covered])
@@ -115,7 +117,7 @@ def _plans(blob: int, pieces: Sequence[Piece], known: Known, covered: Sequence[t
 
 
 def _words(
-    piece: Piece, address: int, known: Known, spans: Sequence[tuple[int, int]]
+    piece: Piece, address: int, known: RelocationHints, spans: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, Hashable]]:
     """The words of a piece that are addresses or places, and what decides by how much each moves."""
     keys: set[Hashable] = set()

@@ -3,7 +3,7 @@
 It exports one function, which takes words (see `abi/words`): the address of each piece, zero for one that the program
 lacks, and the distance of each class. The words of a class in a piece form a *chain*, as in Apple's chained fixups
 (https://github.com/apple-oss-distributions/dyld/blob/main/doc/chained-fixups.md): in the module each holds its value
-and, in the bits above, how many words further the next one lies, so that words to change take no room of their own.
+and, in the bits above, how many words further the next one lies, so that words to change take no bytes of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bacpack.split.abi.data_module import CHAIN_BYTES, LOAD_DATA, LOAD_DATA_INDEX, WALK, WALK_TYPE, walk
+from bacpack.split.abi.data_module import CHAIN_BYTES, FIX_UP, FIX_UP_TYPE, LOAD_DATA, LOAD_DATA_INDEX, write_fix_up
 from bacpack.split.abi.environment import import_load, import_memory
 from bacpack.split.abi.words import ONE_LOCAL, WORD_BYTES, WORDS_TYPE, read_word
 from bacpack.split.data.pieces import DataPlan, Piece
@@ -34,9 +34,9 @@ def write_data_module(plan: DataPlan, environment: str) -> bytes:
         code += _load_piece(number, start, len(content), [(at, len(plan.pieces) + class_) for at, class_ in heads])
         contents.append(content)
         start += len(content)
-    types = [_NOTHING, WALK_TYPE, WORDS_TYPE]
+    types = [_NOTHING, FIX_UP_TYPE, WORDS_TYPE]
     imports = [import_load(environment, 0), import_memory(environment)]
-    codes = [walk(value_bits), ONE_LOCAL + b"".join(code) + op("end")]
+    codes = [write_fix_up(value_bits), ONE_LOCAL + b"".join(code) + op("end")]
     segment = writer.data_segment(Data(Mode.PASSIVE, 0, None, 0, 0), b"".join(contents))
     return writer.module(
         [
@@ -78,11 +78,11 @@ def _chained(piece: Piece, classes: dict[int, int], value_bits: int) -> tuple[by
 
 
 def _load_piece(word: int, start: int, size: int, heads: list[tuple[int, int]]) -> Iterator[bytes]:
-    """If the piece has an address, copy it there and walk its chains, each given as (place, number of its word)."""
+    """If the piece has an address, copy it there and fix it up; `heads`: place and number of the word of each chain."""
     get = op("local.get", 1)
     yield read_word(WORD_BYTES[I32] * word) + op("local.tee", 1) + op("if", VOID)
     yield get + op("i32.const", start) + op("i32.const", size) + op("memory.init", 0, 0)
     for at, class_ in heads:
         yield get + (op("i32.const", at) + op("i32.add") if at else b"")
-        yield read_word(WORD_BYTES[I32] * class_) + op("call", WALK)
+        yield read_word(WORD_BYTES[I32] * class_) + op("call", FIX_UP)
     yield op("end")

@@ -60,17 +60,17 @@ def write_remainder(
     environment: str,
     image: Image | None = None,
     data: Sequence[SharedData] = (),
-    room: int = 0,
+    scratch: int = 0,
 ) -> bytes:
     """Return the bytes of the remainder of `blob`, the one at `position` in `plan`; `environment` is a namespace.
 
     `image` is what the blob's data segments describe, if anything may write it, and `data` are all data modules, whose
-    words may lie at `room`.
+    words may lie at `scratch`.
     """
     used = [entry for entry in data if entry.plan.is_used_by(position)]
     written = chain.from_iterable(entry.plan.written(position) for entry in used)
     own = own_data(image, written) if image else None
-    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, own, used, room)
+    return _RemainderWriter(plan, position, blob, demand, shared).write(environment, own, used, scratch)
 
 
 class _RemainderWriter:
@@ -80,9 +80,9 @@ class _RemainderWriter:
         self._blob = blob
         self._demand = demand
         self._shared = shared
-        self._homes = plan.homes[position]
+        self._locations = plan.locations[position]
         used = 0
-        for index in self._homes:
+        for index in self._locations:
             used |= blob.functions[index - blob.imported_functions].registers
         #: The globals that shared functions use, by index: they live in registers.
         self._registers = {index: number for index, number in blob.registers.items() if used >> number & 1}
@@ -92,9 +92,9 @@ class _RemainderWriter:
         self._is_table_plain = is_table_plain(blob.module)
 
     def write(
-        self, environment: str, own: Sequence[tuple[int, bytes]] | None, shared_data: Sequence[SharedData], room: int
+        self, environment: str, own: Sequence[tuple[int, bytes]] | None, shared_data: Sequence[SharedData], scratch: int
     ) -> bytes:
-        """`own` is what to write beside what data modules do, whose words may lie at `room`; None for all data."""
+        """`own` is what to write beside what data modules do, whose words may lie at `scratch`; None for all data."""
         module, numbers = self._module, self._numbers
         self._import_environment(environment)
         set_up = self._import_shared()
@@ -116,7 +116,7 @@ class _RemainderWriter:
         # Only now: what a table grows with may be a function, which has its number from here on.
         steps = [self._grow(), for_words, *start_function.hand_over(set_up, 0, segment, 0)]
         steps += chain(self._fill_late_tables(), self._fill_table())
-        steps += start_function.hand_over(load_data, room, segment, sum(len(entry.words) for entry in set_up))
+        steps += start_function.hand_over(load_data, scratch, segment, sum(len(entry.words) for entry in set_up))
         data, data_steps = self._data(words) if own is None else self._own_data(words, own)
         first_function = self._add_start([*steps, *data_steps])
         if numbers.declared:
@@ -185,11 +185,11 @@ class _RemainderWriter:
         self._functions: dict[int, int] = {}
         self._late_tables: dict[int, int] = {}
         self._placed_singly: dict[int, list[tuple[int, int]]] = {}
-        used = sorted({number for number, _ in self._homes.values()})
+        used = sorted({number for number, _ in self._locations.values()})
         calls = [call for number in used for call in self._set_up(number)]
         sources = {number for number, _ in demand.called.values()}
         sources |= {number for number, places in self._placed_singly.items() if places}
-        sources |= {home[0] for number in self._late_tables for _, home in self._late_homes(number)}
+        sources |= {location[0] for number in self._late_tables for _, location in self._late_locations(number)}
         for number in sorted(sources):
             self._functions[number] = numbers.add_import(self._shared[number].import_functions())
         for index, (number, position) in demand.called.items():
@@ -208,11 +208,11 @@ class _RemainderWriter:
             if is_set:
                 yield start_function.HandOver(setter, b"".join(_word(slot, self._position) for slot in slots))
         for count, placer in enumerate(module.placers):
-            indices = [stretch.starts.get(self._position, 0) for stretch in placer]
+            indices = [run.starts.get(self._position, 0) for run in placer]
             if any(indices):
                 place = numbers.import_function(module.namespace, f"{PLACE}{count}", WORDS_TYPE)
                 yield start_function.HandOver(place, _words(indices))
-        placed = [(index, home[1]) for index, home in self._demand.placed if home[0] == number]
+        placed = [(index, location[1]) for index, location in self._demand.placed if location[0] == number]
         self._placed_singly[number] = left_over(module.placers, self._position, placed)
         if any(self._position in entry for entry in late):
             table = TableType(FUNCREF, Limits(len(late), len(late)))
@@ -230,23 +230,23 @@ class _RemainderWriter:
             out += start_function.set_global(numbers.global_(index), init)
         return out
 
-    def _late_homes(self, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _late_locations(self, number: int) -> Iterator[tuple[int, tuple[int, int]]]:
         """The entries of a module's private table that are copied from those of other modules."""
         for place, callees in enumerate(self._shared[number].plan.late):
-            home = self._homes.get(callees.get(self._position, -1))
-            if home is not None and home not in self._demand.repeated:
-                yield place, home
+            location = self._locations.get(callees.get(self._position, -1))
+            if location is not None and location not in self._demand.repeated:
+                yield place, location
 
     def _late_functions(self, number: int) -> Iterator[tuple[int, int]]:
         """The others, with functions of the remainder."""
         for place, callees in enumerate(self._shared[number].plan.late):
             if self._position in callees:
                 index = callees[self._position]
-                home = self._homes.get(index)
-                if home is None:
+                location = self._locations.get(index)
+                if location is None:
                     yield place, self._numbers.reference(index)
-                elif home in self._demand.repeated:
-                    yield place, self._numbers.reference(self._demand.repeated[home])
+                elif location in self._demand.repeated:
+                    yield place, self._numbers.reference(self._demand.repeated[location])
 
     def _fill_late_tables(self) -> list[bytes]:
         """Fill private tables from other modules, and from segments after the blob's own, whose numbers stay."""
@@ -254,7 +254,7 @@ class _RemainderWriter:
         out: list[bytes] = []
         for number, table in self._late_tables.items():
             by_source: dict[int, list[tuple[int, int]]] = {}
-            for place, (source, position) in self._late_homes(number):
+            for place, (source, position) in self._late_locations(number):
                 by_source.setdefault(source, []).append((place, position))
             for source, places in by_source.items():
                 out += [
@@ -276,9 +276,9 @@ class _RemainderWriter:
         functions, expressions = element.functions, element.expressions
         if fills and self._is_table_plain:
             if functions is not None:
-                functions = [index for index in functions if index not in self._homes]
+                functions = [index for index in functions if index not in self._locations]
             if expressions is not None:
-                expressions = [entry for entry in expressions if referenced_function(entry) not in self._homes]
+                expressions = [entry for entry in expressions if referenced_function(entry) not in self._locations]
         return replace(
             element,
             mode=Mode.PASSIVE if fills else element.mode,
@@ -312,7 +312,7 @@ class _RemainderWriter:
         """Where in the table the entries that a segment keeps stand, and where in the segment."""
         source = 0
         for index, function in segment_entries(element):
-            if function is None or function not in self._homes:
+            if function is None or function not in self._locations:
                 yield index, source
                 source += 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 
 from bacpack.content.unixfs.writer import cid_of_bytes
-from bacpack.split.abi.checked_load import LOADS, count_locals, with_scratch, write_far_load
+from bacpack.split.abi.checked_load import LOADS, count_locals, with_scratch, write_checked_load
 from bacpack.split.abi.environment import import_load, import_memory, import_register, import_table, registers_in
 from bacpack.split.abi.operands import DirectCall, LateCall, SlotRead, TableCall
 from bacpack.split.abi.shared_module import (
@@ -141,7 +141,7 @@ class _SharedWriter:
         self._lower_tables = {number: index for index, number in enumerate(sorted(tables), _PROGRAM_TABLE + 1)}
         self._late_table = 1 + len(tables)
         # Function indices: the environment's `load`, imported functions, then this module's own.
-        self._imported = {home: number for number, home in enumerate(sorted(lower_called), 1)}
+        self._imported = {location: number for number, location in enumerate(sorted(lower_called), 1)}
         self._first_own = 1 + len(lower_called)
 
     def write(self) -> bytes:
@@ -173,14 +173,14 @@ class _SharedWriter:
         start = writer.i32_const(0) + writer.END
         elements = [Element(Mode.ACTIVE, functions_index, start, FUNCREF, functions, None)]
         if self._placers:
-            stretches = chain.from_iterable(self._placers)
-            placed = [self._first_own + position for stretch in stretches for position in stretch.functions]
+            entry_runs = chain.from_iterable(self._placers)
+            placed = [self._first_own + position for run in entry_runs for position in run.functions]
             elements.append(Element(Mode.PASSIVE, 0, None, FUNCREF, placed, None))
         first = 0
         for number, placer in enumerate(self._placers):
             exports.append(Export(f"{PLACE}{number}", Kind.FUNCTION, self._first_own + len(codes)))
             own_types.append(types[WORDS_TYPE])
-            sizes = [len(stretch.functions) for stretch in placer]
+            sizes = [len(run.functions) for run in placer]
             codes.append(write_placer(first, sizes))
             first += sum(sizes)
         globals_ = [
@@ -230,9 +230,9 @@ class _SharedWriter:
                 written.append(closed[instruction] if operand is None else self._read_slot(operand))
             elif opcode in LOADS:
                 operand = next(operands)
-                far = None if operand is None else self._read_slot(operand)
-                written.append(write_far_load(instruction, far, first_scratch) if far else instruction)
-                uses_scratch |= far is not None
+                checked = None if operand is None else self._read_slot(operand)
+                written.append(write_checked_load(instruction, checked, first_scratch) if checked else instruction)
+                uses_scratch |= checked is not None
             elif opcode in _CALLS:
                 written.append(self._call(module, instruction, next(operands)))
             else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bacpack.component.binary import COMPONENT_HEADER, Component
 from bacpack.content.cid.cid import is_cid
-from bacpack.split.model.records import Remains
+from bacpack.split.model.records import KeptReport
 from bacpack.wasm import Kind, Module, SectionId, WasmError
 from bacpack.wasm.custom_sections import read_names
 from bacpack.wasm.leb128 import decode_unsigned
@@ -106,7 +106,7 @@ def explain_split(split: Split) -> Explanation:
         for cid in needed:
             users[cid].add(app.name)
         needs = sum_by_kind((split.modules[cid].kind, len(split.modules[cid].data)) for cid in needed)
-        programs.append(program_bytes(app.name, app.data, needs, app.remains))
+        programs.append(program_bytes(app.name, app.data, needs, app.kept_reports))
     modules = [module_bytes(cid, entry.kind, entry.data, users[cid]) for cid, entry in sorted(split.modules.items())]
     return Explanation(apps=programs, modules=modules)
 
@@ -120,11 +120,11 @@ def sum_by_kind(sizes: Iterable[tuple[str | None, int]]) -> dict[str, int]:
 
 
 def program_bytes(
-    name: str, data: bytes, needs: Mapping[str, int], remains: Sequence[Remains] | None = None
+    name: str, data: bytes, needs: Mapping[str, int], kept_reports: Sequence[KeptReport] | None = None
 ) -> ProgramBytes:
     """Say where the bytes of a program went; with what is left of it, also why."""
     parts = parts_of(data)
-    stayed = None if remains is None else _stayed(parts["code"], remains)
+    stayed = None if kept_reports is None else _stayed(parts["code"], kept_reports)
     return ProgramBytes(name=name, bytes=len(data), parts=parts, needs=dict(needs), stayed=stayed)
 
 
@@ -182,9 +182,9 @@ def _start(module: Module) -> int | None:
     return position if 0 <= position < len(module.functions) else None
 
 
-def _stayed(code: int, remains: Sequence[Remains]) -> list[StayedBehind]:
+def _stayed(code: int, kept_reports: Sequence[KeptReport]) -> list[StayedBehind]:
     by_reason: dict[str, list[tuple[int, str | None]]] = {}
-    for entry in remains:
+    for entry in kept_reports:
         module = Module.parse(entry.remainder)
         sizes, start = code_sizes(module), _start(module)
         _, names = read_names(Module.parse(entry.blob))

@@ -33,7 +33,7 @@ class OutputApp:
     data: bytes
     imports: tuple[str, ...]
     #: What is left of the program; of each core module that was split, for a component. None for one taken over.
-    remains: tuple[Remains, ...] | None = ()
+    kept_reports: tuple[KeptReport, ...] | None = ()
     #: Whether `data` was proved to behave as `blob`.
     proved: bool = False
 
@@ -75,7 +75,7 @@ CANNOT_MOVE = "cannot be moved: "
 
 
 @dataclass(frozen=True, slots=True)
-class Stayed:
+class KeptFunction:
     """A function of a blob whose code its remainder holds: its index in the blob, and why."""
 
     index: int
@@ -83,11 +83,11 @@ class Stayed:
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class KeptReport:
     """A core module and what is left of it."""
 
     blob: bytes
     #: The blob itself, when it shares nothing.
     remainder: bytes
     #: The functions of the blob that the remainder defines, in its order. Functions that bacpack adds come after them.
-    stayed: Sequence[Stayed]
+    stayed: Sequence[KeptFunction]

@@ -91,8 +91,8 @@ def _packed(
     split: Split, entry: Input, component: Component, parts: dict[int, OutputApp], parsed: dict[str, Module]
 ) -> OutputApp:
     saved = sum(len(app.blob) - app.blob_bytes for app in parts.values())
-    remains = tuple(entry for app in parts.values() for entry in app.remains or ())
-    whole = OutputApp(entry.name, entry.data, len(entry.data) - saved, entry.data, (), remains)
+    kept_reports = tuple(entry for app in parts.values() for entry in app.kept_reports or ())
+    whole = OutputApp(entry.name, entry.data, len(entry.data) - saved, entry.data, (), kept_reports)
     exchanged = {
         position: Exchange(app.data, [Provider(cid, parsed[cid]) for cid in _lowest_first(split, app)])
         for position, app in parts.items()

@@ -48,7 +48,7 @@ def make_manifest(split: Split, blob_names: dict[str, str]) -> Manifest:
                 closure_bytes=len(app.data) + sum(len(split.modules[cid].data) for cid in closure),
                 imports=sorted(app.imports),
                 verified=app.proved,
-                reused=app.remains is None,
+                reused=app.kept_reports is None,
             )
         )
     modules = [

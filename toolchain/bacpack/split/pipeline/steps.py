@@ -13,11 +13,11 @@ from bacpack.parallel import in_workers
 from bacpack.split.abi.environment import environment, environment_cid
 from bacpack.split.catalog.catalog import Catalog, data_features, shape_features
 from bacpack.split.catalog.code_fitting import Fit
-from bacpack.split.catalog.reuse import Shelf, take
+from bacpack.split.catalog.reuse import Reuse, take
 from bacpack.split.data.image import Image, image
 from bacpack.split.data.own_pieces import own_data
 from bacpack.split.data.pieces import DataPlan, share_data
-from bacpack.split.data.scratch import find_rooms
+from bacpack.split.data.scratch import find_scratch
 from bacpack.split.emit.data_module import write_data_module
 from bacpack.split.emit.engine_limits import is_within_limits
 from bacpack.split.emit.remainder import SharedData, write_remainder
@@ -28,11 +28,11 @@ from bacpack.split.model.grouping import Group
 from bacpack.split.model.records import (
     NO_LIBRARY,
     TOO_LARGE,
+    KeptFunction,
+    KeptReport,
     OutputApp,
     OutputModule,
-    Remains,
     Split,
-    Stayed,
     namespaces,
 )
 from bacpack.split.plan.demand import called_directly, demand
@@ -43,8 +43,8 @@ from bacpack.split.plan.partition import chunks, own_groups, partition
 from bacpack.split.plan.resolution import SharedPlan, resolve
 from bacpack.split.plan.table_placement import place
 from bacpack.split.shapes.fingerprint import Blob, fingerprint
-from bacpack.split.shapes.identical import fold
-from bacpack.split.shapes.unreachable import drop_unreached
+from bacpack.split.shapes.identical import find_identical
+from bacpack.split.shapes.unreachable import drop_unreachable
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm.custom_sections import read_names
 from bacpack.wasm.relocations import has_relocations
@@ -79,8 +79,8 @@ def split(
     split_blobs = {}
     for (digest, entry), data, why in zip(distinct, made.programs, made.stayed, strict=True):
         imports = tuple(cid for cid in namespaces(data) if cid in outputs)
-        remains = Remains(entry.data, data, why)
-        split_blobs[digest] = OutputApp("", entry.data, stripped_size(entry.module), data, imports, (remains,))
+        kept_reports = KeptReport(entry.data, data, why)
+        split_blobs[digest] = OutputApp("", entry.data, stripped_size(entry.module), data, imports, (kept_reports,))
     apps = [replace(split_blobs[digest], name=entry.name) for digest, entry in zip(digests, inputs, strict=True)]
     every = Split(apps, outputs)
     needed = set().union(*(every.closure(app) for app in apps))
@@ -92,7 +92,7 @@ class _Made:
     """What becomes of each program, the functions that it keeps, with the reason, and all modules."""
 
     programs: list[bytes]
-    stayed: list[list[Stayed]]
+    stayed: list[list[KeptFunction]]
     modules: list[OutputModule]
     features: dict[str, list[bytes]]
 
@@ -131,13 +131,13 @@ def _make(
     blobs = _fingerprint_all(programs, show)
     show("comparing programs")
     images = [image(blob) for blob in blobs]
-    shelf = take(catalogs, blobs, images)
-    groups = _groups(blobs, shelf.fits, alone=len(blobs) == 1 and not catalogs)
-    data_plans = share_data(shelf.images) if len(blobs) > 1 else []
-    own = own_data(shelf.images, [blob.known for blob in blobs], data_plans)
+    reuse = take(catalogs, blobs, images)
+    groups = _groups(blobs, reuse.fits, alone=len(blobs) == 1 and not catalogs)
+    data_plans = share_data(reuse.images) if len(blobs) > 1 else []
+    own = own_data(reuse.images, [blob.hints for blob in blobs], data_plans)
     data_plans += [plan for plan in own if sum(len(piece.content) for piece in plan.pieces) >= least_own_data]
     show("writing modules")
-    linked = link(blobs, groups, images, data_plans, shelf)
+    linked = link(blobs, groups, images, data_plans, reuse)
     unshared = [without_debug(blob.module) for blob in blobs]
     if len(blobs) > 1 and linked.weight >= sum(stripped_size(blob.module) for blob in blobs):
         return _Made(unshared, all_stay(blobs), [], {})
@@ -145,8 +145,8 @@ def _make(
         ("environment", [environment()], False),
         ("shared", linked.modules, False),
         ("data", linked.data, False),
-        ("shared", [shelf.contents[cid] for cid in shelf.code], True),
-        ("data", [shelf.contents[cid] for cid in shelf.data], True),
+        ("shared", [reuse.contents[cid] for cid in reuse.code], True),
+        ("data", [reuse.contents[cid] for cid in reuse.data], True),
     ]
     modules = [
         OutputModule(str(cid_of_bytes(data)), data, kind, namespaces(data), reused)
@@ -169,7 +169,7 @@ class Linked:
     #: By CID, what the catalog knows modules by, new ones and existing ones.
     features: dict[str, list[bytes]]
     #: For each blob, the functions that its remainder keeps, and why.
-    stayed: list[list[Stayed]]
+    stayed: list[list[KeptFunction]]
 
     @property
     def weight(self) -> int:
@@ -183,11 +183,11 @@ def link(
     groups: Sequence[Group[SharedFunction]],
     images: Sequence[Image | None],
     data_plans: Sequence[DataPlan],
-    shelf: Shelf | None = None,
+    reuse: Reuse | None = None,
 ) -> Linked:
     """Write the shared modules for `groups`, lowest first, the data modules, and the remainder of each blob."""
-    shelf = shelf or Shelf(fits=[Fit() for _ in blobs])
-    plan = resolve(blobs, groups, list(shelf.code.values()), shelf.fits)
+    reuse = reuse or Reuse(fits=[Fit() for _ in blobs])
+    plan = resolve(blobs, groups, list(reuse.code.values()), reuse.fits)
     demands = demand(plan, blobs)
     namespace = environment_cid()
     modules: list[bytes] = []
@@ -207,23 +207,23 @@ def link(
             modules.append(data)
         size = len(module.existing.functions if module.existing else module.functions)
         shared.append(Shared(module, cid, size, placers))
-    rooms = find_rooms(images, [*data_plans, *shelf.data.values()])
+    scratch_places = find_scratch(images, [*data_plans, *reuse.data.values()])
     data_plans = [entry for entry in data_plans if any(map(entry.is_used_by, range(len(blobs))))]
     written = [(entry, write_data_module(entry, namespace)) for entry in data_plans]
     written = [(entry, data) for entry, data in written if is_within_limits(data)]
     shared_data = [SharedData(entry, str(cid_of_bytes(data))) for entry, data in written]
-    shared_data += [SharedData(entry, cid) for cid, entry in shelf.data.items()]
+    shared_data += [SharedData(entry, cid) for cid, entry in reuse.data.items()]
     for entry in shared_data:
         features[entry.namespace] = data_features(piece.content for piece in entry.plan.pieces)
     remainders = [
-        write_remainder(plan, position, blob, demands[position], shared, namespace, image, shared_data, room)
-        for position, (blob, image, room) in enumerate(zip(blobs, images, rooms, strict=True))
+        write_remainder(plan, position, blob, demands[position], shared, namespace, image, shared_data, scratch)
+        for position, (blob, image, scratch) in enumerate(zip(blobs, images, scratch_places, strict=True))
     ]
     shares = [
-        bool(homes) or any(entry.plan.is_used_by(position) for entry in shared_data)
-        for position, homes in enumerate(plan.homes)
+        bool(locations) or any(entry.plan.is_used_by(position) for entry in shared_data)
+        for position, locations in enumerate(plan.locations)
     ]
-    reasons = stayed(blobs, plan.homes, [entry.kept for entry in demands])
+    reasons = stayed(blobs, plan.locations, [entry.kept for entry in demands])
     return Linked(modules, [data for _, data in written], remainders, shares, features, reasons)
 
 
@@ -245,13 +245,13 @@ def _groups(blobs: Sequence[Blob], fits: Sequence[Fit], *, alone: bool) -> list[
     else:
         named = group_by_name(blobs[0], _names(blobs[0]), placed[0])
         groups = [part for _, group in named for part in chunks(blobs, group)]
-        alone = alone and blobs[0].known is None
+        alone = alone and blobs[0].hints is None
     return groups if alone else groups + own_groups(blobs, groups, placed)
 
 
 def _names(blob: Blob) -> Mapping[int, str]:
     """The names of functions, by index: those that the linker knew them by, else those of the name section."""
-    return blob.known.names if blob.known and blob.known.names else read_names(blob.module)[1]
+    return blob.hints.names if blob.hints and blob.hints.names else read_names(blob.module)[1]
 
 
 def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> list[Blob]:
@@ -263,8 +263,8 @@ def _fingerprint_all(inputs: Sequence[Input], show: Callable[[str], None]) -> li
             blob = fingerprint(modules[position], show if alone else lambda state: None)
         except WasmError as error:
             raise in_blob(inputs[position], error) from error
-        drop_unreached(blob)
-        blob.same = fold(blob)
+        drop_unreachable(blob)
+        blob.same = find_identical(blob)
         blob.module = _NO_MODULE  # it is here already
         return blob
 

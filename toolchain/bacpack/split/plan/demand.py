@@ -16,7 +16,7 @@ from bacpack.wasm.types import Mode
 #: A function that calls nothing and is no larger is copied: a call from outside takes more than one inside.
 _COPY_BYTES = 16
 
-Home = tuple[int, int]
+Location = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -26,16 +26,16 @@ class Demand:
     #: Functions whose code it keeps, in order.
     kept: list[int]
     #: Shared functions that it calls, by index.
-    called: dict[int, Home]
+    called: dict[int, Location]
     #: Functions that are reached through one of the remainder that only calls them: host functions whose reference is
     #: taken, because a host serves the module that calls it, and shared functions that the blob exports or refers to.
     forwarded_hosts: list[int]
     forwarded: list[int]
     #: Shared functions that private tables hold several times, each with one of `forwarded`: to refer to it takes less
     #: than to copy it to each place.
-    repeated: dict[Home, int]
+    repeated: dict[Location, int]
     #: Where in the program's table shared functions stand that are placed there from their modules.
-    placed: list[tuple[int, Home]]
+    placed: list[tuple[int, Location]]
 
 
 def demand(plan: Plan, blobs: Sequence[Blob]) -> list[Demand]:
@@ -55,31 +55,31 @@ def called_directly(plan: Plan) -> list[set[int]]:
 
 
 def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
-    module, homes, first = blob.module, plan.homes[position], blob.imported_functions
+    module, locations, first = blob.module, plan.locations[position], blob.imported_functions
     kept = [
         index
         for position, index in enumerate(range(first, first + len(blob.functions)))
-        if index not in homes and position not in blob.unreached
+        if index not in locations and position not in blob.unreachable
     ]
-    called = {callee for index in kept for callee in blob.functions[index - first].calls if callee in homes}
+    called = {callee for index in kept for callee in blob.functions[index - first].calls if callee in locations}
     copied = {index for index in called if _is_cheaper_copied(blob, index)}
     late = [callees[position] for module_ in plan.modules for callees in module_.late if position in callees]
-    repeated = _repeated([index for index in late if index in homes], homes)
+    repeated = _repeated([index for index in late if index in locations], locations)
     referenced = set(_references(module))
     referenced |= {callee for index in kept for callee in blob.functions[index - first].references}
     exported = {entry.index for entry in module.exports if entry.kind == Kind.FUNCTION}
     if module.start is not None:
         exported.add(module.start)
-    forwarded = {index for index in referenced | exported if index in homes} | {*repeated.values()}
-    placed: list[tuple[int, Home]] = []
+    forwarded = {index for index in referenced | exported if index in locations} | {*repeated.values()}
+    placed: list[tuple[int, Location]] = []
     for index, function in table_entries(module):
-        if function in homes:
-            placed.append((index, homes[function]))
+        if function in locations:
+            placed.append((index, locations[function]))
     host = {index for index in referenced.union(late) if index < first}
     host |= {index for element in module.elements for index in element_functions(element) if index < first}
     return Demand(
         kept=sorted({*kept, *copied}),
-        called={index: homes[index] for index in sorted((called | forwarded) - copied)},
+        called={index: locations[index] for index in sorted((called | forwarded) - copied)},
         forwarded_hosts=sorted(host),
         forwarded=sorted(forwarded - copied),
         repeated=repeated,
@@ -87,9 +87,9 @@ def _demand(plan: Plan, position: int, blob: Blob) -> Demand:
     )
 
 
-def _repeated(late: Sequence[int], homes: Mapping[int, Home]) -> dict[Home, int]:
-    counts = Counter(homes[index] for index in late)
-    return {homes[index]: index for index in reversed(late) if counts[homes[index]] > 1}
+def _repeated(late: Sequence[int], locations: Mapping[int, Location]) -> dict[Location, int]:
+    counts = Counter(locations[index] for index in late)
+    return {locations[index]: index for index in reversed(late) if counts[locations[index]] > 1}
 
 
 def _is_cheaper_copied(blob: Blob, index: int) -> bool:

@@ -16,32 +16,35 @@ from bacpack.split.shapes.fingerprint import Blob
 #: A function is a hub if at least so many others call it, directly or through others.
 _LEAST_CALLERS = 8
 
-Home = tuple[int, int]
+Location = tuple[int, int]
 
 
 def hubs(
-    blobs: Sequence[Blob], modules: Sequence[Sequence[SharedFunction]], homes: Sequence[Mapping[int, Home]], first: int
-) -> set[Home]:
+    blobs: Sequence[Blob],
+    modules: Sequence[Sequence[SharedFunction]],
+    locations: Sequence[Mapping[int, Location]],
+    first: int,
+) -> set[Location]:
     """Return the functions of `modules` that are hubs, each by its module's number, from `first`, and its position.
 
-    `homes` says where each function of each blob is, as in `resolve.Plan`.
+    `locations` says where each function of each blob is, as in `resolve.Plan`.
     """
-    callers: dict[Home, set[Home]] = defaultdict(set)
+    callers: dict[Location, set[Location]] = defaultdict(set)
     for number, functions in enumerate(modules, first):
         for position, function in enumerate(functions):
             blob, index = min(function.members.items())
             for callee in set(blobs[blob].functions[index].calls):
-                home = homes[blob].get(callee)
-                if home and home[0] >= first:
-                    callers[home].add((number, position))
-    return {home for home in callers if _has_many_callers(home, callers)}
+                location = locations[blob].get(callee)
+                if location and location[0] >= first:
+                    callers[location].add((number, position))
+    return {location for location in callers if _has_many_callers(location, callers)}
 
 
-def _has_many_callers(home: Home, callers: Mapping[Home, set[Home]]) -> bool:
-    seen: set[Home] = set()
-    pending = [home]
+def _has_many_callers(location: Location, callers: Mapping[Location, set[Location]]) -> bool:
+    seen: set[Location] = set()
+    pending = [location]
     while pending and len(seen) <= _LEAST_CALLERS:
         new = callers.get(pending.pop(), set()) - seen
         seen |= new
         pending += new
-    return len(seen - {home}) >= _LEAST_CALLERS
+    return len(seen - {location}) >= _LEAST_CALLERS

@@ -55,22 +55,22 @@ def chunks(blobs: Sequence[Blob], group: Group[SharedFunction]) -> list[Group[Sh
 
 def _callees_first(blobs: Sequence[Blob], functions: Sequence[SharedFunction]) -> list[SharedFunction]:
     """Order functions so that each comes after those it calls, cycles aside."""
-    homes = {min(function.members.items()): function for function in functions}
+    locations = {min(function.members.items()): function for function in functions}
     ordered: dict[tuple[int, int], SharedFunction] = {}
     entered: set[tuple[int, int]] = set()
-    for root in homes:
+    for root in locations:
         pending = [(root, False)]
         while pending:
-            home, done = pending.pop()
+            location, done = pending.pop()
             if done:
-                ordered[home] = homes[home]
-            elif home not in entered:
-                entered.add(home)
-                pending.append((home, True))
-                blob, index = home
+                ordered[location] = locations[location]
+            elif location not in entered:
+                entered.add(location)
+                pending.append((location, True))
+                blob, index = location
                 first = blobs[blob].imported_functions
                 callees = [(blob, callee - first) for callee in blobs[blob].functions[index].calls]
-                pending += [(callee, False) for callee in reversed(callees) if callee in homes]
+                pending += [(callee, False) for callee in reversed(callees) if callee in locations]
     return list(ordered.values())
 
 

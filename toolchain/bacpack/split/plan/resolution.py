@@ -58,7 +58,7 @@ class Plan:
 
     modules: list[SharedPlan]
     #: For each blob: function index -> (module, position in the module).
-    homes: list[dict[int, tuple[int, int]]]
+    locations: list[dict[int, tuple[int, int]]]
 
 
 def resolve(
@@ -71,27 +71,27 @@ def resolve(
 
     Below them lie the `existing` modules, to which each blob fits as `fits` says.
     """
-    homes: list[dict[int, tuple[int, int]]] = [{} for _ in blobs]
+    locations: list[dict[int, tuple[int, int]]] = [{} for _ in blobs]
     numbers = {module.cid: number for number, module in enumerate(existing)}
     for blob, fit in enumerate(fits):
-        homes[blob] = {index: (numbers[cid], position) for index, (cid, position) in fit.places.items()}
+        locations[blob] = {index: (numbers[cid], position) for index, (cid, position) in fit.places.items()}
     modules = [_existing_plan(module, blobs, fits) for module in existing]
     ordered = [sorted(group.items, key=lambda function: min(function.members.items())) for group in groups]
     for module, functions in enumerate(ordered, len(modules)):
         for position, function in enumerate(functions):
             for blob, index in function.members.items():
-                homes[blob][blobs[blob].imported_functions + index] = (module, position)
+                locations[blob][blobs[blob].imported_functions + index] = (module, position)
     for blob, entry in enumerate(blobs):
         first = entry.imported_functions
         for position, other in entry.same.items():
-            if first + other in homes[blob]:
-                homes[blob].setdefault(first + position, homes[blob][first + other])
-    apart = hubs(blobs, ordered, homes, len(existing))
+            if first + other in locations[blob]:
+                locations[blob].setdefault(first + position, locations[blob][first + other])
+    apart = hubs(blobs, ordered, locations, len(existing))
     modules += [
-        _Resolver(blobs, homes, module, existing).resolve(functions, apart)
+        _Resolver(blobs, locations, module, existing).resolve(functions, apart)
         for module, functions in enumerate(ordered, len(modules))
     ]
-    return Plan(modules, homes)
+    return Plan(modules, locations)
 
 
 def _existing_plan(module: Existing, blobs: Sequence[Blob], fits: Sequence[Fit]) -> SharedPlan:
@@ -114,11 +114,15 @@ class _Resolver:
     """Resolves the functions of one module."""
 
     def __init__(
-        self, blobs: Sequence[Blob], homes: list[dict[int, tuple[int, int]]], module: int, existing: Sequence[Existing]
+        self,
+        blobs: Sequence[Blob],
+        locations: list[dict[int, tuple[int, int]]],
+        module: int,
+        existing: Sequence[Existing],
     ) -> None:
         self._existing = existing
         self._blobs = blobs
-        self._homes = homes
+        self._locations = locations
         self._module = module
         self._direct: dict[tuple[int, int], DirectCall] = {}
         self._late: dict[tuple[tuple[int, int], ...], int] = {}
@@ -180,14 +184,16 @@ class _Resolver:
         return list(zip(self._blobs[blob].functions[index].kinds, repeat(users), values, meanings))
 
     def _call(self, users: tuple[int, ...], callees: tuple[int, ...]) -> Operand:
-        homes = self._homes
-        home = homes[users[0]].get(callees[0])
+        locations = self._locations
+        location = locations[users[0]].get(callees[0])
         if (
-            home is not None
-            and home[0] <= self._module
-            and all(homes[blob].get(callee) == home for blob, callee in zip(users[1:], callees[1:], strict=True))
+            location is not None
+            and location[0] <= self._module
+            and all(
+                locations[blob].get(callee) == location for blob, callee in zip(users[1:], callees[1:], strict=True)
+            )
         ):
-            if home not in self._direct:
-                self._direct[home] = DirectCall(*home)
-            return self._direct[home]
+            if location not in self._direct:
+                self._direct[location] = DirectCall(*location)
+            return self._direct[location]
         return LateCall(self._late.setdefault(tuple(zip(users, callees, strict=True)), len(self._late)))

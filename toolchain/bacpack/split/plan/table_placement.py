@@ -1,8 +1,8 @@
 """Placing shared functions in programs' tables: runs of them that stand together in every program are placed as one.
 
 A table is a program's own, but its linker fills it in the order in which objects come, so functions of one object stand
-next to each other in many programs. A shared module knows such *stretches* and places each at the index it is given;
-what stands in no stretch a remainder copies from the module's table of functions.
+next to each other in many programs. A shared module knows such *runs of entries* and places each at the index that
+it is given; what stands in no run a remainder copies from the module's table of functions.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bacpack.split.catalog.published_code import Existing
 from bacpack.split.plan.demand import Demand
 from bacpack.split.plan.resolution import Plan
 
-#: Bytes: a word of a remainder, a copy in its start function, a stretch in a module, an import with its call.
-_WORD_COST, _COPY_COST, _STRETCH_COST, _PLACER_COST = 4, 12, 21, 82
+#: Bytes: a word of a remainder, a copy in its start function, a run in a module, an import with its call.
+_WORD_COST, _COPY_COST, _RUN_COST, _PLACER_COST = 4, 12, 21, 82
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class EntryRun:
     """Functions of a shared module, by position, that stand next to each other."""
 
     functions: tuple[int, ...]
@@ -30,8 +30,8 @@ class Stretch:
     starts: dict[int, int]
 
 
-#: What one function of a module places: so many stretches as it takes words.
-Placer = Sequence[Stretch]
+#: What one function of a module places: so many runs as it takes words.
+Placer = Sequence[EntryRun]
 #: Which function of a module, by position, stands where in a program's table. One may stand there several times.
 Table = dict[int, int]
 
@@ -41,7 +41,7 @@ def place(plan: Plan, demands: Sequence[Demand]) -> list[list[Placer]]:
     tables: list[dict[int, Table]] = [{} for _ in plan.modules]
     for blob, demand in enumerate(demands):
         for index, (module, position) in demand.placed:
-            if index:  # zero says that a program has no such stretch
+            if index:  # zero says that a program has no such run
                 tables[module].setdefault(blob, {})[index] = position
     return [
         _fitted(module.existing, tables[number]) if module.existing else list(_grouped(tables[number]))
@@ -50,18 +50,18 @@ def place(plan: Plan, demands: Sequence[Demand]) -> list[list[Placer]]:
 
 
 def left_over(placers: Sequence[Placer], blob: int, placed: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Of (index, position) pairs, those that no stretch places for a blob."""
+    """Of (index, position) pairs, those that no run places for a blob."""
     done = {
-        (stretch.starts[blob] + offset, position)
-        for stretch in chain.from_iterable(placers)
-        if blob in stretch.starts
-        for offset, position in enumerate(stretch.functions)
+        (run.starts[blob] + offset, position)
+        for run in chain.from_iterable(placers)
+        if blob in run.starts
+        for offset, position in enumerate(run.functions)
     }
     return [pair for pair in placed if pair not in done]
 
 
 def _fitted(existing: Existing, tables: dict[int, Table]) -> list[Placer]:
-    """What places functions of an existing module, each stretch for the blobs in whose table it stands so."""
+    """What places functions of an existing module, each run for the blobs in whose table it stands so."""
     places: dict[int, dict[int, list[int]]] = {}
     for blob, table in tables.items():
         places[blob] = defaultdict(list)
@@ -72,36 +72,36 @@ def _fitted(existing: Existing, tables: dict[int, Table]) -> list[Placer]:
         for blob, table in tables.items():
             for first in reversed(places[blob][functions[0]]):
                 if all(table.get(first + offset) == position for offset, position in enumerate(functions)):
-                    places[blob][functions[0]].remove(first)  # the next stretch like this stands elsewhere
+                    places[blob][functions[0]].remove(first)  # the next run like this stands elsewhere
                     yield blob, first
                     break
 
-    return [[Stretch(functions, dict(starts(functions))) for functions in placer] for placer in existing.placers]
+    return [[EntryRun(functions, dict(starts(functions))) for functions in placer] for placer in existing.placers]
 
 
 def _grouped(tables: dict[int, Table]) -> Iterator[Placer]:
-    """One placer for all users of a module, and others for users that have many stretches of their own."""
-    common: list[Stretch] = []
-    rare: dict[tuple[int, ...], list[Stretch]] = defaultdict(list)
-    for stretch in _stretches(tables):
-        with_it, without = len(stretch.starts), len(tables) - len(stretch.starts)
-        saved = with_it * (_COPY_COST * len(stretch.functions) - _WORD_COST)
-        if without * _WORD_COST + _STRETCH_COST < saved:
-            common.append(stretch)
+    """One placer for all users of a module, and others for users that have many runs of their own."""
+    common: list[EntryRun] = []
+    rare: dict[tuple[int, ...], list[EntryRun]] = defaultdict(list)
+    for run in _entry_runs(tables):
+        with_it, without = len(run.starts), len(tables) - len(run.starts)
+        saved = with_it * (_COPY_COST * len(run.functions) - _WORD_COST)
+        if without * _WORD_COST + _RUN_COST < saved:
+            common.append(run)
         else:
-            rare[tuple(stretch.starts)].append(stretch)
+            rare[tuple(run.starts)].append(run)
     groups = [common]
-    for users, stretches in sorted(rare.items()):
-        copies = sum(len(stretch.functions) for stretch in stretches) * _COPY_COST
-        cost = _PLACER_COST + (_WORD_COST + _STRETCH_COST / len(users)) * len(stretches)
+    for users, entry_runs in sorted(rare.items()):
+        copies = sum(len(run.functions) for run in entry_runs) * _COPY_COST
+        cost = _PLACER_COST + (_WORD_COST + _RUN_COST / len(users)) * len(entry_runs)
         if cost < copies:
-            groups.append(stretches)
+            groups.append(entry_runs)
     for group in groups:
         for first in range(0, len(group), MOST_WORDS):
             yield group[first : first + MOST_WORDS]
 
 
-def _stretches(tables: dict[int, Table]) -> Iterator[Stretch]:
+def _entry_runs(tables: dict[int, Table]) -> Iterator[EntryRun]:
     """Functions that stand together in every blob that has any of them."""
     # The second place of a function is another entry than its first.
     entries: dict[int, dict[tuple[int, int], int]] = {}
@@ -122,8 +122,8 @@ def _stretches(tables: dict[int, Table]) -> Iterator[Stretch]:
         if not candidates and after is not None and users[after] == users[entry]:
             following[entry] = after
     for head in sorted(users.keys() - set(following.values())):
-        stretch = [head]
-        while stretch[-1] in following:
-            stretch.append(following[stretch[-1]])
-        functions = tuple(position for position, _ in stretch)
-        yield Stretch(functions, {blob: entries[blob][head] for blob in users[head]})
+        run = [head]
+        while run[-1] in following:
+            run.append(following[run[-1]])
+        functions = tuple(position for position, _ in run)
+        yield EntryRun(functions, {blob: entries[blob][head] for blob in users[head]})

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 
-from bacpack.split.abi.checked_load import LOADS, count_locals, far_load
+from bacpack.split.abi.checked_load import LOADS, checked_load, count_locals
 from bacpack.split.shapes.open_instructions import Cut, cut, cut_canonical
 from bacpack.split.shapes.register_assignment import assign_registers
-from bacpack.split.shapes.relocation_hints import UNKNOWN, Knowledge, Known
+from bacpack.split.shapes.relocation_hints import UNKNOWN, HintReader, RelocationHints
 from bacpack.split.shapes.table_entries import has_program_table
 from bacpack.wasm import Kind, Module, SectionId, WasmError, limits
 from bacpack.wasm import scanner as scan
@@ -91,9 +91,9 @@ class Blob:
     #: For functions that are the same as another one, that one: see `identical`. Both are positions in `functions`.
     same: dict[int, int] = field(default_factory=dict)
     #: Functions that are left out: see `unreachable`. Positions in `functions`.
-    unreached: set[int] = field(default_factory=set)
+    unreachable: set[int] = field(default_factory=set)
     #: What its relocations say, if it was linked with them.
-    known: Known | None = None
+    hints: RelocationHints | None = None
     #: The canonical form of the code of functions that have another: it takes long to find. Positions in `functions`.
     canonical: dict[int, bytes] = field(default_factory=dict)
 
@@ -105,7 +105,7 @@ class Blob:
 
     def meanings(self, function: int) -> Sequence[int]:
         """What each operand of a function is: see `relocation_hints`."""
-        return self.known.operands[function] if self.known else [UNKNOWN] * len(self.functions[function].operands)
+        return self.hints.operands[function] if self.hints else [UNKNOWN] * len(self.functions[function].operands)
 
     @property
     def imported_functions(self) -> int:
@@ -120,7 +120,7 @@ def fingerprint(module: Module, show: Callable[[str], None] = lambda state: None
     """
     registers = assign_registers(module)
     shapes = _Shapes(module, registers)
-    knowledge = Knowledge(module)
+    hint_reader = HintReader(module)
     starts_empty = bool(module.memories) and not module.memories[0].minimum
     functions: list[Function] = []
     canonical: dict[int, bytes] = {}
@@ -137,8 +137,8 @@ def fingerprint(module: Module, show: Callable[[str], None] = lambda state: None
         functions.append(function)
         if not len(functions) % _SHOW_EACH:
             show(f"{len(functions)} of {len(module.bodies)} functions read")
-        knowledge.note(opened, [(form.kind, form.value) for form in forms])
-    return Blob(module, registers, shapes.names_segments, functions, known=knowledge.known(), canonical=canonical)
+        hint_reader.note(opened, [(form.kind, form.value) for form in forms])
+    return Blob(module, registers, shapes.names_segments, functions, hints=hint_reader.hints(), canonical=canonical)
 
 
 def _function(signature: bytes | None, locals_: bytes, runs: list[bytes], forms: list[_Form], size: int) -> Function:
@@ -234,8 +234,8 @@ class _Shapes(dict[bytes, _Form]):
             return _Form(ANY_CONST, CONST, decode_signed(instruction, 1)[0])
         if opcode == scan.I64_CONST:
             return _Form(ANY_LONG, LONG, decode_signed(instruction, 1)[0])
-        if opcode in LOADS and (far := far_load(instruction)):
-            return _Form(far[0], CONST, far[1])
+        if opcode in LOADS and (checked := checked_load(instruction)):
+            return _Form(checked[0], CONST, checked[1])
         if opcode in _CALLS:
             return self._call(opcode, instruction)
         if opcode in _INDIRECT_CALLS:

@@ -13,7 +13,7 @@ from itertools import chain
 from bacpack.split.shapes.fingerprint import CALL, Blob
 
 
-def fold(blob: Blob) -> dict[int, int]:
+def find_identical(blob: Blob) -> dict[int, int]:
     """For each function that another one can stand for, that one: positions in `blob.functions`."""
     classes: dict[Hashable, list[int]] = defaultdict(list)
     for position, function in enumerate(blob.functions):

@@ -109,7 +109,7 @@ class Code:
 
 
 @dataclass(slots=True)
-class Exact:
+class RelocatedOperands:
     """What is known of a blob with relocations, all of it checked."""
 
     linking: Linking
@@ -124,7 +124,7 @@ class Exact:
 
 
 @dataclass(slots=True)
-class Inexact:
+class NotRelocated:
     """A blob of which nothing more is known than of any: why."""
 
     reason: str
@@ -134,19 +134,19 @@ class _DisagreementError(Exception):
     """What relocations say is not what stands in the code."""
 
 
-def exact(module: Module) -> Exact | Inexact:
+def read_relocated_operands(module: Module) -> RelocatedOperands | NotRelocated:
     """Return what the relocations of `module` say, or why they say nothing; raises `WasmError` for malformed ones."""
     linking = read_linking(module)
     if linking is None:
-        return Inexact("it has no linking section")
+        return NotRelocated("it has no linking section")
     code, data = read_relocations(module, SectionId.CODE), read_relocations(module, SectionId.DATA)
     if not code:
-        return Inexact("its code has no relocations: it was linked without --emit-relocs")
+        return NotRelocated("its code has no relocations: it was linked without --emit-relocs")
     try:
         _check_layout(module, linking)
         return _Checker(module, linking).check(code, data)
     except _DisagreementError as error:
-        return Inexact(str(error))
+        return NotRelocated(str(error))
 
 
 def _check_layout(module: Module, linking: Linking) -> None:
@@ -205,7 +205,7 @@ class _Checker:
             raise _DisagreementError(f"symbol {symbol.name} goes beyond its segment")
         return (constant_offset(segment.offset) or 0) + symbol.offset
 
-    def check(self, code: list[Relocation], data: list[Relocation]) -> Exact:
+    def check(self, code: list[Relocation], data: list[Relocation]) -> RelocatedOperands:
         content = self._content(SectionId.CODE)
         code.sort(key=lambda relocation: relocation.offset)
         positions = [content + relocation.offset for relocation in code]
@@ -219,7 +219,7 @@ class _Checker:
             used += last - first
         if used != len(code):
             raise _DisagreementError("a relocation lies between two functions")
-        return Exact(self._linking, self._addresses, self._table, functions, self._words(data))
+        return RelocatedOperands(self._linking, self._addresses, self._table, functions, self._words(data))
 
     def _content(self, section_id: SectionId) -> int:
         section = self._module.section(section_id)

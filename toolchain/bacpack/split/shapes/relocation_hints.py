@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bacpack.split.abi.checked_load import LOADS
-from bacpack.split.shapes.relocated_operands import Code, Exact, Meaning, Operand, exact
+from bacpack.split.shapes.relocated_operands import Code, Meaning, Operand, RelocatedOperands, read_relocated_operands
 from bacpack.split.shapes.table_entries import constant_offset
 from bacpack.wasm import Module, WasmError
 from bacpack.wasm import scanner as scan
@@ -29,7 +29,7 @@ _U32 = 0xFFFF_FFFF
 
 
 @dataclass(slots=True)
-class Known:
+class RelocationHints:
     """What is known of a blob with relocations."""
 
     #: For each function that the blob defines, what each of its operands is.
@@ -42,19 +42,19 @@ class Known:
     names: dict[int, str]
 
 
-class Knowledge:
+class HintReader:
     """Gathers what is known while a blob is read, function by function; nothing for a blob without relocations."""
 
     def __init__(self, module: Module) -> None:
-        self._exact = _exact(module)
+        self._relocated = _relocated(module)
         self._module = module
         self._operands: list[array[int]] = []
 
     def note(self, opened: Sequence[bytes], operands: Iterable[tuple[str, int]]) -> None:
         """Take the next function into account: its open instructions, and the kind and value of each, if it has one."""
-        if self._exact is None:
+        if self._relocated is None:
             return
-        code = self._exact.functions[len(self._operands)]
+        code = self._relocated.functions[len(self._operands)]
         self._operands.append(self._of_function(code, opened, operands))
 
     def _of_function(self, code: Code, opened: Sequence[bytes], operands: Iterable[tuple[str, int]]) -> array[int]:
@@ -83,15 +83,15 @@ class Knowledge:
 
     def _meaning(self, operand: Operand) -> tuple[int, int]:
         """The value of an operand, without sign, and what it is."""
-        assert self._exact is not None
+        assert self._relocated is not None
         if operand.meaning == Meaning.TABLE_INDEX:
             return decode_unsigned(self._module.data, operand.position)[0] & _U32, PLACE
-        base = self._exact.addresses[operand.symbol] or 0
+        base = self._relocated.addresses[operand.symbol] or 0
         return base + operand.addend & _U32, base
 
-    def known(self) -> Known | None:
+    def hints(self) -> RelocationHints | None:
         """All that is known, once every function was taken into account."""
-        found = self._exact
+        found = self._relocated
         if found is None:
             return None
         symbols = zip(found.linking.symbols, found.addresses, strict=True)
@@ -111,9 +111,9 @@ class Knowledge:
             for symbol in reversed(found.linking.symbols)  # of several names, the first
             if symbol.kind == SymbolKind.FUNCTION and symbol.index is not None and symbol.name
         }
-        return Known(self._operands, objects, dict(self._words(found)), names)
+        return RelocationHints(self._operands, objects, dict(self._words(found)), names)
 
-    def _words(self, found: Exact) -> Iterator[tuple[int, int]]:
+    def _words(self, found: RelocatedOperands) -> Iterator[tuple[int, int]]:
         """The words of data that relocations name, by address, and what each of them is."""
         segments = iter(self._module.data_segments)
         segment = next(segments, None)
@@ -126,10 +126,10 @@ class Knowledge:
             yield address, PLACE if is_place else found.addresses[word.symbol] or 0
 
 
-def _exact(module: Module) -> Exact | None:
+def _relocated(module: Module) -> RelocatedOperands | None:
     """What the relocations say, or None. What cannot be read is not relied on, and has no say in the blob's meaning."""
     try:
-        found = exact(module)
+        found = read_relocated_operands(module)
     except WasmError:
         return None
-    return found if isinstance(found, Exact) else None
+    return found if isinstance(found, RelocatedOperands) else None

@@ -15,7 +15,7 @@ from bacpack.wasm import Kind, Module
 _REASON = "nothing reaches it"
 
 
-def drop_unreached(blob: Blob) -> None:
+def drop_unreachable(blob: Blob) -> None:
     """Note the functions of `blob` that nothing reaches, and take their shapes, so that no module gets them."""
     first = blob.imported_functions
     reached: set[int] = set()
@@ -29,7 +29,7 @@ def drop_unreached(blob: Blob) -> None:
             pending += function.references
     for position, function in enumerate(blob.functions):
         if first + position not in reached:
-            blob.unreached.add(position)
+            blob.unreachable.add(position)
             blob.functions[position] = replace(function, shape=None, reason=_REASON)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bacpack.split.shapes.relocated_operands import Exact, Inexact, Meaning, exact
+from bacpack.split.shapes.relocated_operands import Meaning, NotRelocated, RelocatedOperands, read_relocated_operands
 from bacpack.wasm import Module, SectionId, writer
 from bacpack.wasm import scanner as scan
 from bacpack.wasm.custom_sections import read_names
@@ -37,19 +37,19 @@ def blob(zig: Toolchain) -> bytes:
     return zig.link([zig.compile(PROGRAM)], "--emit-relocs", "--strip-debug")
 
 
-def known(data: bytes) -> Exact:
-    found = exact(Module.parse(data))
-    assert isinstance(found, Exact), found.reason
+def known(data: bytes) -> RelocatedOperands:
+    found = read_relocated_operands(Module.parse(data))
+    assert isinstance(found, RelocatedOperands), found.reason
     return found
 
 
 def reason(data: bytes) -> str:
-    found = exact(Module.parse(data))
-    assert isinstance(found, Inexact)
+    found = read_relocated_operands(Module.parse(data))
+    assert isinstance(found, NotRelocated)
     return found.reason
 
 
-def named(found: Exact, name: str) -> int:
+def named(found: RelocatedOperands, name: str) -> int:
     (position,) = (place for place, symbol in enumerate(found.linking.symbols) if symbol.name == name)
     return position
 
@@ -214,8 +214,8 @@ def test_one_relocation_less_in_a_function_is_not_believed(blob: bytes, data: st
         places = [place for place, entry in enumerate(code) if entry.kind in kinds]
         del code[data.draw(st.sampled_from(places))]
 
-    changed = exact(Module.parse(rewritten(blob, drop)))
-    if isinstance(changed, Exact):
+    changed = read_relocated_operands(Module.parse(rewritten(blob, drop)))
+    if isinstance(changed, RelocatedOperands):
         # The only relocation of a function that is like what a linker writes: calls alone.
         assert [code.operands for code in changed.functions] == [code.operands for code in known(blob).functions]
         assert [code.callees for code in changed.functions] == [code.callees for code in known(blob).functions]
@@ -236,8 +236,8 @@ def test_another_symbol_or_addend_is_not_believed(blob: bytes, data: st.DataObje
         else:
             entries[at] = replace(entry, index=max(entry.index + by, 0))
 
-    after = exact(Module.parse(rewritten(blob, change)))
-    if isinstance(after, Exact):
+    after = read_relocated_operands(Module.parse(rewritten(blob, change)))
+    if isinstance(after, RelocatedOperands):
         for old, new in zip(before.functions, after.functions, strict=True):
             for was, is_ in zip(old.operands, new.operands, strict=True):
                 if was.meaning == Meaning.ADDRESS:
