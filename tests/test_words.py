@@ -16,6 +16,7 @@ RETIRED = {
         "world": "linked program", "unit": "module view", "track": "byte pattern", "landmark": "step",
         "far": "checked load", "cut": "tokenize", "walk": "fix-ups",
     },
+    "linker": {"placer": "relocator", "placed": "relocated"},
     "split": {
         "far": "checked load", "stretch": "run of entries", "stretches": "runs of entries", "home": "location",
         "homes": "locations", "shelf": "reuse", "fold": "identical", "unreached": "unreachable", "walk": "fix-up",

@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 
 from bacpack.errors import InputError
-from bacpack.linker.shared_library import PLACE, ROOM, place, room_of
+from bacpack.linker.shared_library import PLACE, ROOM, relocate, reserved_bytes
 from bacpack.split.abi.environment import environment, environment_cid
 from bacpack.wasm import Module
 from golang import build_go
@@ -120,10 +120,10 @@ class Placed:
 
 
 def test_only_the_room_is_touched(built_c: Path) -> None:
-    placed = place("greet.wasm", (built_c / "greet.wasm").read_bytes())
-    assert placed.room == room_of(Module.parse(placed.data)) > 16384
+    placed = relocate("greet.wasm", (built_c / "greet.wasm").read_bytes())
+    assert placed.reserved == reserved_bytes(Module.parse(placed.data)) > 16384
     module = Placed(placed.data)
-    assert module(ROOM) == placed.room
+    assert module(ROOM) == placed.reserved
     at, size = 1_000_003, module.memory.data_len(module.store)
     module.memory.write(module.store, b"\xaa" * size, 0)
     module(PLACE, at)
@@ -132,14 +132,14 @@ def test_only_the_room_is_touched(built_c: Path) -> None:
     module("measure", text, 7, text + 16)
     assert module.memory.read(module.store, text + 16, text + 28) == bytes([2, 0, 0, 0, 6, 0, 0, 0, 3, 0, 0, 0])
     mark = module("mark")
-    assert at <= mark < at + placed.room
+    assert at <= mark < at + placed.reserved
     assert module.memory.read(module.store, mark, mark + 2) == b"!\0"
     assert set(module.memory.read(module.store, 0, at)) == {0xAA}
-    assert set(module.memory.read(module.store, at + placed.room, text)) == {0xAA}
+    assert set(module.memory.read(module.store, at + placed.reserved, text)) == {0xAA}
 
 
 def test_a_second_place_changes_nothing(built_c: Path) -> None:
-    module = Placed(place("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
+    module = Placed(relocate("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
     module(PLACE, 100_000)
     first = module("mark")
     module(PLACE, 900_000)
@@ -148,26 +148,26 @@ def test_a_second_place_changes_nothing(built_c: Path) -> None:
 
 
 def test_without_room_a_call_traps(built_c: Path) -> None:
-    module = Placed(place("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
+    module = Placed(relocate("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
     with pytest.raises(wasmtime.Trap):
         module("mark")
 
 
 def test_room_beyond_the_memory_traps(built_c: Path) -> None:
-    module = Placed(place("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
+    module = Placed(relocate("greet.wasm", (built_c / "greet.wasm").read_bytes()).data)
     with pytest.raises(wasmtime.Trap):
         module(PLACE, 40 * 65536 - 100)
 
 
 def test_a_placed_module_stays_as_it_is(built_c: Path) -> None:
-    placed = place("greet.wasm", (built_c / "greet.wasm").read_bytes())
-    assert place("again.wasm", placed.data) == placed
+    placed = relocate("greet.wasm", (built_c / "greet.wasm").read_bytes())
+    assert relocate("again.wasm", placed.data) == placed
 
 
 def test_a_module_without_memory_needs_no_room() -> None:
     data = assemble('(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))')
-    assert place("add.wasm", data).room == 0
-    assert place("add.wasm", data).data == data
+    assert relocate("add.wasm", data).reserved == 0
+    assert relocate("add.wasm", data).data == data
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_module_without_memory_needs_no_room() -> None:
 )
 def test_what_cannot_be_moved_is_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
-        place("lib.wasm", assemble(text))
+        relocate("lib.wasm", assemble(text))
     assert caught.value.code == "cannot-share"
 
 

@@ -1,4 +1,4 @@
-"""The code of a shared module: addresses count from its room, and functions have moved by one.
+"""The code of a shared module: addresses count from its reserved memory, and functions have moved by one.
 
 A constant that is an address gets the base added. A load or store whose offset is one gets it added to its operand: as
 in what the linker wrote, the two together are an address in the module's own data.
@@ -18,7 +18,7 @@ from bacpack.wasm.relocations import Relocation, RelocationKind
 from bacpack.wasm.types import F32, F64, I32, I64, Element
 
 #: Relocations of addresses that can be moved.
-PLACED_KINDS = frozenset(
+RELOCATED_KINDS = frozenset(
     (RelocationKind.MEMORY_ADDR_LEB, RelocationKind.MEMORY_ADDR_SLEB, RelocationKind.MEMORY_ADDR_I32)
 )
 _STORED = {
@@ -29,7 +29,7 @@ _STORED = {
 _CALLS = ("call", "return_call", "ref.func")
 
 
-class CodePlacer:
+class CodeRelocator:
     """Writes function bodies anew: global `base` is added to addresses, functions from `moved` on are one further."""
 
     def __init__(

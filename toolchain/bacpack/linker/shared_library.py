@@ -2,14 +2,14 @@
 
 A library as a linker writes it has a memory of its own, and its data and stack at fixed addresses there. Linked with
 `--emit-relocs` it says which numbers are addresses. The module made here imports the environment's memory, as every
-split program does, and adds the address of its *room* to each of them: a piece of that memory which the program that
-uses it sets aside with its own allocator, and hands over once.
+split program does, and adds the address of its *reserved memory* to each of them: a piece that the program which uses
+it sets aside with its own allocator, and hands over once.
 
-- `_room` returns how many bytes of room the module needs
-- `_place` takes the address of that room, copies the module's data to it, and puts its stack there
+- `_room` returns how many bytes of memory the module needs reserved
+- `_place` takes the address of that memory, copies the module's data to it, and puts its stack there
 
-All other functions keep names and types, and trap before the module has its room. A module that needs none, because it
-has no data and no stack, exports neither.
+All other functions keep names and types, and trap before the module has its memory. A module that needs none, because
+it has no data and no stack, exports neither.
 
 What is relocated is what a linker relocates, by the same records: see `bacpack.wasm.relocations`.
 """
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bacpack.errors import InputError
-from bacpack.linker.relocated_code import PLACED_KINDS, CodePlacer
+from bacpack.linker.relocated_code import RELOCATED_KINDS, CodeRelocator
 from bacpack.split.abi.environment import environment_cid, import_load, import_memory
 from bacpack.wasm import Export, FuncType, GlobalType, Kind, Module, SectionId, WasmError, writer
 from bacpack.wasm.custom_sections import PRODUCERS_SECTION, read_producers
@@ -37,9 +37,9 @@ from bacpack.wasm.relocations import (
 from bacpack.wasm.scanner import I32_CONST
 from bacpack.wasm.types import I32, Data, Global, Mode
 
-#: Functions that a placed module exports for its room.
+#: Functions that a relocated module exports for its memory.
 ROOM, PLACE = "_room", "_place"
-#: The module's data begins at a multiple of this in its room, as it does where the linker put it.
+#: The module's data begins at a multiple of this in its memory, as it does where the linker put it.
 _ALIGNMENT = 16
 _PAGE = 65536
 #: What a linker gives addresses to by itself. Anything else that is absolute is a plain number.
@@ -50,12 +50,12 @@ _NO_ADDRESS = frozenset(("__memory_base", "__table_base", "__tls_base", "__tls_s
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class RelocatedLibrary:
     """A module that shares the memory of whoever uses it."""
 
     data: bytes
-    #: Bytes of room that it needs; none if it has neither data nor a stack.
-    room: int
+    #: Bytes of memory that it needs reserved; none if it has neither data nor a stack.
+    reserved: int
 
 
 def is_shared_form(module: Module) -> bool:
@@ -63,7 +63,7 @@ def is_shared_form(module: Module) -> bool:
     return any(entry.module == environment_cid() for entry in module.imports)
 
 
-def place(what: str, data: bytes) -> Placed:
+def relocate(what: str, data: bytes) -> RelocatedLibrary:
     """Make a shared module of a library; `what` is how messages call it. One that is shared already stays as it is.
 
     Raises `InputError`: `cannot-share` when the library cannot be moved, or calls the host.
@@ -71,14 +71,14 @@ def place(what: str, data: bytes) -> Placed:
     try:
         module = Module.parse(data)
         if is_shared_form(module):
-            return Placed(data, room_of(module))
-        return _Placer(what, module).place()
+            return RelocatedLibrary(data, reserved_bytes(module))
+        return _Relocator(what, module).relocate()
     except WasmError as error:
         raise InputError(error.code, f"`{what}`: {error.message}", hint=error.hint, details={"path": what}) from error
 
 
-def room_of(module: Module) -> int:
-    """How much room a shared module needs, as its function `_room` says."""
+def reserved_bytes(module: Module) -> int:
+    """How many bytes a shared module needs reserved, as its function `_room` says."""
     for entry in module.exports:
         if entry.name == ROOM and entry.kind == Kind.FUNCTION:
             body = module.bodies[entry.index - len(module.imported(Kind.FUNCTION))]
@@ -93,7 +93,7 @@ def refuse(what: str, reason: str, hint: str) -> InputError:
     )
 
 
-class _Placer:
+class _Relocator:
     def __init__(self, what: str, module: Module) -> None:
         self._what = what
         self._module = module
@@ -108,18 +108,18 @@ class _Placer:
         self._in_data = self._addresses(SectionId.DATA)
         self._stack_pointer = self._find_stack_pointer()
         self._segments = self._read_segments()
-        self._needs_room = bool(self._segments or self._in_code or self._stack_pointer is not None)
+        self._needs_memory = bool(self._segments or self._in_code or self._stack_pointer is not None)
 
-    def place(self) -> Placed:
+    def relocate(self) -> RelocatedLibrary:
         module = self._module
         if not self._uses_memory():
-            return Placed(module.data, 0)
+            return RelocatedLibrary(module.data, 0)
         types = [writer.func_type(module.function_type(index)) for index in range(len(module.types))]
         loads = _index(types, FuncType((), ()))
         imports = [*self._hosts, import_load(environment_cid(), loads), import_memory(environment_cid())]
         first = len(self._hosts) + 1
         base = len(module.globals)
-        code = CodePlacer(module, self._in_code, base, first - 1, self._unsupported)
+        code = CodeRelocator(module, self._in_code, base, first - 1, self._unsupported)
         functions = list(module.functions)
         bodies = [code.body(number) for number in range(len(functions))]
         code.finish()
@@ -132,14 +132,14 @@ class _Placer:
 
         exported = [entry for entry in module.exports if entry.kind == Kind.FUNCTION]
         start = None if module.start is None else code.function(module.start)
-        if self._needs_room:
+        if self._needs_memory:
             for entry in exported:
                 if entry.name in (ROOM, PLACE):
                     raise refuse(self._what, f"it exports `{entry.name}` itself", "give that function another name")
                 type_index = module.function_types[entry.index]
                 guarded = _guarded(module.function_type(type_index), base, code.function(entry.index))
                 add(entry.name, type_index, guarded)
-            add(ROOM, _index(types, FuncType((), (I32,))), NO_LOCALS + op("i32.const", self._room()) + op("end"))
+            add(ROOM, _index(types, FuncType((), (I32,))), NO_LOCALS + op("i32.const", self._reserved()) + op("end"))
             takes_address = _index(types, FuncType((I32,), ()))
             add("", takes_address, _fix(base))
             add(PLACE, takes_address, self._place_body(base, entries.pop(""), start))
@@ -163,7 +163,8 @@ class _Placer:
             (SectionId.DATA, writer.vector(segments) if segments else None),
         ]
         written = [writer.section(number, content) for number, content in sections if content is not None]
-        return Placed(writer.module([*written, *self._producers()]), self._room() if self._needs_room else 0)
+        reserved = self._reserved() if self._needs_memory else 0
+        return RelocatedLibrary(writer.module([*written, *self._producers()]), reserved)
 
     def _refuse_imports(self) -> None:
         for entry in self._module.imports:
@@ -185,13 +186,13 @@ class _Placer:
             raise refuse(self._what, "it uses types or tags that a module keeps to itself", "build it without them")
 
     def _uses_memory(self) -> bool:
-        return self._needs_room or bool(self._module.memories)
+        return self._needs_memory or bool(self._module.memories)
 
     def _addresses(self, section: SectionId) -> list[Relocation]:
         """Relocations of addresses in memory, those of nothing that exists left out."""
         found = []
         for entry in read_relocations(self._module, section):
-            if entry.kind in PLACED_KINDS:
+            if entry.kind in RELOCATED_KINDS:
                 if self._is_address(entry):
                     found.append(entry)
             elif entry.kind.name.startswith(("MEMORY", "GLOBAL_INDEX_I32", "FUNCTION_INDEX_I32")):
@@ -238,7 +239,7 @@ class _Placer:
                 segments.append((address, self._module.data[segment.start : segment.end]))
         return segments
 
-    def _room(self) -> int:
+    def _reserved(self) -> int:
         """Bytes from address 0 to the end of what the linker laid out, and what aligning may take."""
         ends = [address + len(content) for address, content in self._segments]
         if self._stack_pointer is not None:
@@ -259,7 +260,7 @@ class _Placer:
         return decode_signed(self._module.globals[index].init, 1)[0] & 0xFFFFFFFF
 
     def _place_body(self, base: int, fix: int, start: int | None) -> bytes:
-        """`_place`: set the base, clear the room, copy the data, move the addresses in it, set the stack pointer."""
+        """`_place`: set the base, clear the memory, copy the data, move its addresses, set the stack pointer."""
         get, set_, add = op("global.get", base), op("global.set", base), op("i32.add")
         # A second call changes nothing.
         code = [get, op("if", VOID), op("return"), op("end")]
@@ -271,7 +272,7 @@ class _Placer:
             op("i32.and"),
             set_,
         )
-        code += get, op("i32.const", 0), op("i32.const", self._room() - _ALIGNMENT + 1), op("memory.fill", 0)
+        code += get, op("i32.const", 0), op("i32.const", self._reserved() - _ALIGNMENT + 1), op("memory.fill", 0)
         for number, (address, content) in enumerate(self._segments):
             code += get, op("i32.const", address), add, op("i32.const", 0), op("i32.const", len(content))
             code += op("memory.init", number, 0), op("data.drop", number)
@@ -288,9 +289,9 @@ class _Placer:
         section = self._module.section(SectionId.DATA)
         places = [entry.offset + section.content for entry in self._in_data] if section else []
         for segment, (address, _) in zip(self._module.data_segments, self._segments, strict=True):
-            for place_ in places:
-                if segment.start <= place_ and place_ + 4 <= segment.end:
-                    yield address + place_ - segment.start
+            for at in places:
+                if segment.start <= at and at + 4 <= segment.end:
+                    yield address + at - segment.start
 
     def _producers(self) -> Iterator[bytes]:
         for section in self._module.custom_sections(PRODUCERS_SECTION):
@@ -315,7 +316,7 @@ def _functions(entries: Mapping[str, int]) -> Iterator[tuple[str, Kind, int]]:
 
 
 def _guarded(type_: FuncType, base: int, index: int) -> bytes:
-    """Code that calls a function if the module has its room, and traps otherwise."""
+    """Code that calls a function if the module has its memory, and traps otherwise."""
     trap = op("global.get", base) + op("i32.eqz") + op("if", VOID) + op("unreachable") + op("end")
     gets = b"".join(op("local.get", number) for number in range(len(type_.params)))
     return NO_LOCALS + trap + gets + op("call", index) + op("end")

@@ -12,7 +12,7 @@ from bacpack.errors import InputError
 from bacpack.files import read_file
 from bacpack.linker.import_check import Providers, check_imports, read_at_hand
 from bacpack.linker.namespaces import namespace_of
-from bacpack.linker.shared_library import is_shared_form, place
+from bacpack.linker.shared_library import is_shared_form, relocate
 from bacpack.project.programs import on_environment
 from bacpack.project.settings.config import CONFIG_NAME, Project
 from bacpack.project.settings.lock_file import LOCK_NAME, UrlLock
@@ -57,7 +57,7 @@ def configured_links(project: Project, data: bytes) -> Links:
             continue
         path = project.resolve(str(ref.path))
         if path.is_file():
-            links.add(name, place(str(path), read_file(path)).data)
+            links.add(name, relocate(str(path), read_file(path)).data)
             continue
         built = project.output / "modules" / f"{locked[name].cid if name in locked else 'none'}.wasm"
         if not built.is_file():

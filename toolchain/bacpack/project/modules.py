@@ -13,7 +13,7 @@ from bacpack.errors import BacpackError, InputError
 from bacpack.files import read_file
 from bacpack.linker.import_check import Providers, check_imports
 from bacpack.linker.namespaces import link_imports
-from bacpack.linker.shared_library import PLACE, place, room_of
+from bacpack.linker.shared_library import PLACE, relocate, reserved_bytes
 from bacpack.split.abi.environment import environment, environment_cid
 from bacpack.wasm import Module
 from bacpack.wasm.interface import read_interface
@@ -77,7 +77,7 @@ def load_modules(
                         hint='add the crate to the workspace, with `crate-type = ["cdylib", "rlib"]` below [lib]',
                         details={"path": str(path)},
                     )
-                libraries[name] = place(str(path), built.get(name) or read_file(path)).data
+                libraries[name] = relocate(str(path), built.get(name) or read_file(path)).data
             else:
                 loaded.by_name[name] = _fetched(name, source, fetch(source))
     for name in _providers_first(libraries):
@@ -87,7 +87,7 @@ def load_modules(
         for entry in Module.parse(data).imports:
             below = next((one for one in loaded.by_name.values() if one.cid == entry.module), None)
             closure |= below.closure if below else {}
-        loaded.by_name[name] = Provider(name, cid, data, configured[name], closure, room_of(Module.parse(data)))
+        loaded.by_name[name] = Provider(name, cid, data, configured[name], closure, reserved_bytes(Module.parse(data)))
         with _naming(name):
             refuse_unlinked(name, data, loaded)
     return loaded
@@ -113,7 +113,7 @@ def _fetched(name: str, source: str, modules: list[bytes]) -> Provider:
     closure = {str(cid_of_bytes(data)): data for data in modules}
     closure.pop(environment_cid(), None)
     data = modules[-1]
-    return Provider(name, str(cid_of_bytes(data)), data, source, closure, room_of(Module.parse(data)))
+    return Provider(name, str(cid_of_bytes(data)), data, source, closure, reserved_bytes(Module.parse(data)))
 
 
 def _providers_first(libraries: Mapping[str, bytes]) -> Iterator[str]:
