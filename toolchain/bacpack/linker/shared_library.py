@@ -263,16 +263,9 @@ class _Relocator:
         """`_place`: set the base, clear the memory, copy the data, move its addresses, set the stack pointer."""
         get, set_, add = op("global.get", base), op("global.set", base), op("i32.add")
         # A second call changes nothing.
-        code = [get, op("if", VOID), op("return"), op("end")]
-        code += (
-            op("local.get", 0),
-            op("i32.const", _ALIGNMENT - 1),
-            add,
-            op("i32.const", -_ALIGNMENT),
-            op("i32.and"),
-            set_,
-        )
-        code += get, op("i32.const", 0), op("i32.const", self._reserved() - _ALIGNMENT + 1), op("memory.fill", 0)
+        code = [get, op("if", VOID), op("return"), op("end"), op("local.get", 0), op("i32.const", _ALIGNMENT - 1), add]
+        code += [op("i32.const", -_ALIGNMENT), op("i32.and"), set_]
+        code += [get, op("i32.const", 0), op("i32.const", self._reserved() - _ALIGNMENT + 1), op("memory.fill", 0)]
         for number, (address, content) in enumerate(self._segments):
             code += get, op("i32.const", address), add, op("i32.const", 0), op("i32.const", len(content))
             code += op("memory.init", number, 0), op("data.drop", number)
