@@ -1,6 +1,7 @@
 """The SQLite file with every job of a node and how it went, and how often each module was used.
 
-It is written by one node only. What a client was told is durable: a job that was accepted, and how one ended.
+It is written by one node only. What a client was told is durable: a job that was accepted, and how one ended. A column
+more is a change of layout: files of another layout are refused.
 """
 
 from __future__ import annotations

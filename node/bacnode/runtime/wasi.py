@@ -1,4 +1,8 @@
-"""What a program is given: WASI preview 1."""
+"""What a program is given by WASI preview 1: arguments, variables, folders, streams.
+
+Its functions are the engine's own but for `proc_exit`, and `engine` links them; `bacpack.content.cid.import_namespace`
+lists their names.
+"""
 
 from __future__ import annotations
 

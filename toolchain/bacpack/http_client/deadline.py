@@ -1,7 +1,7 @@
 """Until when a request may last, and ending one that another thread makes.
 
 The limits of an HTTP client are for one read or write each, so a server that sends a byte now and then holds it for
-ever. Here every read and write ends when the time of the whole is over.
+ever. Here every read and write ends when the time of the whole is over. How long each may take: see `RequestPolicy`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""How long a server is waited for, and when it is asked again."""
+"""How long a server is waited for, and when it is asked again.
+
+`RequestPolicy()` is what holds for a client that is given no other: publishing, the peers of a node and Bacalhau have
+one of their own.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a token says, freed from the numbering of its module: a shape that must be equal, and the operands in it.
 
 Types count by structure. A read of a global that never changes is the constant that it holds, and a read of a slot is a
-constant whose value the program sets; a call through an entry of a
-shared module's own table is a direct call whose callee the program sets.
+constant whose value the program sets; a call through an entry of a shared module's own table is a direct call whose
+callee the program sets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the text of `--to` to a target."""
+"""From the text of `--to` to a target: which kinds there are, how each is written, and which is published to first."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from bacpack.publish.targets.target import TargetError
 from bacpack.publish.targets.tokens import Token
 from bacpack.text import shown
 
+#: How long a target is waited for, within the time limit that a person set for all of it.
 POLICY = RequestPolicy(connect=10, idle=30, tries=4, pause=0.25)
 #: No answer that is asked for here is larger.
 _MAX_ANSWER_BYTES = 32 << 20

@@ -1,4 +1,4 @@
-"""Reading back a data module: what `data_module` wrote, as a plan that other images can be fitted to."""
+"""Reading back a data module: what `emit/data_module` wrote, as a plan that other images can be fitted to."""
 
 from __future__ import annotations
 

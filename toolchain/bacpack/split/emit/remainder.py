@@ -1,4 +1,4 @@
-"""Fifth stage, second part: the remainder, what is left of a blob once its shared functions live elsewhere.
+"""Fifth stage, third part: the remainder, what is left of a blob once its shared functions live elsewhere.
 
 It keeps the blob's types, imports, exports, names, data and own functions. Memory, table and the globals that shared
 functions use come from the environment; the start function (see `start_function`) brings everything to the state that

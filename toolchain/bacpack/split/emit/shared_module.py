@@ -1,4 +1,4 @@
-"""Fifth stage, first part: a shared module. Its bytes depend on nothing of one app, and import nothing of a host."""
+"""Fifth stage, first part: a shared module. Its bytes depend on no one program, and it imports nothing of a host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blobs that cannot be split soundly, refused with the reason. DESIGN: what cannot be shared soundly stays behind."""
+"""Blobs that cannot be split soundly, refused with the reason; functions that cannot be shared only stay behind."""
 
 from __future__ import annotations
 
