@@ -1,4 +1,4 @@
-"""`/api/v1/modules`: which modules the node holds, whence, and how much they are used."""
+"""`/api/v1/modules`: which modules the node holds, where they came from, and how much they are used."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Journal:
         """A process ended under it."""
 
     async def started(self, attempts: int) -> None:
-        """It is about to be started, for the so-manieth time; it waits for this to return."""
+        """Its next attempt is about to start, and waits for this to return; `attempts` counts it."""
 
     async def ended(self, state: JobState, end: JobEnd, plan: Plan | None) -> None:
         """It ended; with the plan, if its program ran."""

@@ -128,7 +128,7 @@ class JobDatabase:
         return Record(number, job, "queued", 0, created, None, None, submission, granted, JobEnd())
 
     def start(self, record: Record, attempts: int) -> None:
-        """Note that a job is being run, for the so-manieth time. Survives the end of the node, if not that of power."""
+        """Note that a job is being run, and which attempt it is. Survives the end of the node, not a loss of power."""
         record.state, record.attempts, record.started = "running", attempts, now()
         with self._writing(durably=False) as connection:
             connection.execute(

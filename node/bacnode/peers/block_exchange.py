@@ -44,7 +44,7 @@ class Given:
 
     data: bytes
     origin: str
-    #: Whether it came just now, and it is not noted yet whence.
+    #: Whether it came just now, so that its origin is not noted yet.
     is_new: bool = False
 
 
