@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,35 @@ def test_a_job_whose_paths_are_no_utf8_says_so(tmp_path: Path, blob: str, home: 
     path = write(tmp_path / blob, ECHO_ARGUMENTS)
     done = call(tmp_path / home, "submit", path, "--json")
     assert done.status != 0 and json.loads(done.stdout)["error"]["code"] == "not-utf8", done
+
+
+def test_a_folder_that_is_no_utf8_is_named_as_a_shell_takes_it(tmp_path: Path) -> None:
+    blob = write(tmp_path / "app.wasm", ECHO_ARGUMENTS)
+    for name in ("\udcff", "it's a\x1b\\b\udc80\u202e", "a b"):
+        folder = tmp_path / name
+        done = call(tmp_path / "home", "split", blob, "-o", folder)
+        word = done.stdout.rpartition("bacpack publish ")[2]
+        shell = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, timeout=60)
+        assert shell.stdout == os.fsencode(folder), word
+
+
+def test_a_program_without_a_name_is_refused(tmp_path: Path) -> None:
+    blob = write(tmp_path / ".wasm", ECHO_ARGUMENTS)
+    done = call(tmp_path / "home", "split", blob, "-o", tmp_path / "out")
+    assert (done.status, done.stderr.partition("]")[0]) == (2, "error[bad-name")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_command_writes_a_file_called_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blob = write(tmp_path / "app.wasm", ECHO_ARGUMENTS)
+    for line in (("split", blob, "-o", "-"), ("link", blob, "-o", "-"), ("pack", blob, "-o", "-"),
+                 ("publish", blob, "--car", "-"), ("run", "--report", "-", blob)):  # fmt: skip
+        done = call(tmp_path / "home", *line)
+        assert done.status == 2 and "`./-`" in done.stderr, (line, done)
+    done = call(tmp_path / "home", "jobspec", blob, "-o", "-")
+    assert done == call(tmp_path / "home", "jobspec", blob) and json.loads(done.stdout)
+    assert not (tmp_path / "-").exists()
 
 
 def test_exports_of_any_name(tmp_path: Path) -> None:

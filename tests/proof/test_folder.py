@@ -72,6 +72,7 @@ def test_another_program_is_refused_by_name(bacpack: Command, folder: Path) -> N
     status, result = verify(bacpack, folder, "--against", BLOBS[0], RUST["wordcount"])
     assert status == 1
     assert result["error"]["code"] == "not-equivalent"
+    assert "do not run the split" in result["error"]["hint"]
     assert f"no program in `{folder}` was split from `{RUST['wordcount']}`" in result["error"]["message"]
 
 

@@ -15,6 +15,7 @@ from bacpack.content.store.origins import Provenance
 from bacpack.content.unixfs.reader import read_bytes, resolve, walk_files
 from bacpack.manifest import MANIFEST_NAME, Manifest, encode_manifest
 from content.harness import Bacpack, Oracles
+from node.harness import assemble
 from publish.releases import write_release
 
 
@@ -68,8 +69,21 @@ def test_the_text_names_the_root_the_apps_and_the_next_command(bacpack: Bacpack,
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == f"root  {root}"
     assert f"app-0  {first.cid}" in done.stdout
-    assert done.stderr == f"next: bacpack run {first.cid}\n"
+    assert done.stderr == f"next: bacpack inspect {root}\n"
     assert bacpack.run("publish", folder, "--quiet").stderr == ""
+
+
+def test_the_next_command_runs_the_first_that_is_a_program(bacpack: Bacpack, tmp_path: Path) -> None:
+    library, component, program = (tmp_path / f"{name}.wasm" for name in ("a", "b", "c"))
+    library.write_bytes(assemble('(module (func (export "add")))'))
+    component.write_bytes(b"\0asm\x0d\0\1\0")
+    program.write_bytes(assemble('(module (func (export "_start")))'))
+    for given in ([library], [component], [library, component]):
+        done = bacpack.run("publish", *given)
+        assert done.stderr == f"next: bacpack inspect {done.stdout.split()[1]}\n"
+    cid = bacpack.ok("publish", component, library, program)["apps"]["c"]
+    assert bacpack.run("publish", component, library, program).stderr == f"next: bacpack run {cid}\n"
+    assert bacpack.run("run", cid).returncode == 0
 
 
 def test_the_text_says_what_was_written_where(bacpack: Bacpack, folder: Path, tmp_path: Path) -> None:

@@ -108,3 +108,10 @@ def test_workers_are_told_an_address_that_they_reach(monkeypatch: pytest.MonkeyP
 def test_a_node_is_told_the_same_before_it_starts(tmp_path: Path) -> None:
     done = call(tmp_path / "home", "node", "serve", "--listen", "127.0.0.1:0", "--scheduler", "tls://127.0.0.1:1")
     assert done.status == 3 and done.stdout == "" and "WORKER__CERT" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "-1"])
+def test_a_port_that_is_none_is_told_and_never_wraps(port: str) -> None:
+    with pytest.raises(UnreachableError, match="is no port"):
+        check_scheduler(f"tcp://127.0.0.1:{port}")
+    check_scheduler("tcp://127.0.0.1:65535")

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from bacpack import __version__
-from bacpack.cli.terminal.streams import ReaderGoneError, StdoutError, joined, open_streams, printable, say
+from bacpack.cli.terminal.streams import ReaderGoneError, StdoutError, open_streams, say, told
 from bacpack.errors import EXIT_INPUT, EXIT_INTERRUPTED, BacpackError
 from bacpack.files import explain_not_utf8, explain_os_error
 
@@ -141,9 +141,7 @@ def _fail(error: BacpackError, arguments: Sequence[str]) -> NoReturn:
     if not (_is_set("json", arguments) and _said_as_json(error)):
         plain = _is_set("no-color", arguments) or bool(os.environ.get("NO_COLOR")) or not sys.stderr.isatty()
         click.echo("error" if plain else click.style("error", fg="red", bold=True), nl=False, err=True)
-        say(joined([f"[{error.code}]: {error.lines[0]}", *error.lines[1:]]), err=True)
-        if error.hint:
-            say(printable(f"hint: {error.hint}"), err=True)
+        say(told(error, f"[{error.code}]: "), err=True)
     _exit(error.exit_status or EXIT_INPUT)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bacpack.content.cid.block import GetBlock, MissingBlockError
@@ -12,6 +11,7 @@ from bacpack.content.cid.import_namespace import HOST_MODULES, WEBCIL, HostModul
 from bacpack.content.cid.reference import CidRef
 from bacpack.content.unixfs.reader import read_bytes, resolve
 from bacpack.errors import BacpackError, InputError, restated
+from bacpack.text import shell_word
 from bacpack.wasm.interface import ImportedItem, Interface, mismatch, read_interface
 
 #: Of all names that are known, how many a hint lists.
@@ -139,7 +139,7 @@ def unlinked(entry: ImportedItem, known: Iterable[str] = ()) -> BacpackError:
             hint="leave it to the program that loads it, `dotnet.native.wasm`",
             details={"namespace": entry.namespace, "name": entry.name, "known": names},
         )
-    mapping = f"{shlex.quote(entry.namespace or 'NAME')}=REF"
+    mapping = f"{shell_word(entry.namespace or 'NAME')}=REF"
     return InputError(
         "unlinked-import",
         f"nothing provides `{entry.name}` of `{entry.namespace}`: the namespace is no CID, URL or module of the host",

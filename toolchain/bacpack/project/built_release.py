@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from bacpack.manifest import MANIFEST_NAME
 from bacpack.project.languages.sources import compile_project
 from bacpack.project.settings.config import CONFIG_NAME, load_project
 from bacpack.project.up_to_date import changed_since, sources_of
+from bacpack.text import shell_word
 
 #: Errors that say that nothing can be built here, and not that something was changed.
 _CANNOT_ASK = frozenset({"no-cargo", "no-rust-target", "no-rust-toolchain"})
@@ -57,7 +57,7 @@ def _stale(output: Path, why: str, changed: list[str]) -> CheckFailedError:
     return CheckFailedError(
         "build-stale",
         f"the release in `{output}` is older than the sources: {why}",
-        hint=f"run `bacpack build`, then publish; `bacpack publish {shlex.quote(str(output))}` takes it as it is",
+        hint=f"run `bacpack build`, then publish; `bacpack publish {shell_word(output)}` takes it as it is",
         details={"path": str(output), "changed": changed},
     )
 

@@ -22,9 +22,12 @@ def check_scheduler(scheduler: str, role: str = "client") -> None:
     """
     try:
         kind, place = parse_address(scheduler)
-        parse_host_port(place, PORT)
+        _, port = parse_host_port(place, PORT)
     except ValueError as error:
         raise no_scheduler(scheduler, str(error)) from error
+    # The system takes a port by its lowest sixteen bits.
+    if not 0 < int(port) < 1 << 16:
+        raise no_scheduler(scheduler, f"{port} is no port")
     for name in _NEEDED[role] if kind == "tls" else ():
         path = dask.config.get(f"distributed.comm.tls.{name}", None)
         variable = f"DASK_DISTRIBUTED__COMM__TLS__{name}".upper().replace(".", "__").replace("-", "_")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bacpack.cli.options.values import OutputPath
 from bacpack.cli.terminal.output import Output, common_options
 from bacpack.errors import InputError
 from bacpack.text import human_bytes
@@ -32,7 +33,7 @@ Exit status:
 @click.command(epilog=EPILOG)
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", "car", metavar="FILE.car", required=True, help="Where to write the CAR file.",
+    "-o", "--output", "car", metavar="FILE.car", required=True, type=OutputPath(), help="Where to write the CAR file.",
 )  # fmt: skip
 @common_options
 def command(output: Output, *, paths: tuple[Path, ...], car: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bacpack.cli.options.values import OutputPath
 from bacpack.cli.terminal.output import Output, common_options, table
 from bacpack.text import human_bytes
 
@@ -71,7 +72,7 @@ def _origins(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]
 @click.argument("paths", metavar="DIR|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "targets", metavar="TARGET", multiple=True,
               help="Where to publish; may be given more than once.  [default: store]")  # fmt: skip
-@click.option("--car", metavar="FILE", help="Also write a CAR file.")
+@click.option("--car", metavar="FILE", type=OutputPath(), help="Also write a CAR file.")
 @click.option("--catalog", is_flag=True, help="Publish the catalog and the modules alone, without the programs.")
 @click.option("--token-file", "token_files", metavar="KIND=FILE", multiple=True, callback=_token_files,
               help="Where the token for `kubo`, `pinning` or `node` targets is.")  # fmt: skip
@@ -134,9 +135,17 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         raise error
     output.result(result, _text(release, outcomes, dry_run))
     if not dry_run and any(outcome.target.label == "store" for outcome in outcomes):
-        first = next(iter(release.apps.values()), None)
-        after = f"split NEXT.wasm --catalog {release.root}" if catalog else f"run {first}"
-        output.note(f"next: bacpack {after if first or catalog else f'inspect {release.root}'}")
+        output.note(f"next: bacpack {_next(release, catalog=catalog)}")
+
+
+def _next(release: Release, *, catalog: bool) -> str:
+    """What to do with what was published: a component and a library are no programs that `run` would take."""
+    from bacpack.publish.release.release import first_program
+
+    if catalog:
+        return f"split NEXT.wasm --catalog {release.root}"
+    program = first_program(release)
+    return f"run {program}" if program else f"inspect {release.root}"
 
 
 class _Watch:

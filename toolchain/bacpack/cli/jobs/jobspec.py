@@ -36,8 +36,9 @@ Exit status:
 @click.argument("ref")
 @click.option("--target", type=click.Choice(["bacalhau"]), default="bacalhau", show_default=True,
               help="The scheduler that is to run it.")  # fmt: skip
-@click.option("-o", "--output", "path", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write here rather than on standard output.")  # fmt: skip
+@click.option("-o", "--output", "path", metavar="FILE",
+              type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+              help="Write here rather than on standard output, which is also `-`.")  # fmt: skip
 @invoke_option
 @environment_option
 @click.option("--timeout", metavar="S", callback=seconds, help="Stop the job after S seconds.")
@@ -73,7 +74,7 @@ def command(
     )  # fmt: skip
     job = bacalhau_job(closure, spec)
     text = json.dumps(job, indent=2)
-    if path is not None:
+    if path not in (None, Path("-")):
         write_file(path, f"{text}{os.linesep}".encode())
         count = len(job["Tasks"][0]["InputSources"])
         output.result({"target": target, "path": str(path), "modules": count}, f"{path}: {count} modules")

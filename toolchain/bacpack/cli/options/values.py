@@ -1,8 +1,9 @@
-"""Values that options take: sizes in bytes, and seconds."""
+"""Values that options take: paths to write to, sizes in bytes, and seconds."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import click
 
@@ -10,6 +11,16 @@ _SIZE = re.compile(r"([0-9]+)\s*(?:([KMG])(i?)B)?", re.IGNORECASE)
 #: The engine takes sizes as signed numbers of 64 bits.
 _MAX_SIZE = (1 << 63) - 1
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
+
+
+class OutputPath(click.Path):
+    """A file or folder to write to. `-` is none: stdout has the result of the command, or is the program's own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return `value` as `click.Path` does; refuse `-`."""
+        if value == "-":
+            self.fail("`-` is no file to write to: give it a name, or `./-` for a file that is called so", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from shlex import quote
 
 import click
 
+from bacpack.cli.options.values import OutputPath
 from bacpack.cli.terminal.output import Output, common_options
 from bacpack.cli.terminal.streams import joined
 from bacpack.errors import InputError
-from bacpack.text import human_bytes
+from bacpack.text import human_bytes, shell_word
 
 EPILOG = """\b
 Examples:
@@ -42,7 +42,7 @@ def _maps(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -
 @click.argument("blob", type=click.Path(path_type=Path))
 @click.option("--map", "providers", metavar="NAME=REF", multiple=True, callback=_maps,
               help="Import from REF what BLOB imports from NAME.  [default: as bacpack.toml says]")  # fmt: skip
-@click.option("-o", "--output", "target", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("-o", "--output", "target", metavar="FILE", type=OutputPath(path_type=Path),
               help="Write here; by default BLOB's name with `.linked` in it.")  # fmt: skip
 @common_options
 def command(output: Output, *, blob: Path, providers: dict[str, str], target: Path | None) -> None:
@@ -89,7 +89,8 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
     write_file(target, linked.data)
     for name, ref in refs.items():
         if isinstance(ref, PathRef) and not needed:
-            output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {quote(str(ref))}` brings it into the store")
+            path = shell_word(ref.path)
+            output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {path}` brings it into the store")
     cid = str(FileDag().add_bytes(linked.data).cid)
     lines = [f"{target}  {cid}  {human_bytes(len(linked.data))}"]
     lines += [f"  {name} -> {namespace}" for name, namespace in namespaces.items()]

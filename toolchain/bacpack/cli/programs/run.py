@@ -11,7 +11,7 @@ import click
 
 from bacpack.cli.options.program_options import environment_option, invoke_option, read_folders
 from bacpack.cli.options.source_options import SourceOptions, source_options
-from bacpack.cli.options.values import seconds, size
+from bacpack.cli.options.values import OutputPath, seconds, size
 from bacpack.cli.terminal.ending import ended_by_signals
 from bacpack.cli.terminal.streams import ended_by_broken_pipe, say
 from bacpack.errors import InputError
@@ -94,7 +94,7 @@ def split_arguments(args: Sequence[str], params: Sequence[click.Parameter]) -> t
 @click.option("--max-memory", metavar="BYTES", callback=size,
               help="Largest size of a memory; also 64MiB and the like.")  # fmt: skip
 @source_options
-@click.option("--report", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--report", metavar="FILE", type=OutputPath(dir_okay=False, path_type=Path),
               help="Write which modules ran and where each came from, as JSON.")  # fmt: skip
 @click.pass_context
 def command(

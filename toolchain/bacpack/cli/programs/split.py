@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ import click
 
 from bacpack.cli.options.provenance_options import provenance_options
 from bacpack.cli.options.source_options import SourceOptions, source_options
+from bacpack.cli.options.values import OutputPath
 from bacpack.cli.terminal.byte_table import explanation_json, explanation_text, treemap_option, write_treemap
 from bacpack.cli.terminal.output import Output, common_options, table
 from bacpack.errors import InputError
-from bacpack.text import human_bytes
+from bacpack.text import human_bytes, shell_word
 
 if TYPE_CHECKING:
     from bacpack.attest.attach import Circumstances
@@ -50,7 +50,7 @@ Exit status:
 @click.argument("blobs", metavar="BLOB...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", "folder", metavar="DIR", default="split", show_default=True,
-    type=click.Path(path_type=Path), help="Folder to write to.",
+    type=OutputPath(path_type=Path), help="Folder to write to.",
 )  # fmt: skip
 @click.option(
     "--catalog", "catalogs", metavar="REF", multiple=True,
@@ -177,6 +177,11 @@ def _is_text(name: str) -> bool:
 def _refuse_equal_names(blobs: tuple[Path, ...]) -> None:
     seen: dict[str, Path] = {}
     for path in blobs:
+        if not app_name(path):
+            raise InputError(
+                "bad-name", f"`{path}` gives its program no name, but `.wasm` alone", hint="rename the file",
+                details={"path": str(path)},
+            )  # fmt: skip
         if not _is_text(path.name):
             raise InputError(
                 "bad-name", f"`{path}` has a name that is not UTF-8, which no release can hold", hint="rename the file",
@@ -278,4 +283,4 @@ def _as_text(manifest: Manifest, folder: Path) -> str:
             f"{len(modules)} of the modules{whole}, {human_bytes(sum(modules) + sum(apps.values()))}, are reused; "
             f"new: {human_bytes(totals.split_bytes - sum(modules) - sum(apps.values()))}"
         )
-    return "\n".join([*lines, f"written to {folder}; next: bacpack publish {shlex.quote(str(folder))}"])
+    return "\n".join([*lines, f"written to {folder}; next: bacpack publish {shell_word(folder)}"])

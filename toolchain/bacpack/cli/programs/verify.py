@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Any, NoReturn
 
 import click
@@ -13,7 +12,7 @@ from bacpack.cli.terminal.streams import printable
 from bacpack.content.cid.cid import BadCidError, Cid, is_cid
 from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from bacpack.errors import CheckFailedError, InputError, UnreachableError
-from bacpack.text import human_bytes
+from bacpack.text import human_bytes, shell_word
 
 EPILOG = """\b
 Examples:
@@ -110,7 +109,7 @@ def _verify_file(path: Path, expected: Cid | None) -> dict[str, Any]:
             raise InputError(
                 "nothing-to-verify",
                 f"there is no CID to verify `{path}` against",
-                hint=f"bacpack verify {quote(str(path))} CID",
+                hint=f"bacpack verify {shell_word(path)} CID",
                 details={"path": str(path)},
             ) from None
     built = FileDag().add_file(path)
@@ -136,7 +135,7 @@ def _verify_folder(output: Output, folder: Path, expected: Cid | None, key: Path
         raise InputError(
             "nothing-to-verify",
             f"`{folder}` has no {MANIFEST_NAME}, and no CID is given",
-            hint=f"bacpack verify {quote(str(folder))} CID",
+            hint=f"bacpack verify {shell_word(folder)} CID",
             details={"path": str(folder)},
         )
     public = load_public_key(key) if key else None

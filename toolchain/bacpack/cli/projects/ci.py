@@ -29,6 +29,7 @@ from bacpack.cli.projects.pipelines import (
     summarise,
 )
 from bacpack.cli.terminal.output import Output, common_options
+from bacpack.cli.terminal.streams import told
 from bacpack.errors import BacpackError, CheckFailedError, InputError, UnreachableError
 from bacpack.files import write_file
 from bacpack.text import human_bytes
@@ -233,7 +234,7 @@ def _base(run: _Run, base: str | None) -> tuple[Base | None, str | None]:
     except InputError as error:
         if base or error.code != "no-base":
             raise
-        run.output.note(f"{error.message}\nhint: {error.hint}")
+        run.output.note(told(error))
         return None, None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from bacpack.cli.terminal.output import Output, common_options
+from bacpack.text import shell_word
 
 if TYPE_CHECKING:
     from bacpack.project.template import Target, Template
@@ -73,7 +73,7 @@ def command(
     paths = [str(path.relative_to(folder)) for path in files]
     result = {"name": name, "template": template, "path": str(folder), "files": paths}
     output.result(result, "\n".join([f"{folder}/", *(f"  {path}" for path in paths)]))
-    output.note(f"next: cd {quote(str(folder))} && bacpack build")
+    output.note(f"next: cd {shell_word(folder)} && bacpack build")
 
 
 def _ask(output: Output) -> Template:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import click
 
-from bacpack.errors import EXIT_FAILED, InputError
+from bacpack.errors import EXIT_FAILED, BacpackError, InputError
 from bacpack.files import explain_os_error
 
 #: How long a program may take to heed that nobody reads what it writes.
@@ -45,6 +45,12 @@ def printable(text: str) -> str:
 def joined(lines: Iterable[str]) -> str:
     """Lines as text, where what stands in one of them begins no other."""
     return "\n".join(map(printable, lines))
+
+
+def told(error: BacpackError, start: str = "") -> str:
+    """An error as people read it: what failed and why, after `start`, and what mends it."""
+    hint = [f"hint: {error.hint}"] if error.hint else []
+    return joined([f"{start}{error.lines[0]}", *error.lines[1:], *hint])
 
 
 def say(text: str, *, err: bool = False) -> None:

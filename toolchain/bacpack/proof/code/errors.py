@@ -6,7 +6,10 @@ from typing import Any
 
 from bacpack.errors import CheckFailedError
 
-_HINT = "is this the blob that was split? If it is, bacpack made a mistake: keep the blob, and please report it"
+_HINT = (
+    "is this the blob that was split? If it is, do not run the split: whoever made it may have changed it; "
+    "if you made it yourself, please report it with the blob"
+)
 
 
 def not_equivalent(message: str, **details: Any) -> CheckFailedError:

@@ -17,11 +17,13 @@ from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
 from bacpack.content.store.file_dag import FileDag
 from bacpack.content.unixfs.hash_ahead import read_ahead
+from bacpack.content.unixfs.reader import read_bytes
 from bacpack.content.unixfs.writer import Built
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest
 from bacpack.publish.release.required_modules import MODULES, add_needed
+from bacpack.wasm import Kind, Module, WasmError
 
 #: What a directory will hold: the path of each name's file, or what is in the directory of that name.
 Tree: TypeAlias = "dict[str, str | Tree]"
@@ -57,6 +59,18 @@ class Release:
         Raises `InputError` (`changed-meanwhile`) for a file that was changed since.
         """
         return read_ahead((cid, self.dag.get(cid)) for cid in self.sizes)
+
+
+def first_program(release: Release) -> Cid | None:
+    """The first program of a release that can be run as it is: a module that exports a function `_start`."""
+    for cid in release.apps.values():
+        try:
+            exported = Module.parse(read_bytes(release.dag.get, cid)).exports
+        except WasmError:
+            continue
+        if any(entry.name == "_start" and entry.kind == Kind.FUNCTION for entry in exported):
+            return cid
+    return None
 
 
 def plan_release(paths: Sequence[Path], store: BlockStore, on_bytes: Callable[[int], object] | None = None) -> Release:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from bacpack.errors import BacpackError, InputError
 from bacpack.parallel import processors
+from bacpack.text import shell_word
 from bacpack.verdict import why_invalid
 from bacpack.wasm_tools import wasm_tools
 
@@ -46,7 +46,7 @@ def invalid_blob(name: str, reason: str) -> InputError:
     return InputError(
         "invalid-blob",
         f"`{name}` is not valid WebAssembly: {reason}",
-        hint=f"`wasm-tools validate {shlex.quote(name)}` says the same; build it again",
+        hint=f"`wasm-tools validate {shell_word(name)}` says the same; build it again",
         details={"blob": name},
     )
 
