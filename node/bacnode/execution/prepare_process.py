@@ -28,7 +28,7 @@ from bacnode.fetch.session import Web
 from bacnode.fetch.source import BlockSource
 from bacnode.fetch.sources import Sources
 from bacnode.fetch.stored_sources import StoredSource
-from bacnode.peers.block_exchange import Swarm
+from bacnode.peers.block_exchange import BlockExchange
 from bacnode.peers.job_source import Holders, JobWeb
 from bacnode.programs.open_program import Program, open_program
 from bacnode.programs.release_prefetch import announce_closure
@@ -69,7 +69,7 @@ class Preparer:
         self._public = PublicStore(folder, proprietary)
         self._store = LayeredStore(self._public, proprietary.store)
         self._private = proprietary.store
-        self._swarm = Swarm(folder, self._public)
+        self._exchange = BlockExchange(folder, self._public)
         self._fetching = OneAtATime()
         self._turns = Turns(MOST_FETCHING)
         self._cache = CompileCache(cache)
@@ -112,7 +112,7 @@ class Preparer:
     def _prepare(self, message: Prepare) -> Plan | None:
         if message.sources is not None:
             return self._plan_from(message, message.sources)
-        web = JobWeb(self._swarm, self._public, time.monotonic() + FETCH_SECONDS)
+        web = JobWeb(self._exchange, self._public, time.monotonic() + FETCH_SECONDS)
         try:
             self._bring_files(message, JobFolder(Path(message.folder)), web)
             return None if message.only_files else self._plan(message, web)
@@ -183,7 +183,7 @@ class Preparer:
         cid = error.details.get("cid")
         if error.code != "module-not-found" or not isinstance(cid, str):
             return error
-        found = self._swarm.runner(Cid.parse(cid), web.deadline)
+        found = self._exchange.runner(Cid.parse(cid), web.deadline)
         if found is None:
             return error
         url, peer_id = found
@@ -196,11 +196,11 @@ class Preparer:
 
     def _survey(self, message: Bid) -> Surveyed:
         # Asked for nothing but sizes: what a bid names is not fetched.
-        web = JobWeb(self._swarm, self._public, time.monotonic() + 10)
+        web = JobWeb(self._exchange, self._public, time.monotonic() + 10)
         web.remotes = []
         try:
             missing, here = self._missing(message, web)
-            sizes = {cid: self._swarm.size(Cid.parse(cid), web.deadline) for cid in missing}
+            sizes = {cid: self._exchange.size(Cid.parse(cid), web.deadline) for cid in missing}
         finally:
             web.http.close()
         known = [size for size in sizes.values() if size is not None]

@@ -55,7 +55,7 @@ class _OutOfTimeError(RequestError):
         super().__init__(f"/ipfs/{cid}", "the time for all of the work is over", final=True)
 
 
-class Swarm:
+class BlockExchange:
     """The peers of the node whose state is in `folder`; what they give is kept in `store`. Safe for threads."""
 
     def __init__(self, folder: Path, store: BlockStore) -> None:
@@ -72,7 +72,7 @@ class Swarm:
         self._origins: OrderedDict[Cid, str] = OrderedDict()
         self._routed: OrderedDict[Cid, float] = OrderedDict()
         self._changed: set[Peer] = set()
-        self._turns = threading.Semaphore(_BLOCKS)
+        self._limit = threading.Semaphore(_BLOCKS)
         self.refresh()
 
     @cached_property
@@ -184,7 +184,7 @@ class Swarm:
     def _race(self, cid: Cid, peers: Sequence[Peer], deadline: float) -> Outcome[Peer, bytes]:
         with self._lock:
             self._changed.update(peers)
-        if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0)):
+        if not self._limit.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise _OutOfTimeError(cid)
         try:
             return race(
@@ -195,7 +195,7 @@ class Swarm:
                 lambda: _OutOfTimeError(cid),
             )
         finally:
-            self._turns.release()
+            self._limit.release()
 
     def _keep(self, cid: Cid, block: bytes, peer: Peer) -> Given:
         with self._store.batch() as batch:

@@ -10,7 +10,7 @@ from bacnode.fetch.fetched import Found
 from bacnode.fetch.remote_source import RemoteSource, peer
 from bacnode.fetch.session import Web
 from bacnode.fetch.source import read_ahead
-from bacnode.peers.block_exchange import Given, Swarm
+from bacnode.peers.block_exchange import BlockExchange, Given
 from bacpack.content.cid.block import MAX_BLOCK_BYTES, MissingBlockError
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
@@ -22,8 +22,8 @@ from bacpack.http_client import HttpClient
 class PeerSource:
     """What peers have. `finish` keeps the notes; no request outlasts `deadline`, a time of `time.monotonic`."""
 
-    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
-        self._swarm = swarm
+    def __init__(self, exchange: BlockExchange, store: BlockStore, deadline: float) -> None:
+        self._exchange = exchange
         self._store = store
         self._deadline = deadline
         self._notes: dict[Cid, str] = {}
@@ -32,18 +32,18 @@ class PeerSource:
     @property
     def label(self) -> str:
         """How messages call it."""
-        return self._swarm.label
+        return self._exchange.label
 
     def get(self, cid: Cid) -> bytes:
-        """Return a block, verified and kept; raises as `Swarm.get` does."""
-        return self._swarm.get(cid, self._deadline).data
+        """Return a block, verified and kept; raises as `BlockExchange.get` does."""
+        return self._exchange.get(cid, self._deadline).data
 
     def read(self, cid: Cid, max_bytes: int) -> Found:
         """Return a file of at most so many bytes, verified and kept block by block; blocks may be here already."""
         given: dict[Cid, Given] = {}
 
         def get(block: Cid) -> bytes:
-            found = given[block.to_v1()] = self._swarm.get(block, self._deadline)
+            found = given[block.to_v1()] = self._exchange.get(block, self._deadline)
             return found.data
 
         data = read_ahead(get, cid, max_bytes)
@@ -69,7 +69,7 @@ class PeerSource:
                 Provenance(self._store.folder).record(
                     [(cid, "") for cid, whence in notes.items() if whence == origin], origin
                 )
-        self._swarm.save()
+        self._exchange.save()
 
 
 class Holders:
@@ -101,11 +101,11 @@ class Holders:
 class JobWeb(Web):
     """What a job may reach over HTTP. Nobody at this machine named its program, so no address is let through."""
 
-    def __init__(self, swarm: Swarm, store: BlockStore, deadline: float) -> None:
+    def __init__(self, exchange: BlockExchange, store: BlockStore, deadline: float) -> None:
         super().__init__(deadline=deadline)
         self.deadline = deadline
-        swarm.refresh()
-        self.nearby = PeerSource(swarm, store, deadline) if swarm.may_ask else None
+        exchange.refresh()
+        self.nearby = PeerSource(exchange, store, deadline) if exchange.may_ask else None
         self.remotes = [self.nearby] if self.nearby else []  # type: ignore[list-item]  # as far as jobs use them
 
     def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:

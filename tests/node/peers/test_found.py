@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.peers.block_exchange import Swarm
+from bacnode.peers.block_exchange import BlockExchange
 from bacnode.peers.directory import Peers
 from bacnode.peers.peer_book import PeerBook, PeerOptions
 from bacpack.content.cid.cid import Cid
@@ -66,9 +66,9 @@ def test_whom_a_router_named_is_asked_nothing_at_a_private_address(tmp_path: Pat
             await directory.close()
 
         asyncio.run(ask())
-        swarm = Swarm(tmp_path, BlockStore(tmp_path))
+        exchange = BlockExchange(tmp_path, BlockStore(tmp_path))
         end = time.monotonic() + 20
-        assert (swarm.size(cid, end), swarm.runner(cid, end)) == (None, None)
+        assert (exchange.size(cid, end), exchange.runner(cid, end)) == (None, None)
         asked = {path.partition("?")[0] for path, _ in stranger.requests}
     assert asked == ({"/api/v1/node", f"/routing/v1/providers/{cid}"} if allow_private else set())
 
