@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from bacnode.http_server.auth import Access, load_token
 from bacnode.http_server.concurrency_limit import Slots
-from bacnode.jobs.service import JobOptions, JobSide, open_jobs
+from bacnode.jobs.service import JobOptions, JobService, open_jobs
 from bacnode.peers.directory import Peers
 from bacnode.peers.identity import Identity, load_identity
 from bacnode.peers.peer_book import PeerBook, PeerOptions
@@ -51,7 +51,7 @@ class NodeState:
     writers: ThreadPoolExecutor
     peers: Peers
     book: PeerBook
-    jobs: JobSide
+    jobs: JobService
     url: str = ""
     #: URLs of advisories about the engine that is installed.
     known_holes: list[str] = field(default_factory=list)

@@ -57,16 +57,16 @@ async def probe(request: Request) -> JSONResponse:
     """Bid if the modules are here, or no more than `?max-missing-bytes=` of them have to be fetched."""
     node = state_of(request)
     node.access.require_job(request)
-    side = node.jobs
+    service = node.jobs
     most = request.query_params.get("max-missing-bytes", "0")
     if not (most.isascii() and most.isdecimal()) or len(most) > 18:
         raise RequestError("bad-request", "`max-missing-bytes` is no number", hint="write digits")
-    with side.surveying:
+    with service.surveying:
         question = await read_json(request, Probe, MAX_BYTES)
         modules = modules_of(question)
         if not modules:
             return _answer(True, "the job names no module by CID")
-        surveyed = await side.queue.executor.survey(None, modules)
+        surveyed = await service.queue.executor.survey(None, modules)
     return _answer(*decide(surveyed, int(most)))
 
 

@@ -13,7 +13,7 @@ from bacnode.execution.job import Limits
 from bacnode.execution.messages import Surveyed
 from bacnode.http_server.body import read_json
 from bacnode.http_server.errors import RequestError
-from bacnode.jobs.service import JobSide
+from bacnode.jobs.service import JobService
 from bacnode.node_state import state_of
 from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import PathRef, parse_ref
@@ -38,8 +38,8 @@ async def bid(request: Request) -> JSONResponse:
     """Answer one question."""
     node = state_of(request)
     node.access.require_job(request)
-    side = node.jobs
-    with side.surveying:
+    service = node.jobs
+    with service.surveying:
         question = await read_json(request, BidRequest)
         if question.ref is None and not question.modules:
             raise RequestError(
@@ -49,12 +49,12 @@ async def bid(request: Request) -> JSONResponse:
             raise RequestError("bad-request", "`ref` names a file of this machine", hint="name a CID or a URL")
         for module in question.modules:
             Cid.parse(module)
-        refusal = _refusal(side, question.limits)
-        surveyed = await side.queue.executor.survey(question.ref, question.modules)
-    return JSONResponse(answer(side, surveyed, refusal))
+        refusal = _refusal(service, question.limits)
+        surveyed = await service.queue.executor.survey(question.ref, question.modules)
+    return JSONResponse(answer(service, surveyed, refusal))
 
 
-def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> dict[str, Any]:
+def answer(service: JobService, surveyed: Surveyed, refusal: BacpackError | None) -> dict[str, Any]:
     """Say what follows from what was found."""
     reason = message = None
     if refusal is not None:
@@ -66,7 +66,7 @@ def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> d
     can_run = reason is None
     start_ms = None
     if can_run:
-        queue = side.queue
+        queue = service.queue
         start_ms = _READY_MS + queue.speeds.start_ms(surveyed.missing_bytes or 0, surveyed.uncompiled_bytes)
         start_ms += queue.waiting_ms(_JOB_MS)
     return {
@@ -83,12 +83,12 @@ def answer(side: JobSide, surveyed: Surveyed, refusal: BacpackError | None) -> d
     }
 
 
-def _refusal(side: JobSide, limits: Limits) -> BacpackError | None:
+def _refusal(service: JobService, limits: Limits) -> BacpackError | None:
     try:
-        side.queue.executor.grants.grant(limits)
+        service.queue.executor.grants.grant(limits)
     except BacpackError as error:
         return error
-    return side.queue.refusal
+    return service.queue.refusal
 
 
 ROUTES = [Route("/api/v1/bids", bid, methods=["POST"])]

@@ -22,7 +22,7 @@ from bacnode.http_server.body import read_json, wait_for_end
 from bacnode.http_server.concurrency_limit import Slots
 from bacnode.http_server.errors import RequestError
 from bacnode.jobs.database import Record
-from bacnode.jobs.service import JobSide
+from bacnode.jobs.service import JobService
 from bacnode.jobs.view import view
 from bacnode.node_state import state_of
 
@@ -137,7 +137,7 @@ class _Printed(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _printed(jobs: JobSide, record: Record, paths: list[Path], *, follow: bool) -> AsyncIterator[bytes]:
+async def _printed(jobs: JobService, record: Record, paths: list[Path], *, follow: bool) -> AsyncIterator[bytes]:
     read = [0] * len(paths)
     pause = _LOOK_SECONDS
     while True:
@@ -171,13 +171,13 @@ def _piece(path: Path, at: int) -> bytes:
         os.close(descriptor)
 
 
-def _jobs(request: Request) -> JobSide:
+def _jobs(request: Request) -> JobService:
     node = state_of(request)
     node.access.require_job(request)
     return node.jobs
 
 
-async def found(request: Request, jobs: JobSide) -> Record:
+async def found(request: Request, jobs: JobService) -> Record:
     """Return the job that the path names; raises `RequestError` (`no-such-job`)."""
     job = request.path_params["id"]
     record = await jobs.queries.find(job)

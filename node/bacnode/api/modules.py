@@ -17,9 +17,9 @@ async def modules(request: Request) -> Response:
     """`GET /api/v1/modules`: the provenance report."""
     node = state_of(request)
     node.access.require_job(request)
-    side = node.jobs
-    with side.surveying:
-        uses = await side.queries.uses()
+    service = node.jobs
+    with service.surveying:
+        uses = await service.queries.uses()
         found = await node.in_reader(lambda: holdings_of(node).report(uses))
     body = {
         "schema": 1,

@@ -37,7 +37,7 @@ class JobOptions:
 
 
 @dataclass(slots=True)
-class JobSide:
+class JobService:
     """The queue, what it must keep to itself, and bounds on requests."""
 
     queue: JobQueue
@@ -52,7 +52,7 @@ class JobSide:
     surveying: Slots
 
 
-def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobSide:
+def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobService:
     """Return what a node needs for jobs; raises `InputError`."""
     cache = options.cache or folder / "cache"
     grants = grants_here(
@@ -60,7 +60,7 @@ def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name:
     )
     queue = JobQueue(folder, Executor(folder, cache, grants, name))
     queries = JobQueries(queue)
-    return JobSide(
+    return JobService(
         queue,
         queries,
         proprietary,

@@ -42,8 +42,8 @@ class Held:
         async with self._gathering:
             began = time.monotonic()
             if self._view is None or began >= self._until:
-                side = self._node.jobs
-                uses = await side.queries.uses()
+                service = self._node.jobs
+                uses = await service.queries.uses()
                 self._view = await self._node.in_reader(lambda: self._gather(holdings_of(self._node).report(uses)))
                 took = time.monotonic() - began
                 self._until = began + max(KEPT_SECONDS, KEPT_TIMES * took)
