@@ -15,13 +15,13 @@ from bacnode.api import bacalhau_probe, bids, blocks, jobs, modules, peers, pins
 from bacnode.api.node import describe, health
 from bacnode.gateway import handler
 from bacnode.http_server.errors import on_bacpack_error, on_disconnect, on_http_error
-from bacnode.http_server.middleware import Front, FrontOptions
+from bacnode.http_server.middleware import Middleware, MiddlewareOptions
 from bacnode.node_state import NodeState
 from bacnode.pages import routes as pages
 from bacpack.errors import BacpackError
 
 
-def create_app(node: NodeState, options: FrontOptions | None = None) -> ASGIApp:
+def create_app(node: NodeState, options: MiddlewareOptions | None = None) -> ASGIApp:
     """Return the application that serves `node`."""
 
     @asynccontextmanager
@@ -55,4 +55,4 @@ def create_app(node: NodeState, options: FrontOptions | None = None) -> ASGIApp:
     )
     app.state.node = node
     app.state.pages = pages.PagesState(node)
-    return Front(app, handler.Gateway(node), options or FrontOptions())
+    return Middleware(app, handler.Gateway(node), options or MiddlewareOptions())

@@ -16,7 +16,7 @@ import uvicorn
 from bacnode.app.app import create_app
 from bacnode.http_server.auth import is_loopback
 from bacnode.http_server.logs import LogFormat, start_logs
-from bacnode.http_server.middleware import FrontOptions
+from bacnode.http_server.middleware import MiddlewareOptions
 from bacnode.http_server.protocol import LimitedProtocol, Server
 from bacnode.jobs.service import JobOptions
 from bacnode.node_state import NodeState, open_node
@@ -78,14 +78,14 @@ def serve(
     peers: PeerOptions,
     on_ready: Callable[[str, str], None],
     options: JobOptions | None = None,
-    front: FrontOptions | None = None,
+    middleware: MiddlewareOptions | None = None,
     process: ProcessOptions | None = None,
 ) -> None:
     """Run a node until SIGTERM or SIGINT; `on_ready` is given its URL and peer ID once it accepts requests.
 
     Raises `InputError` (`cannot-listen`), and what `open_node` raises.
     """
-    front, process = front or FrontOptions(), process or ProcessOptions()
+    middleware, process = middleware or MiddlewareOptions(), process or ProcessOptions()
     if process.while_open is not None:
         _end_with(process.while_open)
     listening = _listen(address) if process.listening is None else socket.socket(fileno=process.listening)
@@ -94,10 +94,10 @@ def serve(
         try:
             node.url = _url(listening)
             node.access.is_local = address.is_loopback
-            start_logs(process.log_format, requests=front.log_requests)
+            start_logs(process.log_format, requests=middleware.log_requests)
             _heed_holes(node)
             config = uvicorn.Config(
-                create_app(node, front),
+                create_app(node, middleware),
                 http=LimitedProtocol,
                 loop=_loop(),
                 ws="none",

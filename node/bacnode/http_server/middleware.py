@@ -26,7 +26,7 @@ _OPEN_TO_PAGES = ("/ipfs/", "/routing/")
 
 
 @dataclass(frozen=True, slots=True)
-class FrontOptions:
+class MiddlewareOptions:
     """What a person chose of it."""
 
     content_rate: float = CONTENT_RATE
@@ -36,12 +36,12 @@ class FrontOptions:
 
 
 @dataclass(slots=True)
-class Front:
+class Middleware:
     """The application, behind these checks."""
 
     app: ASGIApp
     content: ASGIApp
-    options: FrontOptions
+    options: MiddlewareOptions
     hosts: Hosts = field(init=False)
     _content_rates: Rates = field(init=False)
     _api_rates: Rates = field(init=False)

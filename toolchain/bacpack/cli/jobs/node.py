@@ -138,7 +138,7 @@ def serve(
     _check_installed(mdns=mdns)
     from bacnode.app.serve import ProcessOptions, parse_address
     from bacnode.app.serve import serve as run
-    from bacnode.http_server.middleware import FrontOptions
+    from bacnode.http_server.middleware import MiddlewareOptions
     from bacnode.jobs.service import JobOptions
     from bacnode.peers.peer_book import PeerOptions
     from bacpack.folders import cache_folder, data_folder
@@ -160,11 +160,11 @@ def serve(
 
     cache = cache_folder() if store is None else None
     options = JobOptions(workers, jobs_per_worker, jobs_memory, cache, proprietary, all_features)
-    front = FrontOptions(content_rate_limit, rate_limit, host_names, log_requests)
+    middleware = MiddlewareOptions(content_rate_limit, rate_limit, host_names, log_requests)
     wanted = PeerOptions(peers, routers, mdns, allow_private)
     process = ProcessOptions(log_format, listen_descriptor, while_open)
     with stack:
-        run(address, folder, wanted, on_ready, options, front, process)
+        run(address, folder, wanted, on_ready, options, middleware, process)
 
 
 def _worker_beside(
