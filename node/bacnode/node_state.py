@@ -13,7 +13,7 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from bacnode.http_server.auth import Access, load_token
-from bacnode.http_server.concurrency_limit import Slots
+from bacnode.http_server.concurrency_limit import ConcurrencyLimit
 from bacnode.jobs.service import JobOptions, JobService, open_jobs
 from bacnode.peers.directory import Peers
 from bacnode.peers.identity import Identity, load_identity
@@ -44,9 +44,9 @@ class NodeState:
     access: Access
     identity: Identity
     guard: UploadGuard
-    uploads: Slots
+    uploads: ConcurrencyLimit
     #: CARs that are being sent.
-    streams: Slots
+    streams: ConcurrencyLimit
     readers: ThreadPoolExecutor
     writers: ThreadPoolExecutor
     peers: Peers
@@ -92,8 +92,8 @@ def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOption
         access=Access(load_token(folder)),
         identity=identity,
         guard=UploadGuard(store, writers),
-        uploads=Slots(WRITERS, "uploads"),
-        streams=Slots(MAX_STREAMS, "CARs"),
+        uploads=ConcurrencyLimit(WRITERS, "uploads"),
+        streams=ConcurrencyLimit(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),
         writers=writers,
         peers=Peers(book, identity.peer_id, peers),

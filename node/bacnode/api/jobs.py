@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from bacnode.execution.job import MAX_SUBMISSION_BYTES, Submission, check_submission
 from bacnode.execution.job_state import ENDED
 from bacnode.http_server.body import read_json, wait_for_end
-from bacnode.http_server.concurrency_limit import Slots
+from bacnode.http_server.concurrency_limit import ConcurrencyLimit
 from bacnode.http_server.errors import RequestError
 from bacnode.jobs.database import Record
 from bacnode.jobs.service import JobService
@@ -124,16 +124,16 @@ async def metrics(request: Request) -> Response:
 
 
 class _Printed(StreamingResponse):
-    """An answer that follows a job: it has its slot from before its first byte, however it ends."""
+    """An answer that follows a job: it counts from before its first byte, however it ends."""
 
-    def __init__(self, slots: Slots, printed: AsyncIterator[bytes]) -> None:
+    def __init__(self, limit: ConcurrencyLimit, printed: AsyncIterator[bytes]) -> None:
         headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
         super().__init__(printed, headers=headers, media_type="text/plain; charset=utf-8")
-        self._slots = slots
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; raises `RequestError` (`too-busy`) before anything is sent."""
-        with self._slots:
+        with self._limit:
             await super().__call__(scope, receive, send)
 
 

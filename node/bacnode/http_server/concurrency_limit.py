@@ -7,7 +7,7 @@ from types import TracebackType
 from bacnode.http_server.errors import too_busy
 
 
-class Slots:
+class ConcurrencyLimit:
     """Use as a context manager, in the event loop's thread; raises `RequestError` (`too-busy`) when all are taken."""
 
     def __init__(self, count: int, what: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bacnode.execution.executor import Executor
 from bacnode.execution.grants import grants_here
-from bacnode.http_server.concurrency_limit import Slots
+from bacnode.http_server.concurrency_limit import ConcurrencyLimit
 from bacnode.jobs.metrics import Metrics
 from bacnode.jobs.queries import JobQueries
 from bacnode.jobs.queue import JobQueue
@@ -47,9 +47,9 @@ class JobService:
     #: Where compiled modules are.
     cache: Path
     #: Submissions that are being read, answers that follow a job, and bids and reports that are being made.
-    submitting: Slots
-    following: Slots
-    surveying: Slots
+    submitting: ConcurrencyLimit
+    following: ConcurrencyLimit
+    surveying: ConcurrencyLimit
 
 
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobService:
@@ -66,7 +66,7 @@ def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name:
         proprietary,
         Metrics(queue, queries),
         cache,
-        Slots(MAX_SUBMITTING, "submissions"),
-        Slots(MAX_FOLLOWING, "followers of jobs"),
-        Slots(MAX_SURVEYING, "reports and bids"),
+        ConcurrencyLimit(MAX_SUBMITTING, "submissions"),
+        ConcurrencyLimit(MAX_FOLLOWING, "followers of jobs"),
+        ConcurrencyLimit(MAX_SURVEYING, "reports and bids"),
     )
