@@ -19,7 +19,7 @@ from bacnode.peers.directory import Peers
 from bacnode.peers.identity import Identity, load_identity
 from bacnode.peers.peer_book import PeerBook, PeerOptions
 from bacnode.stores.proprietary import Proprietary, PublicStore
-from bacnode.stores.upload_lock import UploadGuard
+from bacnode.stores.upload_lock import UploadLock
 from bacpack.content.store.block_store import BlockStore
 from bacpack.content.store.origins import Provenance
 from bacpack.content.store.pins import Pins
@@ -43,7 +43,7 @@ class NodeState:
     provenance: Provenance
     access: Access
     identity: Identity
-    guard: UploadGuard
+    upload_lock: UploadLock
     uploads: ConcurrencyLimit
     #: CARs that are being sent.
     streams: ConcurrencyLimit
@@ -67,7 +67,7 @@ class NodeState:
     def close(self) -> None:
         """Let go of the store, close the database of jobs and end the threads."""
         self.jobs.queue.database.close()
-        self.guard.release()
+        self.upload_lock.release()
         self.readers.shutdown(wait=False, cancel_futures=True)
         self.writers.shutdown(wait=False, cancel_futures=True)
 
@@ -91,7 +91,7 @@ def open_node(folder: Path, peers: PeerOptions | None = None, options: JobOption
         provenance=Provenance(folder),
         access=Access(load_token(folder)),
         identity=identity,
-        guard=UploadGuard(store, writers),
+        upload_lock=UploadLock(store, writers),
         uploads=ConcurrencyLimit(WRITERS, "uploads"),
         streams=ConcurrencyLimit(MAX_STREAMS, "CARs"),
         readers=ThreadPoolExecutor(READERS, "reader"),

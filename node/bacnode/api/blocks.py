@@ -41,7 +41,7 @@ async def missing_blocks(request: Request) -> JSONResponse:
     node.access.require(request)
     question = await read_json(request, WhichMissing)
     cids = [Cid.parse(text) for text in question.cids]
-    async with node.guard.holding():
+    async with node.upload_lock.locked():
         missing = await node.in_reader(lambda: [str(cid) for cid in cids if not node.store.has(cid)])
     return JSONResponse({"schema": 1, "missing": missing})
 
@@ -60,7 +60,7 @@ async def put_blocks(request: Request) -> JSONResponse:
         )
     with node.uploads:
         body = BodyFile(Body(request, MAX_CAR_BYTES), asyncio.get_running_loop())
-        async with node.guard.holding():
+        async with node.upload_lock.locked():
             blocks, new_bytes = await node.in_writer(lambda: store_car(node.store, cast(BinaryIO, body)))
     return JSONResponse({"schema": 1, "blocks": blocks, "new_bytes": new_bytes})
 

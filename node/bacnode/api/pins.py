@@ -56,7 +56,7 @@ async def put_pin(request: Request) -> JSONResponse:
             "bad-request", f"the name is longer than {MAX_NAME_CHARACTERS} characters", hint="choose a shorter one"
         )
     with node.uploads:
-        async with node.guard.holding():
+        async with node.upload_lock.locked():
             await node.in_writer(lambda: pin(node, cid, name))
     return JSONResponse({"schema": 1, "status": "pinned"})
 

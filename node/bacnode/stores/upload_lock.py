@@ -19,7 +19,7 @@ from bacpack.content.store.block_store import BlockStore
 GRACE_SECONDS = 30
 
 
-class UploadGuard:
+class UploadLock:
     """The lock of one store, held for as long as something is being uploaded and a while longer."""
 
     def __init__(self, store: BlockStore, executor: Executor) -> None:
@@ -32,7 +32,7 @@ class UploadGuard:
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def holding(self) -> AsyncIterator[None]:
+    async def locked(self) -> AsyncIterator[None]:
         """Hold the lock while the block runs, and `GRACE_SECONDS` longer; waits for a collection under way."""
         loop = asyncio.get_running_loop()
         self._active += 1
