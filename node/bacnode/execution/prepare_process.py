@@ -22,7 +22,7 @@ from bacnode.execution.grants import ALL_FEATURES
 from bacnode.execution.job import JobSources
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
-from bacnode.execution.shortest_first import Turns
+from bacnode.execution.shortest_first import ShortestFirst
 from bacnode.fetch.limits import LoadLimits
 from bacnode.fetch.session import Web
 from bacnode.fetch.source import BlockSource
@@ -71,7 +71,7 @@ class Preparer:
         self._private = proprietary.store
         self._exchange = BlockExchange(folder, self._public)
         self._fetching = OneAtATime()
-        self._turns = Turns(MOST_FETCHING)
+        self._shortest_first = ShortestFirst(MOST_FETCHING)
         self._cache = CompileCache(cache)
         self._configuration = Configuration(interruptible=True, fueled=False, all_features=all_features)
         self._planner = Planner(self._cache, all_features=all_features)
@@ -147,7 +147,7 @@ class Preparer:
 
         limits = LoadLimits()
         try:
-            with self._turns.take(lacks) if missing else nullcontext():
+            with self._shortest_first.turn(lacks) if missing else nullcontext():
                 program = open_program(message.ref, self._store, web, limits)
                 program.sources.announce([CidRef(Cid.parse(cid)) for cid in missing])
                 graph = resolve(program.root, program.sources.fetch, limits, program.sources.announce)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class ShortestFirst:
     """So many turns at once, between threads."""
 
     def __init__(self, at_once: int) -> None:
@@ -17,7 +17,7 @@ class Turns:
         self._waiting: dict[threading.Event, Callable[[], float]] = {}
 
     @contextmanager
-    def take(self, cost: Callable[[], float]) -> Iterator[None]:
+    def turn(self, cost: Callable[[], float]) -> Iterator[None]:
         """Have a turn while the block runs. Of those that wait, the one whose `cost` is least by then is next."""
         come = threading.Event()
         with self._lock:
