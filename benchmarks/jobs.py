@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bacnode.execution.child_process import Answer, Child
+from bacnode.execution.child_process import Answer, ChildProcess
 from bacnode.execution.job import Granted, Submission
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.messages import Prepare, Prepared, Run
@@ -122,7 +122,7 @@ async def resident(programs: dict[str, bytes], modules: Sequence[bytes]) -> Memo
             put(store, module)
         cids = {name: put(store, data) for name, data in programs.items()}
         plans = await _plans(folder, cids)
-        worker = await Child.start("bacnode.execution.worker_process", folder / "cache", os.getpid())
+        worker = await ChildProcess.start("bacnode.execution.worker_process", folder / "cache", os.getpid())
         tasks: list[asyncio.Task[Answer]] = []
         try:
             idle = _settled(worker.pid)
@@ -139,7 +139,9 @@ async def resident(programs: dict[str, bytes], modules: Sequence[bytes]) -> Memo
 
 
 async def _plans(folder: Path, cids: dict[str, str]) -> dict[str, Plan]:
-    preparer = await Child.start("bacnode.execution.prepare_process", folder / "store", folder / "cache", os.getpid())
+    preparer = await ChildProcess.start(
+        "bacnode.execution.prepare_process", folder / "store", folder / "cache", os.getpid()
+    )
     plans = {}
     for name, cid in cids.items():
         submission = Submission(ref=cid)

@@ -37,7 +37,7 @@ class LostError(Exception):
         self.code = code
 
 
-class Child:
+class ChildProcess:
     """One process, and the questions that it has not answered."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -51,7 +51,7 @@ class Child:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, module: str, *folders: Path, all_features: bool) -> Child:
+    async def start(cls, module: str, *folders: Path, all_features: bool) -> ChildProcess:
         """Start `python -m module NODE_PID FOLDER…` and wait until it is ready; raises `LostError`."""
         arguments = [os.getpid(), *folders, *([ALL_FEATURES] if all_features else [])]
         process = await asyncio.create_subprocess_exec(
@@ -158,24 +158,24 @@ def _how(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"status {status}"
 
 
-class Keeper:
+class ProcessSupervisor:
     """Keeps one process: started when it is needed, again when it is gone, ended when it was idle for a while."""
 
-    def __init__(self, start: Callable[[], Awaitable[Child]], idle_seconds: float) -> None:
+    def __init__(self, start: Callable[[], Awaitable[ChildProcess]], idle_seconds: float) -> None:
         self._start = start
         self._idle_seconds = idle_seconds
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.child: Child | None = None
+        self.child: ChildProcess | None = None
         #: Those before it that were killed and may not be gone yet.
-        self._former: list[Child] = []
+        self._former: list[ChildProcess] = []
 
     @property
-    def running(self) -> Child | None:
+    def running(self) -> ChildProcess | None:
         """The process, if there is one."""
         return self.child if self.child is not None and self.child.is_usable else None
 
-    async def get(self) -> Child:
+    async def get(self) -> ChildProcess:
         """Return the process, running."""
         if self._timer is not None:
             self._timer.cancel()

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bacnode.execution import job_state
-from bacnode.execution.child_process import Child, Keeper, LostError
+from bacnode.execution.child_process import ChildProcess, LostError, ProcessSupervisor
 from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
 from bacnode.execution.job import Job, JobEnd
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.job_state import Event, JobState, Signal, Task, step
 from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ran, Run, Surveyed
-from bacnode.execution.worker_pool import Pool
+from bacnode.execution.worker_pool import WorkerPool
 from bacnode.runtime.plan import Plan, later
 from bacnode.runtime.report import run_report
 from bacpack.errors import BacpackError, Problem, UnreachableError
@@ -69,12 +69,14 @@ class Executor:
         self.grants = grants
         self.name = name
         self.store_folder = str(folder)
-        self.pool = Pool(cache, grants)
+        self.pool = WorkerPool(cache, grants)
         self.plans: OrderedDict[tuple[str, str | None, bool], Plan] = OrderedDict()
         self.preparing = asyncio.Semaphore(preparing)
         self.prepare_seconds = prepare_seconds
-        self.preparer = Keeper(
-            lambda: Child.start("bacnode.execution.prepare_process", folder, cache, all_features=grants.all_features),
+        self.preparer = ProcessSupervisor(
+            lambda: ChildProcess.start(
+                "bacnode.execution.prepare_process", folder, cache, all_features=grants.all_features
+            ),
             IDLE_SECONDS,
         )
         self._files = ThreadPoolExecutor(2, "files")
@@ -141,7 +143,7 @@ class Executor:
 
     def processes(self) -> list[int]:
         """The numbers of the processes that run."""
-        return [child.pid for keeper in (self.preparer, *self.pool.keepers) if (child := keeper.running)]
+        return [child.pid for supervisor in (self.preparer, *self.pool.supervisors) if (child := supervisor.running)]
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what reads or writes files in a thread."""
@@ -170,7 +172,7 @@ class _Execution:
         #: The task that is next, and the one that is under way.
         self._next: Task | None = None
         self._under_way: asyncio.Task[Event] | None = None
-        self._worker: Child | None = None
+        self._worker: ChildProcess | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._prepared: Prepared | None = None
         self._ran: Ran | None = None
