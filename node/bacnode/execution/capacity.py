@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Room:
+class Capacity:
     """So many places and so much memory. Who asks for much is not passed by who asks for little."""
 
     def __init__(self, places: int, memory_bytes: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bacnode.execution.capacity import Room
+from bacnode.execution.capacity import Capacity
 from bacnode.execution.child_process import ChildProcess, ProcessSupervisor
 from bacnode.execution.grants import Grants
 
@@ -24,7 +24,7 @@ class WorkerPool:
 
     def __init__(self, cache: Path, grants: Grants) -> None:
         self._grants = grants
-        self.room = Room(grants.workers * grants.jobs_per_worker, grants.memory_bytes)
+        self.capacity = Capacity(grants.workers * grants.jobs_per_worker, grants.memory_bytes)
         self.supervisors = [
             ProcessSupervisor(
                 lambda: ChildProcess.start("bacnode.execution.worker_process", cache, all_features=grants.all_features),
@@ -56,7 +56,7 @@ class WorkerPool:
     @asynccontextmanager
     async def worker(self, memory_bytes: int) -> AsyncIterator[ChildProcess]:
         """Have a worker with a place for a job, and that much memory, while the block runs; raises `LostError`."""
-        async with self.room.take(min(memory_bytes, self._grants.memory_bytes)):
+        async with self.capacity.take(min(memory_bytes, self._grants.memory_bytes)):
             number = min(range(len(self.supervisors)), key=self._cost)
             supervisor = self.supervisors[number]
             self._jobs[number] += 1

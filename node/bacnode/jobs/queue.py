@@ -147,7 +147,7 @@ class JobQueue:
 
     def waiting_ms(self, job_ms: float) -> float:
         """How long until a job that came now would find a place."""
-        grants, free = self.executor.grants, self.executor.pool.room.places
+        grants, free = self.executor.grants, self.executor.pool.capacity.places
         if free > 0:
             return 0.0
         return max(len(self.live) - free + 1, 0) * job_ms / (grants.workers * grants.jobs_per_worker)
