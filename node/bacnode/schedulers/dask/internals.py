@@ -33,11 +33,11 @@ async def keep_copies(worker: Worker) -> None:
     await worker.scheduler.amm_handler(method="stop")
 
 
-async def hold(worker: Worker, data: Mapping[Key, object], sizes: dict[str, int], keeper: str) -> None:
+async def hold(worker: Worker, data: Mapping[Key, object], sizes: dict[str, int], client: str) -> None:
     """Have a worker hold keys, said to be so large, in the name of a client that is never gone."""
     worker.update_data(dict(data))
     who_has = {key: [worker.address] for key in data}
-    await worker.scheduler.update_data(who_has=who_has, nbytes=sizes, client=keeper)
+    await worker.scheduler.update_data(who_has=who_has, nbytes=sizes, client=client)
 
 
 def let_go(worker: Worker, keys: Iterable[str]) -> None:

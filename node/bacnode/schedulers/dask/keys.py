@@ -13,7 +13,7 @@ MEMORY = "bacpack-memory"
 #: without a look at what they depend on, once there are many of them ("root-ish").
 RUNS = "bacpack-runs"
 #: The client in whose name the keys of modules are kept: they outlast those that submit jobs.
-KEEPER = "bacpack-modules"
+MODULES_CLIENT = "bacpack-modules"
 #: The topic of Dask's events about jobs.
 TOPIC = "bacpack-jobs"
 

@@ -16,7 +16,7 @@ _MAX_URLS = 4
 here: Callable[[str], str | None] = lambda cid: None  # noqa: E731 - replaced as a whole
 
 
-class Held:
+class Replica:
     """Who has a module. When it leaves a worker that holds the module, it says so."""
 
     __slots__ = ("cid", "urls")
@@ -25,7 +25,7 @@ class Held:
         self.cid = cid
         self.urls = tuple(urls)
 
-    def __reduce__(self) -> tuple[type[Held], tuple[str, tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[Replica], tuple[str, tuple[str, ...]]]:
         own = here(self.cid)
         urls = [url for url in self.urls if url != own]
-        return Held, (self.cid, tuple([own, *urls] if own else urls)[:_MAX_URLS])
+        return Replica, (self.cid, tuple([own, *urls] if own else urls)[:_MAX_URLS])

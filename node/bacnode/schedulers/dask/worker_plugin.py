@@ -21,8 +21,8 @@ from bacnode.execution.job import JobSources
 from bacnode.runtime.plan import PlannedModule
 from bacnode.schedulers.dask import internals, replicas
 from bacnode.schedulers.dask.block_server import BlockServer
-from bacnode.schedulers.dask.keys import KEEPER, MEMORY, PRESENT, RUNS, TOPIC, module_key, resource_of
-from bacnode.schedulers.dask.replicas import Held
+from bacnode.schedulers.dask.keys import MEMORY, MODULES_CLIENT, PRESENT, RUNS, TOPIC, module_key, resource_of
+from bacnode.schedulers.dask.replicas import Replica
 from bacnode.schedulers.dask.stored_modules import modules_in, size_of
 from bacnode.schedulers.dask.worker_job import Watch, WorkerJobs
 from bacnode.schedulers.job_message import JobResult, decode_spec, encode
@@ -130,7 +130,7 @@ class ModulesPlugin(WorkerPlugin):
             batch = names[start : start + _BATCH]
             urls = [self._url] if self._url else []
             await self._put(
-                {module_key(cid): Held(cid, urls) for cid in batch}, {module_key(cid): new[cid] for cid in batch}
+                {module_key(cid): Replica(cid, urls) for cid in batch}, {module_key(cid): new[cid] for cid in batch}
             )
 
     def withdraw(self, cids: Iterable[str]) -> None:
@@ -147,7 +147,7 @@ class ModulesPlugin(WorkerPlugin):
         self.withdraw(self._announced - {str(cid) for cid in found} - coming)
         await self.announce(found.items())
 
-    def run(self, data: bytes, holders: Sequence[Held]) -> bytes:
+    def run(self, data: bytes, holders: Sequence[Replica]) -> bytes:
         """Run a job, in a thread of the worker."""
         worker, spec = self._worker, decode_spec(data)
         key = worker.get_current_task()
@@ -208,7 +208,7 @@ class ModulesPlugin(WorkerPlugin):
         self.withdraw(cid for cid in self._coming.pop(key, ()) if size_of(Cid.parse(cid), self._store) is None)
 
     async def _put(self, data: Mapping[Key, object], sizes: dict[str, int]) -> None:
-        await internals.hold(self._worker, data, sizes, KEEPER)
+        await internals.hold(self._worker, data, sizes, MODULES_CLIENT)
 
     def _path(self) -> Path:
         from bacpack.folders import data_folder
@@ -234,7 +234,7 @@ class EnsurePlugin(WorkerPlugin):
             await worker.plugin_add(ModulesPlugin(**self._options), name=NAME)
 
 
-def run_job(data: bytes, holders: Sequence[Held], _present: object = None) -> bytes:
+def run_job(data: bytes, holders: Sequence[Replica], _present: object = None) -> bytes:
     """Run a job on the worker that this is called on."""
     worker = get_worker()
     plugin = worker.plugins.get(NAME)
