@@ -39,8 +39,8 @@ async def providers(request: Request) -> Response:
             headers=_text(CROSS_ORIGIN),
             details=error.details,
         ) from None
-    held = await node.in_reader(lambda: node.store.has(cid))
-    own = [_own_record(node, request)] if held else []
+    is_stored = await node.in_reader(lambda: node.store.has(cid))
+    own = [_own_record(node, request)] if is_stored else []
     if str(cid.to_v1()) in node.jobs.proprietary.modules:
         # A mark for those who look where a job can run: no client takes content by this protocol.
         own = [dataclasses.replace(_own_record(node, request), protocols=(RUNS_JOBS,))]

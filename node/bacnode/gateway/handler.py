@@ -73,8 +73,8 @@ class Gateway:
         etag = etag_of(request)
         try:
             if b"if-none-match" in headers:
-                held = self._node.store.has(request.cid)
-                if is_known(headers[b"if-none-match"].decode("latin-1"), etag, exists=held):
+                exists = self._node.store.has(request.cid)
+                if is_known(headers[b"if-none-match"].decode("latin-1"), etag, exists=exists):
                     await _send(scope, send, 304, [(b"etag", etag.encode()), *CROSS_ORIGIN], b"")
                     return
             if request.format == "raw":

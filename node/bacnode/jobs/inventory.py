@@ -27,7 +27,7 @@ _MAX_MANIFEST_BYTES = 8 << 20
 _MAX_WALKED = 1_000_000
 
 
-class HeldModule(msgspec.Struct, kw_only=True):
+class StoredModule(msgspec.Struct, kw_only=True):
     """A module that the node holds."""
 
     cid: str
@@ -71,7 +71,7 @@ class Holdings:
     configuration: Configuration
     peers: frozenset[str]
 
-    def report(self, uses: dict[str, Use]) -> list[HeldModule]:
+    def report(self, uses: dict[str, Use]) -> list[StoredModule]:
         """Return every module that the store holds, sorted by CID."""
         known = self._known(uses)
         pinned = self._pinned()
@@ -86,7 +86,7 @@ class Holdings:
             use = uses.get(text)
             names = facts.names | ({self.proprietary.modules[text]} if is_proprietary else set())
             found.append(
-                HeldModule(
+                StoredModule(
                     cid=text,
                     names=sorted(names - {""}),
                     bytes=size,

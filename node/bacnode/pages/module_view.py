@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from bacnode.api.modules import holdings_of
-from bacnode.jobs.inventory import HeldModule
+from bacnode.jobs.inventory import StoredModule
 from bacnode.node_state import NodeState
 from bacnode.pages.views import ModulesView, modules_view
 from bacpack.content.cid.cid import Cid
@@ -27,7 +27,7 @@ MAX_REMEMBERED = 10_000
 MAX_MODULES = 5_000
 
 
-class Held:
+class CachedModulesView:
     """The modules of one node, as its pages tell of them."""
 
     def __init__(self, node: NodeState) -> None:
@@ -49,7 +49,7 @@ class Held:
                 self._until = began + max(KEPT_SECONDS, KEPT_TIMES * took)
             return self._view
 
-    def _gather(self, modules: list[HeldModule]) -> ModulesView:
+    def _gather(self, modules: list[StoredModule]) -> ModulesView:
         modules = modules[:MAX_MODULES]
         # What a proprietary module holds is told nowhere, so neither is what it imports.
         imports = {module.cid: self._imports_of(module.cid) for module in modules if not module.proprietary}

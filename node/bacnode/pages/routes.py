@@ -22,7 +22,7 @@ from bacnode.http_server.rate_limit import Rates, client_of, retry_after
 from bacnode.jobs.view import view
 from bacnode.node_state import NodeState
 from bacnode.pages import text, views
-from bacnode.pages.module_view import Held
+from bacnode.pages.module_view import CachedModulesView
 from bacnode.pages.render import FOLDER, HEADERS, answer, html, problem, wants_json
 from bacnode.pages.sessions import Sessions, require_own_page, safe_next
 from bacpack import __version__
@@ -47,7 +47,7 @@ class PagesState:
     def __init__(self, node: NodeState) -> None:
         self.node = node
         self.sessions = Sessions(node.identity.peer_id)
-        self.held = Held(node)
+        self.modules = CachedModulesView(node)
         self.attempts = Rates(SIGN_IN_RATE, SIGN_IN_BURST)
         self._asking = asyncio.Lock()
         self._answered: tuple[float, dict[str, float | None]] = (0.0, {})
@@ -94,7 +94,7 @@ def page(show: Page, *, is_open: bool = False) -> Callable[[Request], Awaitable[
 async def overview(request: Request, state: PagesState) -> Response:
     """`GET /`."""
     node = state.node
-    modules = await state.held.view()
+    modules = await state.modules.view()
     names = _names(modules)
     records = await node.jobs.queries.page(None, None, LATEST)
     view = views.Overview(
@@ -118,7 +118,7 @@ async def jobs(request: Request, state: PagesState) -> Response:
     most = max(1, jobs_api.number(query.get("limit", str(PAGE)), "limit", MAX_PAGE))
     before = jobs_api.number(query["before"], "before", 1 << 62) if "before" in query else None
     records = await state.node.jobs.queries.page(wanted, before, most)
-    names = _names(await state.held.view())
+    names = _names(await state.modules.view())
     return answer(request, "jobs.html", views.jobs_view(records, await _counts(state.node), wanted, most, names))
 
 
@@ -126,7 +126,7 @@ async def job(request: Request, state: PagesState) -> Response:
     """`GET /jobs/{id}`."""
     record = await jobs_api.found(request, state.node.jobs)
     folder = state.node.jobs.queue.folder(record.id)
-    names = _names(await state.held.view())
+    names = _names(await state.modules.view())
     logs = await state.node.in_reader(lambda: [_end_of(path) for path in (folder.stdout, folder.stderr)])
     return answer(request, "job.html", views.job_page(record, view(record), logs, names))
 
@@ -155,14 +155,14 @@ async def file(request: Request, _state: PagesState) -> Response:
 
 async def modules(request: Request, state: PagesState) -> Response:
     """`GET /modules`."""
-    view = await state.held.view()
+    view = await state.modules.view()
     return answer(request, "modules.html", view, **_drawn(view))
 
 
 async def module(request: Request, state: PagesState) -> Response:
     """`GET /modules/{cid}`."""
     cid = request.path_params["cid"]
-    all_modules = await state.held.view()
+    all_modules = await state.modules.view()
     view = views.module_view(all_modules, cid)
     if view is None:
         raise RequestError(
@@ -176,8 +176,8 @@ async def module(request: Request, state: PagesState) -> Response:
 
 async def peers(request: Request, state: PagesState) -> Response:
     """`GET /peers`."""
-    held = [row.module for row in (await state.held.view()).modules]
-    return answer(request, "peers.html", views.peers_view(await list_peers(state.node), await state.answered(), held))
+    modules = [row.module for row in (await state.modules.view()).modules]
+    return answer(request, "peers.html", views.peers_view(await list_peers(state.node), await state.answered(), modules))
 
 
 async def sign_in(request: Request, state: PagesState) -> Response:

@@ -9,7 +9,7 @@ import msgspec
 from bacnode.api.peers import ListedPeer
 from bacnode.execution.job_state import ENDED
 from bacnode.jobs.database import Record
-from bacnode.jobs.inventory import HeldModule
+from bacnode.jobs.inventory import StoredModule
 from bacnode.jobs.view import JobView
 from bacnode.pages.graph_layout import Picture, draw
 from bacnode.pages.module_graph import Imports, Sharing, around, reachable, sharing, users_of
@@ -85,7 +85,7 @@ class SharingView(msgspec.Struct, frozen=True, kw_only=True):
 class ModuleRow(msgspec.Struct, frozen=True, kw_only=True):
     """A module with its place in the graph."""
 
-    module: HeldModule
+    module: StoredModule
     name: str
     imports: list[str]
     users: list[str]
@@ -193,21 +193,21 @@ def all_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {state: counts.get(state, 0) for state in STATES}
 
 
-def called(module: HeldModule) -> str:
+def called(module: StoredModule) -> str:
     """The first name of a module, or its CID."""
     return name(module.names[0]) if module.names else short(module.cid)
 
 
-def names_of(modules: Iterable[HeldModule]) -> dict[str, str]:
+def names_of(modules: Iterable[StoredModule]) -> dict[str, str]:
     """Return the first name of every module that has one, by CID."""
     return {module.cid: module.names[0] for module in modules if module.names}
 
 
-def modules_view(modules: Sequence[HeldModule], imports: Imports) -> ModulesView:
+def modules_view(modules: Sequence[StoredModule], imports: Imports) -> ModulesView:
     """Return all modules; `imports` may name ones that are not here."""
-    held = {module.cid: module for module in modules}
-    known = {cid: [other for other in imports.get(cid, ()) if other in held] for cid in held}
-    sizes = {cid: module.bytes or 0 for cid, module in held.items()}
+    by_cid = {module.cid: module for module in modules}
+    known = {cid: [other for other in imports.get(cid, ()) if other in by_cid] for cid in by_cid}
+    sizes = {cid: module.bytes or 0 for cid, module in by_cid.items()}
     users = users_of(known)
     rows = [
         ModuleRow(
@@ -216,7 +216,7 @@ def modules_view(modules: Sequence[HeldModule], imports: Imports) -> ModulesView
             imports=known[module.cid],
             users=users[module.cid],
             closure_bytes=sum(sizes[cid] for cid in reachable([module.cid], known)),
-            missing=sorted(cid for cid in imports.get(module.cid, ()) if cid not in held),
+            missing=sorted(cid for cid in imports.get(module.cid, ()) if cid not in by_cid),
         )
         for module in modules
     ]
@@ -267,7 +267,7 @@ def sharing_view(found: Sharing) -> SharingView:
 
 
 def peers_view(
-    known: Sequence[ListedPeer], answered: Mapping[str, float | None], modules: Sequence[HeldModule]
+    known: Sequence[ListedPeer], answered: Mapping[str, float | None], modules: Sequence[StoredModule]
 ) -> PeersView:
     """Return the peers; `answered` says how many milliseconds each took to answer, None where it did not."""
     rows = []

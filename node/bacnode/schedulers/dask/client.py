@@ -150,7 +150,7 @@ class DaskEngine(Engine):
             resources[MEMORY] = spec.memory_bytes
         keys = [module_key(cid) for cid in closure.sizes] if self.by_modules else []
         known = who_has(self.client, [*keys, PRESENT])
-        held: list[Any] = [Future(key, self.client) for key in keys if known.get(key)]
+        replicas: list[Any] = [Future(key, self.client) for key in keys if known.get(key)]
         present: Any = Future(PRESENT, self.client) if self.by_modules and known.get(PRESENT) else None
         key = f"{JOB_PREFIX}{secrets.token_hex(6)}-{spec.number}"
         self._by_key[key] = sent
@@ -158,7 +158,7 @@ class DaskEngine(Engine):
         future = self.client.submit(
             run_job,
             encode(self._addressed(sent)),
-            held,
+            replicas,
             present,
             key=key,
             pure=False,
