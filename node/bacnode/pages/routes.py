@@ -177,7 +177,9 @@ async def module(request: Request, state: PagesState) -> Response:
 async def peers(request: Request, state: PagesState) -> Response:
     """`GET /peers`."""
     modules = [row.module for row in (await state.modules.view()).modules]
-    return answer(request, "peers.html", views.peers_view(await list_peers(state.node), await state.answered(), modules))
+    return answer(
+        request, "peers.html", views.peers_view(await list_peers(state.node), await state.answered(), modules)
+    )
 
 
 async def sign_in(request: Request, state: PagesState) -> Response:

@@ -16,7 +16,7 @@ from bacpack.text import human_bytes
 if TYPE_CHECKING:
     from bacpack.cli.terminal.progress import Progress
     from bacpack.publish.release.release import Release
-    from bacpack.publish.targets.parse_target import Chosen, Setting
+    from bacpack.publish.targets.parse_target import ParsedTarget, Setting
     from bacpack.publish.targets.publish import Outcome
     from bacpack.publish.targets.target import Target
     from bacpack.publish.targets.tokens import TokenKind
@@ -100,7 +100,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
     from bacpack.publish.release.release import plan_release
     from bacpack.publish.release.unlinked_imports import refuse_unlinked
     from bacpack.publish.targets.parse_target import Setting, open_targets, parse_target
-    from bacpack.publish.targets.publish import failure, publish_everywhere
+    from bacpack.publish.targets.publish import failure, publish
 
     project = load_project()
     setting = Setting(
@@ -128,7 +128,7 @@ def command(output: Output, *, paths: tuple[Path, ...], targets: tuple[str, ...]
         release = catalog_of(release)
     refuse_unlinked(release, BlockStore(data_folder()))
     with output.progress("publishing") as show:
-        outcomes = publish_everywhere(release, opened, _Watch(release, show), dry_run=dry_run)
+        outcomes = publish(release, opened, _Watch(release, show), dry_run=dry_run)
     result = _result(release, outcomes, named, setting)
     error = failure(outcomes, result)
     if error:
@@ -174,22 +174,24 @@ class _Watch:
         return on_block
 
 
-def _with_car(paths: tuple[Path, ...], named: Sequence[Chosen], car: str | None) -> list[Chosen]:
+def _with_car(paths: tuple[Path, ...], named: Sequence[ParsedTarget], car: str | None) -> list[ParsedTarget]:
     """Return all targets: those of `--to` and the file of `--car`; raises `InputError` (`output-inside-input`)."""
     from bacpack.cli.content.pack import refuse_output_inside
     from bacpack.publish.targets import car_path
-    from bacpack.publish.targets.parse_target import Chosen
+    from bacpack.publish.targets.parse_target import ParsedTarget
 
-    chosen = list(named)
+    targets = list(named)
     if car is not None:
-        chosen.append(Chosen("car", str(car_path(car))))
-    for one in chosen:
+        targets.append(ParsedTarget("car", str(car_path(car))))
+    for one in targets:
         if one.kind == "car":
-            refuse_output_inside(paths, Path(one.place))
-    return chosen
+            refuse_output_inside(paths, Path(one.address))
+    return targets
 
 
-def _result(release: Release, outcomes: Sequence[Outcome], named: Sequence[Chosen], setting: Setting) -> dict[str, Any]:
+def _result(
+    release: Release, outcomes: Sequence[Outcome], named: Sequence[ParsedTarget], setting: Setting
+) -> dict[str, Any]:
     """Return the JSON; the targets in it are those of `--to`, the store first and the others as they were named."""
     from bacpack.publish.targets import CarTarget, StoreTarget, bytes_of
 

@@ -18,7 +18,7 @@ from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.decode import DecodeError, decode_json
 from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Answer, ServiceTarget
-from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
+from bacpack.publish.targets.target import Missing, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: How many questions are asked at once.
 _WORKERS = 8
@@ -54,23 +54,23 @@ class _Imported(msgspec.Struct):
 class KuboTarget(ServiceTarget):
     """A Kubo, by the URL of its RPC."""
 
-    def ask(self, release: Release) -> Lacking:
-        """Return what Kubo lacks: nothing if it has pinned the root, otherwise each block that it does not hold."""
+    def ask(self, release: Release) -> Missing:
+        """Return what Kubo is missing: nothing if it has pinned the root, else each block that it does not hold."""
         self._service.restart()
         version = self._version()
         facts = {"version": version, "announces": (_parsed(version) or ()) >= _ANNOUNCES_SINCE}
         if self._is_pinned(release.root):
-            return Lacking(pinned=True, facts=facts)
+            return Missing(pinned=True, facts=facts)
         cids = blocks_of(release, release.sizes)
         with ThreadPoolExecutor(_WORKERS) as pool:
             held = list(pool.map(self._holds, cids))
-        return Lacking(tuple(cid for cid, has in zip(cids, held, strict=True) if not has), facts=facts)
+        return Missing(tuple(cid for cid, has in zip(cids, held, strict=True) if not has), facts=facts)
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
-        """Import what is lacking and pin the root; raises `TargetError`, also when only the pin failed."""
-        if lacking.pinned:
-            return Sent("pinned", facts=lacking.facts)
-        sent: Sequence[Cid] = lacking.cids
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
+        """Import what is missing and pin the root; raises `TargetError`, also when only the pin failed."""
+        if missing.pinned:
+            return Sent("pinned", facts=missing.facts)
+        sent: Sequence[Cid] = missing.cids
         if sent:
             problem = self._import(release, sent, on_block)
             everything = blocks_of(release, release.sizes)
@@ -80,8 +80,8 @@ class KuboTarget(ServiceTarget):
                 problem = self._import(release, sent, on_block)
             if problem:
                 raise self._not_pinned(release.root, problem)
-        self._name(release, lacking.facts["version"], must=not sent)
-        return Sent("pinned", len(sent), bytes_of(release, sent), lacking.facts)
+        self._name(release, missing.facts["version"], must=not sent)
+        return Sent("pinned", len(sent), bytes_of(release, sent), missing.facts)
 
     def addresses(self) -> list[str]:
         """Return where others reach this Kubo, as multiaddrs that end in its peer ID."""

@@ -14,7 +14,7 @@ from bacpack.content.store.pins import Pins
 from bacpack.errors import InputError
 from bacpack.files import write_file
 from bacpack.publish.release.release import Release
-from bacpack.publish.targets.target import Lacking, OnBlock, Sent, blocks_of
+from bacpack.publish.targets.target import Missing, OnBlock, Sent, blocks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class CarTarget:
         """How it is named."""
         return f"car:{self.path}"
 
-    def ask(self, release: Release) -> Lacking:
+    def ask(self, release: Release) -> Missing:
         """Return all of the release: a file is written whole."""
-        return Lacking(blocks_of(release, release.sizes))
+        return Missing(blocks_of(release, release.sizes))
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
         """Write the file, whole or not at all."""
         write_car(release, self.path, on_block)
         return Sent("written")
@@ -54,12 +54,12 @@ class StoreTarget:
         """How it is named."""
         return "store"
 
-    def ask(self, release: Release) -> Lacking:
+    def ask(self, release: Release) -> Missing:
         """Return the blocks that the store does not hold."""
         store = BlockStore(self.folder)
-        return Lacking(blocks_of(release, (cid for cid in release.sizes if not store.has(cid))))
+        return Missing(blocks_of(release, (cid for cid in release.sizes if not store.has(cid))))
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
         """Put the release into the store and pin its root, recursively.
 
         All blocks are put, for that mends those which are damaged. The pin is made last, when all are durable; if

@@ -1,4 +1,4 @@
-"""Publishing to a node of bacpack: it is asked which blocks it lacks, gets those in CAR files, and pins the root."""
+"""Publishing to a node of bacpack: it is asked which blocks are missing, gets those in CAR files, and pins the root."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bacpack.content.cid.cid import Cid
 from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Answer, ServiceTarget
-from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
+from bacpack.publish.targets.target import Missing, OnBlock, Sent, TargetError, blocks_of, bytes_of, car_of
 
 #: What a node takes in one request.
 MAX_CIDS = 4096
@@ -20,25 +20,25 @@ _MAX_NAME = 255
 class NodeTarget(ServiceTarget):
     """A node of bacpack, by its URL."""
 
-    def ask(self, release: Release) -> Lacking:
-        """Return what the node lacks: nothing if it has pinned the root."""
+    def ask(self, release: Release) -> Missing:
+        """Return what the node is missing: nothing if it has pinned the root."""
         self._service.restart()
         answer = self._service.call("GET", self._pin(release))
         # A server that knows nothing of pins answers 404 too; the next question will tell.
         if answer.status != 404 and self._service.expect(answer, 200).get("mode") == "recursive":
-            return Lacking(pinned=True)
-        return Lacking(self._missing(release, blocks_of(release, release.sizes)))
+            return Missing(pinned=True)
+        return Missing(self._missing(release, blocks_of(release, release.sizes)))
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
-        """Send what is lacking and pin the root."""
-        if lacking.pinned:
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
+        """Send what is missing and pin the root."""
+        if missing.pinned:
             return Sent("pinned")
-        sent = self._send(release, lacking.cids, on_block)
+        sent = self._send(release, missing.cids, on_block)
         answer = self._put(release)
         if answer.status == 409:
             # Its garbage collection may have taken blocks since it was asked: send those.
-            missing = self._missing(release, blocks_of(release, release.sizes))
-            sent += self._send(release, missing, on_block)
+            collected = self._missing(release, blocks_of(release, release.sizes))
+            sent += self._send(release, collected, on_block)
             answer = self._put(release)
         if answer.status == 409:
             raise self._service.error(

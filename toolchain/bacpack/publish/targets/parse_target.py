@@ -20,14 +20,14 @@ _FORMS = "`store`, `car:FILE`, `kubo:URL`, `pinning-service:URL` and `node:URL`"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ParsedTarget:
     """A target as it was named: its kind, and the file or URL after it."""
 
     kind: Kind
-    place: str = ""
+    address: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.place}" if self.place else self.kind
+        return f"{self.kind}:{self.address}" if self.address else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Setting:
     note: Callable[[str], None] = lambda _text: None
 
 
-def parse_target(text: str) -> Chosen:
+def parse_target(text: str) -> ParsedTarget:
     """Read a target; raises `InputError` (`unknown-target`, `is-a-directory`, `secret-in-url`, `bad-url`)."""
-    kind, _, place = text.partition(":")
+    kind, _, address = text.partition(":")
     if text == "store":
-        return Chosen("store")
-    if kind == "car" and place:
-        return Chosen("car", str(car_path(place)))
-    if kind in _TOKEN_KINDS and place:
-        return Chosen(kind, _service_url(kind, place))  # type: ignore[arg-type]  # it is one of the keys
+        return ParsedTarget("store")
+    if kind == "car" and address:
+        return ParsedTarget("car", str(car_path(address)))
+    if kind in _TOKEN_KINDS and address:
+        return ParsedTarget(kind, _service_url(kind, address))  # type: ignore[arg-type]  # it is one of the keys
     near = difflib.get_close_matches(kind, get_args(Kind), n=1)
     meant = f"did you mean `{near[0]}`? " if near and near[0] != kind else ""
     raise InputError(
@@ -69,7 +69,7 @@ def parse_target(text: str) -> Chosen:
     )
 
 
-def open_targets(chosen: Sequence[Chosen], setting: Setting) -> list[Target]:
+def open_targets(parsed: Sequence[ParsedTarget], setting: Setting) -> list[Target]:
     """Make each target ready, in the order in which they are published to.
 
     CAR files come first: whoever asked for one and has no room for it has published nothing yet. Pinning services come
@@ -78,10 +78,10 @@ def open_targets(chosen: Sequence[Chosen], setting: Setting) -> list[Target]:
     order: Sequence[Kind] = ("car", "store", "kubo", "node", "pinning-service")
     kubos: list[Target] = []
     targets: list[Target] = []
-    for one in sorted(dict.fromkeys(chosen), key=lambda one: order.index(one.kind)):
+    for one in sorted(dict.fromkeys(parsed), key=lambda one: order.index(one.kind)):
         match one.kind:
             case "car":
-                targets.append(CarTarget(Path(one.place)))
+                targets.append(CarTarget(Path(one.address)))
             case "store":
                 targets.append(StoreTarget(setting.folder, setting.on_wait))
             case _:
@@ -91,7 +91,7 @@ def open_targets(chosen: Sequence[Chosen], setting: Setting) -> list[Target]:
     return targets
 
 
-def _service_target(one: Chosen, setting: Setting, kubos: Sequence[Target]) -> Target:
+def _service_target(one: ParsedTarget, setting: Setting, kubos: Sequence[Target]) -> Target:
     # Imported late: a store needs no network, and the client takes longer to import than most publishing lasts.
     from bacpack.http_client.address_rules import is_loopback
     from bacpack.publish.targets.kubo import KuboTarget
@@ -101,10 +101,10 @@ def _service_target(one: Chosen, setting: Setting, kubos: Sequence[Target]) -> T
 
     kind = _TOKEN_KINDS[one.kind]
     token = find_token(kind, setting.token_files, setting.configured_token_files)
-    if token and one.place.startswith("http:") and not is_loopback(one.place):
+    if token and one.address.startswith("http:") and not is_loopback(one.address):
         setting.note(f"the token for {one} goes over the network unencrypted: use https where others can listen")
     token_help = f"put the token into {variable(kind)}, or into a file and name it with --token-file {kind}=FILE"
-    service = Service(str(one), one.place, token, setting.seconds, token_help)
+    service = Service(str(one), one.address, token, setting.seconds, token_help)
     if one.kind == "kubo":
         return KuboTarget(service)
     if one.kind == "node":
@@ -119,8 +119,8 @@ def _service_target(one: Chosen, setting: Setting, kubos: Sequence[Target]) -> T
     return PinningTarget(service, origins)
 
 
-def _service_url(kind: str, place: str) -> str:
-    if "@" in place.partition("://")[2].partition("/")[0]:
+def _service_url(kind: str, address: str) -> str:
+    if "@" in address.partition("://")[2].partition("/")[0]:
         raise InputError(
             "secret-in-url",
             f"the URL of `{kind}` has a user or password in it, which would be seen in lists of processes and in logs",
@@ -128,15 +128,15 @@ def _service_url(kind: str, place: str) -> str:
             details={"target": kind},
         )
     try:
-        parse_url(place)
+        parse_url(address)
         why = ""
     except ValueError:
-        why = "" if "?" in place else f", not `{place}`"
-    if why or "?" in place or "#" in place:
+        why = "" if "?" in address else f", not `{address}`"
+    if why or "?" in address or "#" in address:
         raise InputError(
             "bad-url",
             f"`{kind}` needs an http or https URL without `?` or `#`{why}",
             hint=f"such as `{kind}:http://127.0.0.1:5001`",
             details={"target": kind},
         )
-    return place.rstrip("/")
+    return address.rstrip("/")

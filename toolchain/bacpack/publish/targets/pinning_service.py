@@ -13,7 +13,7 @@ from typing import Any
 from bacpack.content.cid.cid import BadCidError, Cid
 from bacpack.publish.release.release import Release
 from bacpack.publish.targets.service import Service, ServiceTarget
-from bacpack.publish.targets.target import Lacking, OnBlock, Sent, TargetError
+from bacpack.publish.targets.target import Missing, OnBlock, Sent, TargetError
 
 _WANTED = ("queued", "pinning", "pinned")
 _STATES = ("failed", *_WANTED)
@@ -29,18 +29,18 @@ class PinningTarget(ServiceTarget):
         super().__init__(service)
         self._origins = origins
 
-    def ask(self, release: Release) -> Lacking:
+    def ask(self, release: Release) -> Missing:
         """Return whether the service keeps the root already, and what it was asked before."""
         self._service.restart()
         pin = self._find(release.root)
         if pin is None:
-            return Lacking()
-        return Lacking(pinned=pin["status"] == "pinned", facts={"requestid": pin["requestid"]})
+            return Missing()
+        return Missing(pinned=pin["status"] == "pinned", facts={"requestid": pin["requestid"]})
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
         """Ask for the root unless that was done before, and wait until it is pinned."""
-        facts = dict(lacking.facts)
-        if lacking.pinned:
+        facts = dict(missing.facts)
+        if missing.pinned:
             return Sent("pinned", facts=facts)
         if "requestid" not in facts:
             pin = self._request(release)

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from bacpack.errors import BacpackError
 from bacpack.publish.release.release import Release
 from bacpack.publish.targets.local import CarTarget
-from bacpack.publish.targets.target import Lacking, OnBlock, Sent, Target, TargetError, bytes_of
+from bacpack.publish.targets.target import Missing, OnBlock, Sent, Target, TargetError, bytes_of
 
 
 class Watch(Protocol):
     """Who is told how far the work is."""
 
     def asking(self, target: Target) -> object:
-        """Be told that a target is asked what it lacks."""
+        """Be told that a target is asked what it is missing."""
 
     def sending(self, target: Target, blocks: int, size: int) -> OnBlock:
         """Be told that so many blocks, of so many bytes, are sent to it; return what is told of each."""
@@ -27,7 +27,7 @@ class Outcome:
     """What became of a release at one target."""
 
     target: Target
-    lacking: Lacking = field(default_factory=Lacking)
+    missing: Missing = field(default_factory=Missing)
     sent: Sent | None = None
     error: BacpackError | None = None
     #: Bytes of blocks that are new to it; on a dry run, that would be.
@@ -39,15 +39,13 @@ class Outcome:
         described: dict[str, Any] = {"target": self.target.label, "status": status}
         if not isinstance(self.target, CarTarget):
             described["new_bytes"] = self.new_bytes
-        described |= self.sent.facts if self.sent else self.lacking.facts
+        described |= self.sent.facts if self.sent else self.missing.facts
         if self.error:
             described["error"] = {"code": self.error.code, "message": self.error.message, "hint": self.error.hint}
         return described
 
 
-def publish_everywhere(
-    release: Release, targets: Sequence[Target], watch: Watch, *, dry_run: bool = False
-) -> list[Outcome]:
+def publish(release: Release, targets: Sequence[Target], watch: Watch, *, dry_run: bool = False) -> list[Outcome]:
     """Publish to each target in turn; return what became of each.
 
     A CAR file that cannot be written is an error at once, and nothing is published: it comes first.
@@ -60,19 +58,19 @@ def publish_everywhere(
 
 
 def _publish(release: Release, target: Target, watch: Watch, dry_run: bool) -> Outcome:
-    lacking = Lacking()
+    missing = Missing()
     try:
         watch.asking(target)
-        lacking = target.ask(release)
-        lacks = bytes_of(release, lacking.cids)
+        missing = target.ask(release)
+        missing_bytes = bytes_of(release, missing.cids)
         if dry_run:
-            return Outcome(target, lacking, new_bytes=lacks)
-        sent = target.send(release, lacking, watch.sending(target, len(lacking.cids), lacks))
+            return Outcome(target, missing, new_bytes=missing_bytes)
+        sent = target.send(release, missing, watch.sending(target, len(missing.cids), missing_bytes))
     except BacpackError as error:
         if isinstance(target, CarTarget):
             raise
-        return Outcome(target, lacking, error=error)
-    return Outcome(target, lacking, sent, new_bytes=sent.bytes)
+        return Outcome(target, missing, error=error)
+    return Outcome(target, missing, sent, new_bytes=sent.bytes)
 
 
 def failure(outcomes: Sequence[Outcome], described: dict[str, Any]) -> BacpackError | None:

@@ -1,4 +1,4 @@
-"""What every target is: something that can be asked what it lacks of a release, and sent that."""
+"""What every target is: something that can be asked what it is missing of a release, and sent that."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class TargetError(UnreachableError):
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
-    """What a target has not got of a release."""
+class Missing:
+    """What a target is missing of a release."""
 
     #: Blocks to send, in the order of a CAR file.
     cids: tuple[Cid, ...] = ()
@@ -51,11 +51,11 @@ class Target(Protocol):
     def label(self) -> str:
         """How `--to`, messages and JSON call it."""
 
-    def ask(self, release: Release) -> Lacking:
-        """Return what it lacks; nothing is changed there."""
+    def ask(self, release: Release) -> Missing:
+        """Return what it is missing; nothing is changed there."""
 
-    def send(self, release: Release, lacking: Lacking, on_block: OnBlock) -> Sent:
-        """Send what it lacks and have the release kept."""
+    def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
+        """Send what it is missing and have the release kept."""
 
     def close(self) -> None:
         """Give back what it holds open."""
