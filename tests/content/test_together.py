@@ -15,7 +15,7 @@ import pytest
 import soak
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.pins import Pins
 from commands import command
 from content.harness import Bacpack
@@ -134,7 +134,7 @@ def test_nothing_pinned_is_lost_while_all_work_at_once(bacpack: Bacpack, tmp_pat
     store = BlockStore(bacpack.home)
     pins = Pins(bacpack.home).all()
     assert [pin.name for pin in pins] == ["kept", "app"]
-    blocks = sum(survey(store, pin.cid).blocks for pin in pins)
+    blocks = sum(check_blocks(store, pin.cid).blocks for pin in pins)
     assert bacpack.ok("pin", "verify")["blocks"] == len(list(store)) == blocks
     assert not list((bacpack.home / "blocks" / "tmp").iterdir())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
 from bacpack.content.store.car_import import inspect_car
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.pins import Pins
 from commands import WITHOUT_ROOTS_RIGHTS, command
 from content.harness import Bacpack
@@ -54,7 +54,7 @@ def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack
         midway += here < found < blocks
         if Pins(bacpack.home).all():
             # A pin is made last: where there is one, nothing is missing.
-            assert survey(store, root).missing == []
+            assert check_blocks(store, root).missing == []
         if car.exists():
             assert inspect_car(car).missing == ()
             car.unlink()
@@ -62,7 +62,7 @@ def test_a_publish_killed_at_any_moment_leaves_no_corrupt_block(bacpack: Bacpack
     assert midway >= 3, "hardly any process was killed while it was storing blocks"
     again = bacpack.ok("publish", folder)
     assert again["root"] == expected["root"]
-    assert survey(store, root).blocks == blocks
+    assert check_blocks(store, root).blocks == blocks
     collected = bacpack.ok("gc")
     assert (collected["missing"], collected["kept_blocks"]) == ([], blocks)
     # What killed processes left in the folder for temporary files is gone.

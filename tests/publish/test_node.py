@@ -13,7 +13,7 @@ import pytest
 
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.pins import Pins
 from bacpack.manifest import MANIFEST_NAME
 from content.harness import Bacpack
@@ -46,7 +46,7 @@ def held(node: Node, root: str) -> bool:
     """Whether the node has pinned the root with all that belongs to it, every block sound."""
     store, cid = BlockStore(node.store), Cid.parse(root)
     assert all(found.matches(store.get(found)) for found in store)
-    return Pins(node.store).get(cid) is not None and survey(store, cid).missing == []
+    return Pins(node.store).get(cid) is not None and check_blocks(store, cid).missing == []
 
 
 def test_a_release_is_sent_pinned_and_named(bacpack: Bacpack, node: Node, folder: Path) -> None:

@@ -13,7 +13,7 @@ from bacnode.stores.proprietary import Proprietary
 from bacpack.content.cid.cid import RAW, Cid
 from bacpack.content.ipld.links import links_of
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.origins import Origin, Provenance
 from bacpack.content.store.pins import Pins
 from bacpack.content.unixfs.reader import read_bytes
@@ -183,7 +183,7 @@ class Holdings:
         if use is not None:
             return use.bytes
         try:
-            found = survey(store, cid)
+            found = check_blocks(store, cid)
         except BacpackError:
             return None
         return None if found.missing else found.bytes

@@ -16,7 +16,7 @@ from bacpack.content.cid.cid import Cid
 from bacpack.content.cid.reference import CidRef, PathRef, parse_ref
 from bacpack.content.ipld.links import read_dag
 from bacpack.content.store.block_store import Batch, BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.unixfs.reader import read_bytes
 from bacpack.content.unixfs.writer import build_file
 from bacpack.errors import CheckFailedError, InputError
@@ -74,7 +74,7 @@ class Proprietary:
         return cid
 
     def _move(self, cid: Cid, store: BlockStore) -> None:
-        found = survey(store, cid)
+        found = check_blocks(store, cid)
         if found.missing:
             raise InputError(
                 "not-held",

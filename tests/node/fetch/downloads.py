@@ -13,7 +13,7 @@ from bacnode.fetch.session import Web
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.links import read_dag
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.file_dag import FileDag
 from bacpack.errors import BacpackError
 from bacpack.http_client import RequestPolicy
@@ -74,4 +74,4 @@ def check_sound(store: BlockStore) -> None:
 
 def check_complete(store: BlockStore, root: Cid = ROOT) -> None:
     check_sound(store)
-    assert survey(store, root).missing == []
+    assert check_blocks(store, root).missing == []

@@ -15,7 +15,7 @@ from bacpack.content.car import car_chunks
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.links import read_dag
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.errors import InputError, UnreachableError
 from node.fetch.downloads import BLOCKS, ROOT, check_complete, download, gateway, made_dag, refused
 from node.gateway_stand import Asked, Gateway, Kubo, Reply
@@ -104,7 +104,7 @@ def test_a_block_that_nobody_has_is_named(store: BlockStore, serve: ExitStack) -
     error = refused(store, [first, second])
     assert error.details["missing"] == [str(lacking)]
     assert f"the peer {first.url}: it does not have them; the peer {second.url}: it does not have them" in error.message
-    assert survey(store, ROOT).blocks == len(BLOCKS) - 1
+    assert check_blocks(store, ROOT).blocks == len(BLOCKS) - 1
 
 
 def test_a_source_that_is_not_there_is_left_out(store: BlockStore, serve: ExitStack) -> None:

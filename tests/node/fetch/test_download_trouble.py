@@ -16,7 +16,7 @@ from bacpack.content.car import car_chunks
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.links import read_dag
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from node.fetch.downloads import BLOCKS, QUICK, ROOT, check_complete, download, gateway, made_dag, refused
 from node.gateway_stand import Asked, Framing, Gateway, Reply, cut_at, first_only
 
@@ -137,7 +137,7 @@ def test_a_wrong_block_from_the_only_source_is_said(store: BlockStore, serve: Ex
     (asked,) = error.details["asked"]
     assert (asked["source"], asked["url"]) == ("peer", liar.url)
     assert len([one for one in liar.asked if one.cid == victim]) == 0
-    assert survey(store, ROOT).blocks == len(BLOCKS) - 1
+    assert check_blocks(store, ROOT).blocks == len(BLOCKS) - 1
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -21,7 +21,7 @@ from bacpack.content.car import car_chunks
 from bacpack.content.cid.cid import Cid
 from bacpack.content.ipld.links import read_dag
 from bacpack.content.store.block_store import BlockStore
-from bacpack.content.store.collection import survey
+from bacpack.content.store.collection import check_blocks
 from bacpack.content.store.file_dag import FileDag
 from bacpack.content.store.origins import Provenance
 from bacpack.text import human_bytes
@@ -67,7 +67,7 @@ def check_kept(bacpack: Bacpack, root: Cid = ROOT) -> None:
     assert [pin["cid"] for pin in bacpack.ok("pin", "ls")["pins"]] == [str(root)]
     collected = bacpack.ok("gc")
     assert (collected["missing"], collected["deleted_blocks"]) == ([], 0)
-    assert survey(BlockStore(bacpack.home), root).missing == []
+    assert check_blocks(BlockStore(bacpack.home), root).missing == []
 
 
 def test_a_release_is_fetched_pinned_and_its_origin_noted(bacpack: Bacpack, peer: Gateway) -> None:

@@ -48,7 +48,7 @@ def audit_pins(
                 on_bytes(len(block))
         return links[key]
 
-    lacking: dict[Cid, dict[Cid, MissingBlockError]] = {}
+    missing: dict[Cid, dict[Cid, MissingBlockError]] = {}
     for pin in wanted:
         faults: list[MissingBlockError] = []
         if pin.mode == "recursive":
@@ -60,11 +60,11 @@ def audit_pins(
             except MissingBlockError as error:
                 faults.append(error)
         if faults:
-            lacking[pin.cid] = {error.cid.to_v1(): error for error in faults}
-            done.faults |= lacking[pin.cid]
+            missing[pin.cid] = {error.cid.to_v1(): error for error in faults}
+            done.faults |= missing[pin.cid]
     # What is not pinned any more may be gone.
-    still = {pin.cid for pin in pins.all()} if lacking else set()
+    still = {pin.cid for pin in pins.all()} if missing else set()
     done.pins = len(wanted)
-    done.broken = [pin for pin in wanted if pin.cid in lacking and pin.cid in still]
-    done.faults = {cid: error for pin in done.broken for cid, error in lacking[pin.cid].items()}
+    done.broken = [pin for pin in wanted if pin.cid in missing and pin.cid in still]
+    done.faults = {cid: error for pin in done.broken for cid, error in missing[pin.cid].items()}
     return done

@@ -19,7 +19,7 @@ _NAMED = 5
 
 
 @dataclass(slots=True)
-class Survey:
+class Completeness:
     """What was found below some roots. Sizes are in bytes."""
 
     blocks: int = 0
@@ -44,12 +44,12 @@ class Collection:
     missing: list[Cid] = field(default_factory=list)
 
 
-def survey(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Survey:
+def check_blocks(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Completeness:
     """Read and verify every block below `root`, and say what is missing; raises `BadBlockError` and as `walk` does.
 
     `on_bytes` is told the size of each block.
     """
-    found = Survey()
+    found = Completeness()
     for _, block in read_dag(store.get, [root], found.missing.append):
         found.blocks += 1
         found.bytes += len(block)
@@ -74,10 +74,10 @@ def incomplete(what: str, missing: list[MissingBlockError], kind: type[BacpackEr
 
 def pin_recursively(
     store: BlockStore, pins: Pins, root: Cid, name: str = "", on_bytes: Callable[[int], object] | None = None
-) -> Survey:
+) -> Completeness:
     """Pin `root` with all it links to; raises `UnreachableError` (`incomplete`) naming the blocks that are missing."""
     with store.batch():
-        found = survey(store, root, on_bytes)
+        found = check_blocks(store, root, on_bytes)
         if found.missing:
             raise found.error(str(root), UnreachableError)
         pins.add(root, name)
@@ -116,11 +116,11 @@ def collect_garbage(
         keep = {pin.cid for pin in pinned if pin.mode == "direct" and store.has(pin.cid)}
         done.missing = [pin.cid for pin in pinned if pin.mode == "direct" and not store.has(pin.cid)]
         recursive = [pin.cid for pin in pinned if pin.mode == "recursive"]
-        lacking: list[MissingBlockError] = []
-        for cid, _ in read_dag(get, recursive, lacking.append):
+        missing: list[MissingBlockError] = []
+        for cid, _ in read_dag(get, recursive, missing.append):
             keep.add(cid.to_v1())
             on_progress(f"{count_of(len(keep), 'pinned block')} found")
-        done.missing += [error.cid for error in lacking]
+        done.missing += [error.cid for error in missing]
         deleted = []
         for cid in store:
             if cid in keep:
@@ -136,9 +136,9 @@ def collect_garbage(
     return done
 
 
-def check_complete(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Survey:
+def check_complete(store: BlockStore, root: Cid, on_bytes: Callable[[int], object] | None = None) -> Completeness:
     """Return what is below `root`; raises `CheckFailedError` (`incomplete`) naming the blocks that are missing."""
-    found = survey(store, root, on_bytes)
+    found = check_blocks(store, root, on_bytes)
     if found.missing:
         raise found.error(str(root), CheckFailedError)
     return found
