@@ -80,7 +80,7 @@ class FolderView(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[ProblemView]
 
 
-def survey_program(graph: Graph, kinds: Mapping[str, str], users: Mapping[str, list[str]]) -> ProgramView:
+def describe_program(graph: Graph, kinds: Mapping[str, str], users: Mapping[str, list[str]]) -> ProgramView:
     """Describe one program; `kinds` and `users` say what is known of each module, by CID."""
     interface = graph.root.interface
     return ProgramView(
@@ -98,7 +98,7 @@ def survey_program(graph: Graph, kinds: Mapping[str, str], users: Mapping[str, l
     )
 
 
-def survey_folder(graphs: Iterable[Graph], kinds: Mapping[str, str]) -> FolderView:
+def describe_folder(graphs: Iterable[Graph], kinds: Mapping[str, str]) -> FolderView:
     """Describe all programs of a folder; `kinds` says what kind each module is, by CID, where that is known."""
     apps: list[ModuleView] = []
     nodes: dict[str, Node] = {}

@@ -55,7 +55,7 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
     import msgspec
 
     from bacnode.fetch.limits import LoadLimits
-    from bacnode.programs.description import survey_folder, survey_program
+    from bacnode.programs.description import describe_folder, describe_program
     from bacnode.programs.open_program import Program, open_ref
     from bacnode.programs.resolver import resolve
     from bacpack.content.store.block_store import BlockStore
@@ -66,7 +66,7 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
     if isinstance(opened, Program):
         kinds, users = _known(opened.folder)
         graph = resolve(opened.root, opened.sources.fetch, limits, opened.sources.announce)
-        program = survey_program(graph, kinds, users)
+        program = describe_program(graph, kinds, users)
         if treemap:
             write_treemap(_explain([graph], kinds, users), treemap, graph.root.fetched.name)
         output.result({"ref": ref, **msgspec.to_builtins(program)}, _program_text(graph, program))
@@ -76,7 +76,7 @@ def command(output: Output, *, ref: str, treemap: Path | None, sources: SourceOp
             resolve(opened.read(name), opened.sources.fetch, limits, opened.sources.announce)
             for name in opened.list_programs()
         ]
-        folder = survey_folder(graphs, kinds)
+        folder = describe_folder(graphs, kinds)
         explanation = _explain(graphs, kinds, {})
         if treemap:
             write_treemap(explanation, treemap, PurePath(ref).name or ref)
