@@ -129,7 +129,7 @@ ROWS: dict[str, list[str]] = {
     "jobs that have not ended": [f"{queue.MAX_WAITING:,}", f"{queue.MAX_KEPT:,}"],
     "attempts at a job": [str(job_state.MAX_ATTEMPTS), str(job_state.MAX_ATTEMPTS_OF_INNOCENTS)],
     "submissions, followers, bids": [
-        str(service.MAX_SUBMITTING), str(service.MAX_FOLLOWING), str(service.MAX_SURVEYING),
+        str(service.MAX_SUBMITTING), str(service.MAX_FOLLOWING), str(service.MAX_ESTIMATING),
     ],
     "module": [binary(wasm.MAX_MODULE_BYTES)],
     "types, functions, imports, exports, globals, tags": [f"{wasm.MAX_TYPES:,} each"],

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bacnode.api.bids import MAX_MODULES
-from bacnode.execution.messages import Surveyed
+from bacnode.execution.messages import MissingModules
 from bacnode.http_server.body import read_json
 from bacnode.http_server.errors import RequestError
 from bacnode.node_state import state_of
@@ -61,13 +61,13 @@ async def probe(request: Request) -> JSONResponse:
     most = request.query_params.get("max-missing-bytes", "0")
     if not (most.isascii() and most.isdecimal()) or len(most) > 18:
         raise RequestError("bad-request", "`max-missing-bytes` is no number", hint="write digits")
-    with service.surveying:
+    with service.estimating:
         question = await read_json(request, Probe, MAX_BYTES)
         modules = modules_of(question)
         if not modules:
             return _answer(True, "the job names no module by CID")
-        surveyed = await service.queue.executor.survey(None, modules)
-    return _answer(*decide(surveyed, int(most)))
+        found = await service.queue.executor.missing_modules(None, modules)
+    return _answer(*decide(found, int(most)))
 
 
 def modules_of(question: Probe) -> list[str]:
@@ -87,16 +87,16 @@ def modules_of(question: Probe) -> list[str]:
     return list(found)
 
 
-def decide(surveyed: Surveyed, most: int) -> tuple[bool, str]:
+def decide(found: MissingModules, most: int) -> tuple[bool, str]:
     """Whether to bid, and the reason."""
-    if surveyed.error is not None:
-        return False, surveyed.error.message
-    if not surveyed.missing:
+    if found.error is not None:
+        return False, found.error.message
+    if not found.missing:
         return True, "every module is here"
-    count = len(surveyed.missing)
-    if surveyed.unobtainable:
-        return False, f"{surveyed.unobtainable[0]} is not to be had here"
-    size = surveyed.missing_bytes or 0
+    count = len(found.missing)
+    if found.unobtainable:
+        return False, f"{found.unobtainable[0]} is not to be had here"
+    size = found.missing_bytes or 0
     return size <= most, f"{count} modules are missing, {size} bytes; up to {most} may be"
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bacnode.execution.job import Limits
-from bacnode.execution.messages import Surveyed
+from bacnode.execution.messages import MissingModules
 from bacnode.http_server.body import read_json
 from bacnode.http_server.errors import RequestError
 from bacnode.jobs.service import JobService
@@ -39,7 +39,7 @@ async def bid(request: Request) -> JSONResponse:
     node = state_of(request)
     node.access.require_job(request)
     service = node.jobs
-    with service.surveying:
+    with service.estimating:
         question = await read_json(request, BidRequest)
         if question.ref is None and not question.modules:
             raise RequestError(
@@ -50,33 +50,33 @@ async def bid(request: Request) -> JSONResponse:
         for module in question.modules:
             Cid.parse(module)
         refusal = _refusal(service, question.limits)
-        surveyed = await service.queue.executor.survey(question.ref, question.modules)
-    return JSONResponse(answer(service, surveyed, refusal))
+        found = await service.queue.executor.missing_modules(question.ref, question.modules)
+    return JSONResponse(answer(service, found, refusal))
 
 
-def answer(service: JobService, surveyed: Surveyed, refusal: BacpackError | None) -> dict[str, Any]:
+def answer(service: JobService, found: MissingModules, refusal: BacpackError | None) -> dict[str, Any]:
     """Say what follows from what was found."""
     reason = message = None
     if refusal is not None:
         reason, message = refusal.code, refusal.message
-    elif surveyed.error is not None:
-        reason, message = surveyed.error.code, surveyed.error.message
-    elif surveyed.unobtainable:
-        reason, message = "module-not-found", f"nobody who may be asked has {surveyed.unobtainable[0]}"
+    elif found.error is not None:
+        reason, message = found.error.code, found.error.message
+    elif found.unobtainable:
+        reason, message = "module-not-found", f"nobody who may be asked has {found.unobtainable[0]}"
     can_run = reason is None
     start_ms = None
     if can_run:
         queue = service.queue
-        start_ms = _READY_MS + queue.speeds.start_ms(surveyed.missing_bytes or 0, surveyed.uncompiled_bytes)
+        start_ms = _READY_MS + queue.speeds.start_ms(found.missing_bytes or 0, found.uncompiled_bytes)
         start_ms += queue.waiting_ms(_JOB_MS)
     return {
         "schema": 1,
         "can_run": can_run,
         "reason": reason,
         "message": message,
-        "missing": surveyed.missing,
-        "missing_bytes": surveyed.missing_bytes,
-        "uncompiled_bytes": surveyed.uncompiled_bytes,
+        "missing": found.missing,
+        "missing_bytes": found.missing_bytes,
+        "uncompiled_bytes": found.uncompiled_bytes,
         "start_ms": None if start_ms is None else round(start_ms, 1),
         # From 0 to 1; the more, the sooner.
         "score": 0.0 if start_ms is None else round(1000 / (1000 + start_ms), 6),

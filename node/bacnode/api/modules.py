@@ -18,7 +18,7 @@ async def modules(request: Request) -> Response:
     node = state_of(request)
     node.access.require_job(request)
     service = node.jobs
-    with service.surveying:
+    with service.estimating:
         uses = await service.queries.uses()
         found = await node.in_reader(lambda: holdings_of(node).report(uses))
     body = {

@@ -13,7 +13,18 @@ import psutil
 
 from bacnode.execution.channel import pack, receive
 from bacnode.execution.grants import ALL_FEATURES
-from bacnode.execution.messages import FromChild, Located, Prepare, Prepared, Ran, Ready, Run, Stop, Surveyed, ToChild
+from bacnode.execution.messages import (
+    FromChild,
+    Located,
+    MissingModules,
+    Prepare,
+    Prepared,
+    Ran,
+    Ready,
+    Run,
+    Stop,
+    ToChild,
+)
 
 #: Seconds that a process has to start.
 START_SECONDS = 60
@@ -23,7 +34,7 @@ END_SECONDS = 1
 #: Without it, the memory of a thread that has ended is kept for others that may never come.
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 
-Answer = Prepared | Surveyed | Located | Ran
+Answer = Prepared | MissingModules | Located | Ran
 
 
 class LostError(Exception):

@@ -20,7 +20,7 @@ from bacnode.execution.grants import GRACE_SECONDS, OVERHEAD_BYTES, Grants
 from bacnode.execution.job import Job, JobEnd
 from bacnode.execution.job_folder import JobFolder
 from bacnode.execution.job_state import Event, JobState, Signal, Task, step
-from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ran, Run, Surveyed
+from bacnode.execution.messages import Bid, Locate, Located, MissingModules, Prepare, Prepared, Ran, Run
 from bacnode.execution.worker_pool import WorkerPool
 from bacnode.runtime.plan import Plan, later
 from bacnode.runtime.report import run_report
@@ -109,7 +109,7 @@ class Executor:
         if job in self._running:
             self._running[job].happen(Signal.CANCEL)
 
-    async def survey(self, ref: str | None, modules: list[str]) -> Surveyed:
+    async def missing_modules(self, ref: str | None, modules: list[str]) -> MissingModules:
         """Say what is missing to run something; raises `UnreachableError` (`preparing-failed`)."""
         try:
             answer = await self._ask_preparer(Bid(job=f"bid-{secrets.token_hex(8)}", ref=ref, modules=modules))
@@ -117,7 +117,7 @@ class Executor:
             raise UnreachableError(
                 "preparing-failed", f"what it needs could not be told: {error}", hint="try again"
             ) from error
-        assert isinstance(answer, Surveyed)
+        assert isinstance(answer, MissingModules)
         return answer
 
     async def located(self, plan: Plan, trap: dict[str, Any] | None) -> dict[str, Any] | None:

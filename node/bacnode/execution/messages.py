@@ -83,7 +83,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     exit_status: int | None = None
 
 
-class Surveyed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class MissingModules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The answer to `Bid`. Sizes are in bytes."""
 
     job: str
@@ -115,4 +115,4 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 ToChild = Prepare | Bid | Locate | Run | Stop
-FromChild = Prepared | Surveyed | Located | Ran | Ready
+FromChild = Prepared | MissingModules | Located | Ran | Ready

@@ -21,7 +21,7 @@ from bacnode.execution.channel import Parent
 from bacnode.execution.grants import ALL_FEATURES
 from bacnode.execution.job import JobSources
 from bacnode.execution.job_folder import JobFolder
-from bacnode.execution.messages import Bid, Locate, Located, Prepare, Prepared, Ready, Surveyed
+from bacnode.execution.messages import Bid, Locate, Located, MissingModules, Prepare, Prepared, Ready
 from bacnode.execution.shortest_first import ShortestFirst
 from bacnode.fetch.limits import LoadLimits
 from bacnode.fetch.session import Web
@@ -97,10 +97,10 @@ class Preparer:
         self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took, exit_status=status))
 
     def _answer_bid(self, message: Bid) -> None:
-        answer, error, _ = _caught(lambda: self._survey(message))
+        answer, error, _ = _caught(lambda: self._missing_modules(message))
         self._parent.say(
             answer
-            or Surveyed(
+            or MissingModules(
                 job=message.job, missing=[], missing_bytes=None, unobtainable=[], uncompiled_bytes=0, error=error
             )
         )
@@ -194,7 +194,7 @@ class Preparer:
             details={"cid": cid, "node": peer_id, "url": url},
         )
 
-    def _survey(self, message: Bid) -> Surveyed:
+    def _missing_modules(self, message: Bid) -> MissingModules:
         # Asked for nothing but sizes: what a bid names is not fetched.
         web = JobWeb(self._exchange, self._public, time.monotonic() + 10)
         web.remotes = []
@@ -205,7 +205,7 @@ class Preparer:
             web.http.close()
         known = [size for size in sizes.values() if size is not None]
         uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, self._configuration))
-        return Surveyed(
+        return MissingModules(
             job=message.job,
             missing=missing,
             missing_bytes=sum(known) if len(known) == len(missing) else None,

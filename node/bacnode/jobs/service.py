@@ -18,7 +18,7 @@ MAX_SUBMITTING = 8
 #: Answers that follow a job at once.
 MAX_FOLLOWING = 64
 #: Bids and reports that are made at once.
-MAX_SURVEYING = 16
+MAX_ESTIMATING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class JobService:
     #: Submissions that are being read, answers that follow a job, and bids and reports that are being made.
     submitting: ConcurrencyLimit
     following: ConcurrencyLimit
-    surveying: ConcurrencyLimit
+    estimating: ConcurrencyLimit
 
 
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobService:
@@ -68,5 +68,5 @@ def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name:
         cache,
         ConcurrencyLimit(MAX_SUBMITTING, "submissions"),
         ConcurrencyLimit(MAX_FOLLOWING, "followers of jobs"),
-        ConcurrencyLimit(MAX_SURVEYING, "reports and bids"),
+        ConcurrencyLimit(MAX_ESTIMATING, "reports and bids"),
     )
