@@ -126,7 +126,9 @@ async def resident(programs: dict[str, bytes], modules: Sequence[bytes]) -> Memo
         tasks: list[asyncio.Task[Answer]] = []
         try:
             idle = _settled(worker.pid)
-            tasks = [asyncio.create_task(worker.ask(_run(folder, name, plan), name)) for name, plan in plans.items()]
+            tasks = [
+                asyncio.create_task(worker.request(_run(folder, name, plan), name)) for name, plan in plans.items()
+            ]
             await asyncio.sleep(1)
             taken = await asyncio.to_thread(_settled, worker.pid)
             ended = [task.result() for task in tasks if task.done()]
@@ -145,7 +147,9 @@ async def _plans(folder: Path, cids: dict[str, str]) -> dict[str, Plan]:
     plans = {}
     for name, cid in cids.items():
         submission = Submission(ref=cid)
-        answer = await preparer.ask(Prepare(job=name, submission=submission, folder=str(folder), fueled=False), name)
+        answer = await preparer.request(
+            Prepare(job=name, submission=submission, folder=str(folder), fueled=False), name
+        )
         assert isinstance(answer, Prepared) and answer.plan is not None, answer
         plans[name] = answer.plan
     await preparer.close()

@@ -42,7 +42,7 @@ async def receive(reader: asyncio.StreamReader) -> FromChild | None:
 
 
 class Parent:
-    """A process's side: it hears from the node on standard input and answers on what was standard output."""
+    """A process's side: it reads from the node on standard input and answers on what was standard output."""
 
     def __init__(self) -> None:
         # Moved away from their numbers, so that nothing that prints or reads by mistake garbles the messages.
@@ -54,13 +54,13 @@ class Parent:
         sys.stdout = sys.stderr
         self._lock = threading.Lock()
 
-    def say(self, message: FromChild) -> None:
+    def send(self, message: FromChild) -> None:
         """Send a message, from any thread."""
         with self._lock:
             self._output.write(pack(message))
             self._output.flush()
 
-    def hear(self) -> Iterator[ToChild]:
+    def read(self) -> Iterator[ToChild]:
         """Yield messages until the node closes the pipe, or is gone."""
         while len(length := self._input.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
             yield _decode_to_child(self._input.read(int.from_bytes(length, "big")))

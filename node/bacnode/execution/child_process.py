@@ -91,19 +91,19 @@ class ChildProcess:
         """Questions that are not answered."""
         return len(self._waiting)
 
-    async def ask(self, question: Prepare | Run | ToChild, job: str) -> Answer:
+    async def request(self, question: Prepare | Run | ToChild, job: str) -> Answer:
         """Return the answer to a question; raises `LostError`."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if not self.is_usable:
             raise LostError("a process of the node ended", alone=False)
         self._waiting[job] = future
         try:
-            self.tell(question)
+            self.send(question)
             return await future
         finally:
             self._waiting.pop(job, None)
 
-    def tell(self, message: ToChild) -> None:
+    def send(self, message: ToChild) -> None:
         """Send a message that has no answer."""
         assert self._process.stdin
         if not self.is_gone:
@@ -113,7 +113,7 @@ class ChildProcess:
 
     def stop(self, job: str) -> None:
         """Have a worker end a job."""
-        self.tell(Stop(job=job))
+        self.send(Stop(job=job))
 
     def kill(self, why: str, code: str | None = None) -> None:
         """End the process at once."""

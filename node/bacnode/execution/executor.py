@@ -112,7 +112,7 @@ class Executor:
     async def missing_modules(self, ref: str | None, modules: list[str]) -> MissingModules:
         """Say what is missing to run something; raises `UnreachableError` (`preparing-failed`)."""
         try:
-            answer = await self._ask_preparer(Bid(job=f"bid-{secrets.token_hex(8)}", ref=ref, modules=modules))
+            answer = await self._request(Bid(job=f"bid-{secrets.token_hex(8)}", ref=ref, modules=modules))
         except (LostError, TimeoutError) as error:
             raise UnreachableError(
                 "preparing-failed", f"what it needs could not be told: {error}", hint="try again"
@@ -126,18 +126,18 @@ class Executor:
             return None
         modules = [(module.cid, module.name) for module in plan.modules]
         try:
-            answer = await self._ask_preparer(Locate(job=f"trap-{secrets.token_hex(8)}", modules=modules, trap=trap))
+            answer = await self._request(Locate(job=f"trap-{secrets.token_hex(8)}", modules=modules, trap=trap))
         except (LostError, TimeoutError):
             return trap
         assert isinstance(answer, Located)
         return answer.trap
 
-    async def _ask_preparer(self, question: Bid | Locate) -> object:
+    async def _request(self, question: Bid | Locate) -> object:
         async with self.preparing:
             preparer = await self.preparer.get()
             try:
                 async with asyncio.timeout(60):
-                    return await preparer.ask(question, question.job)
+                    return await preparer.request(question, question.job)
             finally:
                 self.preparer.rest()
 
@@ -262,7 +262,7 @@ class _Execution:
             try:
                 preparer = await executor.preparer.get()
                 async with asyncio.timeout(executor.prepare_seconds):
-                    answer = await preparer.ask(question, job.id)
+                    answer = await preparer.request(question, job.id)
             except TimeoutError:
                 assert preparer is not None
                 preparer.kill("a job took too long to prepare")
@@ -307,7 +307,7 @@ class _Execution:
                 self._worker = worker
                 self.happen(Signal.STARTED)
                 try:
-                    answer = await worker.ask(question, job.id)
+                    answer = await worker.request(question, job.id)
                 finally:
                     self._worker = None
                     for timer in self._timers:

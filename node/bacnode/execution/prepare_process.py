@@ -78,9 +78,9 @@ class Preparer:
 
     def serve(self) -> None:
         """Answer the node until it closes the pipe."""
-        self._parent.say(Ready())
+        self._parent.send(Ready())
         with ThreadPoolExecutor(THREADS, "prepare") as pool:
-            for message in self._parent.hear():
+            for message in self._parent.read():
                 if isinstance(message, Prepare):
                     pool.submit(self._answer_prepare, message)
                 elif isinstance(message, Bid):
@@ -94,11 +94,11 @@ class Preparer:
         started = time.perf_counter()
         plan, error, status = _caught(lambda: self._prepare(message))
         took = (time.perf_counter() - started) * 1000
-        self._parent.say(Prepared(job=message.job, plan=plan, error=error, load_ms=took, exit_status=status))
+        self._parent.send(Prepared(job=message.job, plan=plan, error=error, load_ms=took, exit_status=status))
 
     def _answer_bid(self, message: Bid) -> None:
         answer, error, _ = _caught(lambda: self._missing_modules(message))
-        self._parent.say(
+        self._parent.send(
             answer
             or MissingModules(
                 job=message.job, missing=[], missing_bytes=None, unobtainable=[], uncompiled_bytes=0, error=error
@@ -107,7 +107,7 @@ class Preparer:
 
     def _answer_locate(self, message: Locate) -> None:
         found, _, _ = _caught(lambda: located(message.trap, places_in(self._store, message.modules)))
-        self._parent.say(Located(job=message.job, trap=found or message.trap))
+        self._parent.send(Located(job=message.job, trap=found or message.trap))
 
     def _prepare(self, message: Prepare) -> Plan | None:
         if message.sources is not None:

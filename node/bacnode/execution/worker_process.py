@@ -72,8 +72,8 @@ class Worker:
         """Answer the node until it closes the pipe."""
         for target in (self._tick, self._watch):
             threading.Thread(target=target, daemon=True).start()
-        self._parent.say(Ready())
-        for message in self._parent.hear():
+        self._parent.send(Ready())
+        for message in self._parent.read():
             if isinstance(message, Run):
                 start_thread(self._answer, message)
             elif isinstance(message, Stop) and (running := self._running.get(message.job)):
@@ -108,7 +108,7 @@ class Worker:
         exit_code = outcome.exit_code
         if running.reason is not None:
             error, exit_code = _ended(running.reason, run), 124 if running.reason == "time-limit" else KILLED
-        self._parent.say(
+        self._parent.send(
             Ran(
                 job=run.job,
                 exit_code=exit_code,
