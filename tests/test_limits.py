@@ -67,7 +67,7 @@ ROWS: dict[str, list[str]] = {
     "a Kubo looking for a block": [f"{policy.search:g} s"],
     "waiting for one source that answers 429": [f"{policy.busy:g} s in all"],
     "requests for one thing, when": [str(policy.tries), f"{policy.pause:g} s", f"{policy.pause * 2:g} s"],
-    "failures one after the other": [str(source_health.OF_A_RUN.strikes)],
+    "failures one after the other": [str(source_health.OF_A_RUN.failures)],
     "requests on their way": [str(PARALLEL)],
     "blocks of a stream that nobody asked for": [binary(downloads.unexpected_bytes)],
     "all new blocks": [binary(downloads.total_bytes)],

@@ -1,4 +1,4 @@
-"""`GET /api/v1/peers`: whom the node asks, how near they are, and who is put aside and why."""
+"""`GET /api/v1/peers`: whom the node asks, how near they are, and who is suspended and why."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ async def list_peers(node: NodeState) -> list[ListedPeer]:
     """Return what is known of every peer."""
     now = time.time()
     known = await node.in_reader(node.book.all)
-    known.sort(key=lambda peer: (not peer.is_present, peer.health.is_aside(now), peer.health.expected(now)))
+    known.sort(key=lambda peer: (not peer.is_present, peer.health.is_suspended(now), peer.health.expected(now)))
     return [_listed(peer, now) for peer in known]
 
 
 def _listed(peer: KnownPeer, now: float) -> ListedPeer:
     health = peer.health
     first_byte = peer.ping if health.first_byte is None else health.first_byte
-    is_aside = health.is_aside(now)
-    until = datetime.datetime.fromtimestamp(health.aside_until, datetime.UTC) if is_aside else None
+    is_suspended = health.is_suspended(now)
+    until = datetime.datetime.fromtimestamp(health.aside_until, datetime.UTC) if is_suspended else None
     return ListedPeer(
         url=peer.url,
         told=peer.told,
@@ -73,7 +73,7 @@ def _listed(peer: KnownPeer, now: float) -> ListedPeer:
         wrong=health.wrong,
         last_error=health.last_error,
         aside_until=until.isoformat(timespec="seconds") if until else None,
-        aside_reason=health.aside_reason if is_aside else None,
+        aside_reason=health.aside_reason if is_suspended else None,
     )
 
 

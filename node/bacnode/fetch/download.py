@@ -243,7 +243,7 @@ class Download:
     def _ask_cars(self, root: Cid) -> None:
         """Ask for all below `root` as one stream, until a source gives some of it; what it lacks is got otherwise."""
         for remote in self._remotes:
-            if remote.aside is not None or not remote.speaks_car or (remote, root) in self._streams:
+            if remote.suspended is not None or not remote.speaks_car or (remote, root) in self._streams:
                 continue
             before = self.done.new_bytes
             self._streams[remote, root] = None
@@ -333,8 +333,8 @@ def _said(said: Sequence[tuple[RemoteSource, BacpackError]], remote: RemoteSourc
 
 def _answer(remote: RemoteSource, said: Sequence[BacpackError]) -> str:
     """What a source said to requests that failed, as a clause."""
-    if remote.aside is not None:
-        return f"not asked any more, since {remote.aside}"
+    if remote.suspended is not None:
+        return f"not asked any more, since {remote.suspended}"
     reasons = [
         str(getattr(error, "reason", error.message)) for error in said if not isinstance(error, MissingBlockError)
     ]

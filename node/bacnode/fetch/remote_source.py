@@ -1,6 +1,6 @@
 """Sources on the network: peers, gateways and Kubos, asked for blocks and for CAR streams, and never trusted.
 
-A source that sends a wrong block, or fails again and again, is put aside: it is asked nothing more in this run.
+A source that sends a wrong block, or fails again and again, is suspended: it is asked nothing more in this run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RemoteSource:
         self._busy = Busy()
 
     @property
-    def aside(self) -> str | None:
+    def suspended(self) -> str | None:
         """Why it is asked nothing more, as a clause; None while it is asked."""
         return self._health.aside_reason
 
@@ -86,8 +86,8 @@ class RemoteSource:
         """Ask for a block, or for a `stream`, and again where that may help; raises what the last attempt raised."""
         failures = pauses = 0
         while True:
-            if self.aside is not None:
-                raise RequestError(self.origin, f"it is not asked any more: {self.aside}")
+            if self.suspended is not None:
+                raise RequestError(self.origin, f"it is not asked any more: {self.suspended}")
             self._wait_if_busy()
             try:
                 result = attempt()
@@ -121,7 +121,7 @@ class RemoteSource:
         now = time.time()
         with self._lock:
             if isinstance(error, CheckFailedError):
-                self._health.lied(now, error.message, OF_A_RUN)
+                self._health.sent_corrupt(now, error.message, OF_A_RUN)
             elif isinstance(error, RequestError):
                 self._health.failed(now, error.reason, OF_A_RUN, final=error.final)
             else:

@@ -24,20 +24,22 @@ _MOST_DOUBLINGS = 16
 
 @dataclass(frozen=True, slots=True)
 class HealthRules:
-    """When a source is put aside, and for how long: twice as long each time, up to the most."""
+    """When a source is suspended, and for how long: twice as long each time, up to the most."""
 
     #: Failures, one after the other.
-    strikes: int = 3
-    aside_seconds: float = 15.0
-    aside_most: float = 600.0
+    failures: int = 3
+    suspended_seconds: float = 15.0
+    suspended_most: float = 600.0
     #: The same for one that sent wrong bytes.
-    lie_seconds: float = 3600.0
-    lie_most: float = 86400.0
+    corrupt_seconds: float = 3600.0
+    corrupt_most: float = 86400.0
 
 
 #: For a node, which will want its peers again; and for a run, which ends before a source may be sound again.
 OF_A_NODE = HealthRules()
-OF_A_RUN = HealthRules(aside_seconds=math.inf, aside_most=math.inf, lie_seconds=math.inf, lie_most=math.inf)
+OF_A_RUN = HealthRules(
+    suspended_seconds=math.inf, suspended_most=math.inf, corrupt_seconds=math.inf, corrupt_most=math.inf
+)
 
 
 @dataclass(slots=True)
@@ -57,15 +59,15 @@ class Health:
     #: Blocks that were not what their CID says.
     wrong: int = 0
     last_error: str | None = None
-    #: Failures since it last answered, and how often it was put aside since.
+    #: Failures since it last answered, and how often it was suspended since.
     row: int = 0
     asides: int = 0
     aside_until: float = 0.0
     aside_reason: str | None = None
-    #: Whether it was put aside for wrong bytes: it is then not even asked where nobody else is left.
+    #: Whether it was suspended for wrong bytes: it is then not even asked where nobody else is left.
     is_liar: bool = False
 
-    def is_aside(self, now: float) -> bool:
+    def is_suspended(self, now: float) -> bool:
         """Whether it is not to be asked."""
         return now < self.aside_until
 
@@ -105,7 +107,7 @@ class Health:
         self.missing += 1
         self.recovered(now)
 
-    def outrun(self, now: float, seconds: float, size: int | None) -> None:
+    def lost_race(self, now: float, seconds: float, size: int | None) -> None:
         """Note that another was quicker, after so many seconds: it takes at least that long."""
         if size is None:
             self._measure(now, max(seconds, self.first_byte or 0))
@@ -114,19 +116,19 @@ class Health:
             self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
 
     def failed(self, now: float, reason: str, rules: HealthRules = OF_A_NODE, *, final: bool = False) -> None:
-        """Note a request that failed; a `final` failure puts it aside at once."""
+        """Note a request that failed; a `final` failure suspends it at once."""
         self.failures += 1
         self.row += 1
         self.last_error = reason
         self.success -= _NEWEST * self.success
-        if final or self.row >= rules.strikes:
-            self._put_aside(now, reason, rules.aside_seconds, rules.aside_most, self.asides)
+        if final or self.row >= rules.failures:
+            self._suspend(now, reason, rules.suspended_seconds, rules.suspended_most, self.asides)
             self.asides += 1
 
-    def lied(self, now: float, reason: str, rules: HealthRules = OF_A_NODE) -> None:
+    def sent_corrupt(self, now: float, reason: str, rules: HealthRules = OF_A_NODE) -> None:
         """Note a block that was not what its CID says."""
         self.failures += 1
-        self._put_aside(now, reason, rules.lie_seconds, rules.lie_most, self.wrong)
+        self._suspend(now, reason, rules.corrupt_seconds, rules.corrupt_most, self.wrong)
         self.wrong += 1
         self.last_error = reason
         self.is_liar = True
@@ -134,11 +136,11 @@ class Health:
     def recovered(self, now: float) -> None:
         """Note that it answered as it should."""
         self.row = self.asides = 0
-        # What was under way when it lied excuses nothing, nor when it was put aside for good.
+        # What was under way when it sent corrupt blocks excuses nothing, nor when it was suspended for good.
         if now >= self.aside_until or not (self.is_liar or self.aside_until == math.inf):
             self.aside_until, self.aside_reason, self.is_liar = 0.0, None, False
 
-    def _put_aside(self, now: float, reason: str, seconds: float, most: float, before: int) -> None:
+    def _suspend(self, now: float, reason: str, seconds: float, most: float, before: int) -> None:
         until = now + min(seconds * 2 ** min(before, _MOST_DOUBLINGS), most)
         if until > self.aside_until:
             self.aside_until, self.aside_reason = until, reason

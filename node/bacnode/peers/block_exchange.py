@@ -1,7 +1,7 @@
 """All peers of a node as one source of blocks: the nearest that has a block gives it, once for all who wait for it.
 
 Lives in the process that fetches, for all jobs. Nothing is believed of a peer: a block is compared with its CID before
-anybody gets it, and a peer that sent another is put aside.
+anybody gets it, and a peer that sent another is suspended.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class BlockExchange:
             outcome = self._race(cid, self._order(said), deadline)
             said.update(outcome.failures)
             if outcome.winner is None and not all(isinstance(error, MissingBlockError) for error in said.values()):
-                # Who was put aside before may be there again, now that another is gone.
+                # Who was suspended before may be there again, now that another is gone.
                 others = [peer for peer in self._ranked(time.time()) if peer not in said]
                 outcome = self._race(cid, _may_be_back(others), deadline)
                 said.update(outcome.failures)
@@ -212,7 +212,7 @@ class BlockExchange:
         """Return those to ask for a block, the nearest first; some have `said` already that they have it not."""
         now, soon = time.time(), time.monotonic()
         willing = [peer for peer in self._ranked(now) if peer not in said or _may_help(said[peer])]
-        ready = [peer for peer in willing if not peer.health.is_aside(now) and not peer.is_busy(soon)]
+        ready = [peer for peer in willing if not peer.health.is_suspended(now) and not peer.is_busy(soon)]
         if ready:
             return ready
         # One that could not be reached may be there again, and only asking tells.
@@ -224,9 +224,9 @@ class BlockExchange:
         return iter(sorted(present, key=lambda peer: peer.health.expected(now, peer.under_way)))
 
     def _askable(self) -> list[Peer]:
-        """Return those that are not put aside, the nearest first."""
+        """Return those that are not suspended, the nearest first."""
         now = time.time()
-        return [peer for peer in self._ranked(now) if not peer.health.is_aside(now)]
+        return [peer for peer in self._ranked(now) if not peer.health.is_suspended(now)]
 
     def _ask_routers(self, cid: Cid, deadline: float) -> bool:
         """Ask who has a block, unless that was asked lately; return whether there is anybody new to ask."""
@@ -256,7 +256,7 @@ class BlockExchange:
         for peer in self._present:
             answer = said.get(peer)
             if answer is None:
-                clauses.append(f"{peer.url} is put aside: {peer.health.aside_reason or 'it is busy'}")
+                clauses.append(f"{peer.url} is suspended: {peer.health.aside_reason or 'it is busy'}")
             elif not isinstance(answer, MissingBlockError):
                 clauses.append(f"{peer.url}: {getattr(answer, 'reason', answer.message)}")
         if not clauses:
@@ -270,7 +270,7 @@ class BlockExchange:
 
 
 def _may_be_back(peers: Iterable[Peer]) -> list[Peer]:
-    """Return those who may be asked if nobody better is left, put aside or not."""
+    """Return those who may be asked if nobody better is left, suspended or not."""
     soon = time.monotonic()
     return [peer for peer in peers if not peer.health.is_liar and not peer.is_busy(soon)]
 

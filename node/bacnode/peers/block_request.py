@@ -106,14 +106,14 @@ def _note_failure(peer: Peer, error: BaseException, attempt: Attempt, progress: 
     now, ended = time.time(), time.monotonic()
     with peer.lock:
         if isinstance(error, CheckFailedError):
-            peer.health.lied(now, error.message)
+            peer.health.sent_corrupt(now, error.message)
         elif isinstance(error, MissingBlockError):
             peer.health.lacked(now, (progress.first_byte or ended) - progress.started)
         elif attempt.cancel.cancelled:
             # From when it began to be slow.
             since = progress.started if progress.first_byte is None else progress.first_byte
             size = progress.size if progress.first_byte is not None else None
-            peer.health.outrun(now, ended - since, size)
+            peer.health.lost_race(now, ended - since, size)
         elif isinstance(error, RequestError) and error.seconds is not None:
             peer.busy.asked_for(ended, min(error.seconds, _LONGEST_PAUSE))
         else:

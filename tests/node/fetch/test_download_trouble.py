@@ -123,7 +123,7 @@ def test_a_wrong_block_puts_its_source_aside_and_another_is_asked(
     check_complete(store)
     assert {remote.origin for remote in done.origins.values()} == {liar.url, honest.url}
     remote = next(remote for remote in done.origins.values() if remote.origin == liar.url)
-    assert remote.aside is not None and str(victim) in remote.aside
+    assert remote.suspended is not None and str(victim) in remote.suspended
 
 
 def test_a_wrong_block_from_the_only_source_is_said(store: BlockStore, serve: ExitStack) -> None:
@@ -175,7 +175,7 @@ def test_a_source_in_trouble_is_asked_a_few_times(store: BlockStore, serve: Exit
     server.mend = lambda asked, reply: Reply(status)
     server.asked.clear()
     assert str(status) in refused(BlockStore(store.folder / "other"), [server]).message
-    assert len(server.asked) <= QUICK.tries * (OF_A_RUN.strikes + 1)
+    assert len(server.asked) <= QUICK.tries * (OF_A_RUN.failures + 1)
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 451])

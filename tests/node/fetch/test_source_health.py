@@ -33,39 +33,39 @@ def test_another_is_asked_after_twice_the_time_that_is_expected() -> None:
     standing.answered(NOW, 0.4, 1 << 20, 1.0)
     assert standing.hedge_first_byte() == pytest.approx(0.8)
     assert standing.hedge_body(1 << 20) == pytest.approx(2.3)
-    standing.outrun(NOW, 5.0, None)
+    standing.lost_race(NOW, 5.0, None)
     assert standing.first_byte is not None and standing.first_byte > 1
 
 
 def test_failures_put_aside_for_longer_each_time() -> None:
     standing = Health()
     until = []
-    for _ in range(OF_A_NODE.strikes + 3):
+    for _ in range(OF_A_NODE.failures + 3):
         standing.failed(NOW, "no answer")
         until.append(standing.aside_until)
-    assert until[: OF_A_NODE.strikes - 1] == [0.0] * (OF_A_NODE.strikes - 1)
-    assert [moment - NOW for moment in until[OF_A_NODE.strikes - 1 :]] == [15, 30, 60, 120]
+    assert until[: OF_A_NODE.failures - 1] == [0.0] * (OF_A_NODE.failures - 1)
+    assert [moment - NOW for moment in until[OF_A_NODE.failures - 1 :]] == [15, 30, 60, 120]
     standing.answered(NOW, 0.1, 10, 0.1)
-    assert not standing.is_aside(NOW)
+    assert not standing.is_suspended(NOW)
 
 
 def test_wrong_bytes_put_aside_and_sound_ones_on_their_way_excuse_nothing() -> None:
     standing = Health()
-    standing.lied(NOW, "not what its CID says")
+    standing.sent_corrupt(NOW, "not what its CID says")
     standing.answered(NOW + 1, 0.1, 10, 0.1)
-    assert standing.is_aside(NOW + 3599) and not standing.is_aside(NOW + 3600)
-    standing.lied(NOW + 3600, "again")
-    assert standing.is_aside(NOW + 3600 + 7199)
+    assert standing.is_suspended(NOW + 3599) and not standing.is_suspended(NOW + 3600)
+    standing.sent_corrupt(NOW + 3600, "again")
+    assert standing.is_suspended(NOW + 3600 + 7199)
     standing.answered(NOW + 3600 + 7200, 0.1, 10, 0.1)
     assert not standing.is_liar and standing.wrong == 2
 
 
 def test_what_is_put_aside_in_a_run_stays_so() -> None:
     health = Health()
-    for _ in range(OF_A_RUN.strikes):
-        assert not health.is_aside(NOW)
+    for _ in range(OF_A_RUN.failures):
+        assert not health.is_suspended(NOW)
         health.failed(NOW, "no answer", OF_A_RUN)
-    assert health.is_aside(NOW + 1e9)
+    assert health.is_suspended(NOW + 1e9)
     # What was on its way meanwhile changes neither that, nor why.
     health.failed(NOW, "another reason", OF_A_RUN)
     health.recovered(NOW)
@@ -75,16 +75,16 @@ def test_what_is_put_aside_in_a_run_stays_so() -> None:
 def test_one_failure_is_enough_where_it_is_final() -> None:
     health = Health()
     health.failed(NOW, "it cannot be connected to", OF_A_RUN, final=True)
-    assert health.is_aside(NOW)
+    assert health.is_suspended(NOW)
 
 
 def test_an_answer_ends_a_row_of_failures() -> None:
     health = Health()
-    for _ in range(OF_A_RUN.strikes - 1):
+    for _ in range(OF_A_RUN.failures - 1):
         health.failed(NOW, "no answer", OF_A_RUN)
     health.recovered(NOW)
     health.failed(NOW, "no answer", OF_A_RUN)
-    assert not health.is_aside(NOW)
+    assert not health.is_suspended(NOW)
 
 
 def test_pauses_that_overlap_are_counted_once() -> None:

@@ -24,7 +24,7 @@ def test_the_book_keeps_what_it_is_told(tmp_path: Path) -> None:
     book.begin(PeerOptions(("http://one/",), ("http://router",), allow_private=True))
     standing = Health()
     standing.answered(NOW, 0.5, 1 << 20, 0.5)
-    standing.lied(time.time(), "wrong")
+    standing.sent_corrupt(time.time(), "wrong")
     book.measured({"http://one": standing})
     book.pinged("http://one", "12D3KooWx", 0.25)
     again = PeerBook(tmp_path)

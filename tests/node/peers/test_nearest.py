@@ -67,7 +67,7 @@ def test_what_is_known_of_peers_outlives_a_restart(origin: JobNode, tmp_path: Pa
         assert peers(node)[relay.url]["blocks"] == 2
 
 
-def test_a_slow_peer_is_outrun_and_left(origin: JobNode, tmp_path: Path, stack: ExitStack) -> None:
+def test_a_slow_peer_loses_the_race_and_is_left(origin: JobNode, tmp_path: Path, stack: ExitStack) -> None:
     slow = stack.enter_context(Relay(origin.url))
     other = stack.enter_context(Relay(origin.url, delay=0.05))
     node = stack.enter_context(JobNode(tmp_path / "b", "--peer", slow.url, "--peer", other.url))
@@ -128,7 +128,7 @@ def test_one_that_sends_wrong_bytes_is_put_aside(origin: JobNode, tmp_path: Path
     assert sum(liar.asked.values()) == 1
     with JobNode(tmp_path / "b", "--peer", liar.url) as node:
         failed = node.run(origin.add(programs.library(63)), invoke="number")
-        assert failed["state"] == "failed" and "put aside" in failed["error"]["message"]
+        assert failed["state"] == "failed" and "suspended" in failed["error"]["message"]
     assert sum(liar.asked.values()) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_peer_that_is_down_is_used_again_when_it_is_back(origin: JobNode, tmp_
         assert job["state"] == "failed" and relay.url in job["error"]["message"]
     assert peers(node)[relay.url]["aside_until"]
     relay.is_down = False
-    # Nobody else is there to ask, so that it was put aside does not keep it from being asked.
+    # Nobody else is there to ask, so that it was suspended does not keep it from being asked.
     assert sources(node.run(origin.add(programs.library(72)), invoke="number")) == {("peer", relay.url)}
     assert peers(node)[relay.url]["aside_until"] is None
 
