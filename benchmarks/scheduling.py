@@ -30,7 +30,7 @@ from bacnode.schedulers.dask.block_server import BlockServer
 from bacnode.schedulers.dask.client import DaskEngine
 from bacnode.schedulers.dask.local_cluster import SETTINGS
 from bacnode.schedulers.job_message import JobSpec
-from bacnode.schedulers.orders import Order
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 from bacpack.content.store.block_store import BlockStore
 from corpora import image_blobs, images, split_of
 from measure import Busy, machine, table
@@ -118,22 +118,22 @@ def measure(
         names = [f"node-{number}" for number in range(nodes)]
         first = time.monotonic() + INTERVAL
 
-        def on_send(order: Order) -> None:
-            number = order.spec.number
+        def on_send(job: SubmittedJob) -> None:
+            number = job.spec.number
             came[number] = first + number * INTERVAL
             time.sleep(max(came[number] - time.monotonic(), 0))
 
         engine = DaskEngine(
             client, by_modules=by_modules, ensure=None, peers=(origin.url,), on_send=on_send, window=len(stream),
             on_begin=lambda number, _worker: began.update({number: time.monotonic()}),
-            bind=(lambda order: chance.choice(names)) if policy == "random" else lambda order: None,
+            bind=(lambda job: chance.choice(names)) if policy == "random" else lambda job: None,
         )  # fmt: skip
-        orders = [
-            Order(JobSpec(number=at, ref=c.ref, target=c.target, name=c.name, args=["--help"], seconds=60), c)
+        jobs = [
+            SubmittedJob(JobSpec(number=at, ref=c.ref, target=c.target, name=c.name, args=["--help"], seconds=60), c)
             for at, c in enumerate(closures[number] for number in stream)
         ]
         moved, starts = 0, []
-        for result in engine.run(orders):
+        for result in engine.run(jobs):
             assert result.report is not None, result
             moved += result.moved_bytes
             starts.append(began[result.number] - came[result.number])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bacnode.schedulers.job_message import JobResult
-from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Verdict
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,12 +20,12 @@ class Engine(ABC):
     #: Told what a person may want to know.
     on_note: Callable[[str], object] = lambda text: None
     #: Told of each job just before it is sent.
-    on_send: Callable[[Order], object] = lambda order: None
+    on_send: Callable[[SubmittedJob], object] = lambda job: None
 
     @abstractmethod
-    def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
+    def run(self, jobs: Sequence[SubmittedJob]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come. Raises `BacpackError` when nobody can run them."""
 
     @abstractmethod
-    def explain(self, order: Order) -> list[Verdict] | None:
+    def explain(self, job: SubmittedJob) -> list[Verdict] | None:
         """Say of each node whether a job that is sent now would run there, and why not; None where nobody knows."""

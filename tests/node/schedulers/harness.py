@@ -21,7 +21,7 @@ from bacnode.schedulers.dask.client import DaskEngine
 from bacnode.schedulers.dask.keys import module_key
 from bacnode.schedulers.dask.local_cluster import SETTINGS
 from bacnode.schedulers.job_message import JobSpec
-from bacnode.schedulers.orders import Order
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
 from node.harness import assemble
@@ -168,8 +168,8 @@ def closure(folder: Path, root: bytes, *modules: bytes) -> Closure:
     return closure_of(str(Cid.of_raw(root)), store, Web(offline=True))
 
 
-def orders(found: Closure, count: int = 1, first: int = 0, **options: Any) -> list[Order]:
+def submitted_jobs(found: Closure, count: int = 1, first: int = 0, **options: Any) -> list[SubmittedJob]:
     return [
-        Order(JobSpec(number=first + at, ref=found.ref, target=found.target, name=found.name, **options), found)
+        SubmittedJob(JobSpec(number=first + at, ref=found.ref, target=found.target, name=found.name, **options), found)
         for at in range(count)
     ]

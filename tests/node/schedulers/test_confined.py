@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from bacnode.schedulers.job_message import JobResult
-from bacnode.schedulers.orders import Order
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 from node.jobs import programs
-from node.schedulers.harness import Cluster, WorkerProcess, closure, orders, program, spin
+from node.schedulers.harness import Cluster, WorkerProcess, closure, program, spin, submitted_jobs
 from waiting import PATIENCE, joined, until
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -43,10 +43,10 @@ def test_programs_that_mean_harm_end_as_on_a_node(cluster: Cluster, tmp_path: Pa
         (programs.flood(), {"output_bytes": 1 * MIB}),
         (programs.hello(), {}),
     ]
-    sent: list[Order] = []
+    sent: list[SubmittedJob] = []
     for data, limits in given:
         found = closure(worker.folder, data)
-        sent += orders(found, first=len(sent), **limits)
+        sent += submitted_jobs(found, first=len(sent), **limits)
     results = sorted(cluster.engine().run(sent), key=lambda one: one.number)
     assert [(one.state, one.exit_code, one.error and one.error.code) for one in results] == [
         ("failed", 124, "time-limit"),
@@ -63,7 +63,7 @@ def test_a_program_runs_confined_and_again_where_its_process_is_killed(cluster: 
     (worker,) = cluster.add("one")
     found = closure(worker.folder, program(body=spin(1500)))
     results: list[JobResult] = []
-    running = threading.Thread(target=lambda: results.extend(cluster.engine().run(orders(found))))
+    running = threading.Thread(target=lambda: results.extend(cluster.engine().run(submitted_jobs(found))))
     running.start()
     until(lambda: (child := runner(worker)) and child.cpu_times().user > 0.3, "the program runs")
     child = runner(worker)
@@ -91,7 +91,7 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        (result,) = cluster.engine().run(orders(found))
+        (result,) = cluster.engine().run(submitted_jobs(found))
     finally:
         over.set()
         joined(killer, "the last process is killed")
@@ -100,12 +100,12 @@ def test_what_kills_its_process_each_time_is_given_up(cluster: Cluster, tmp_path
 
 def test_what_strangers_wrote_is_prepared_in_a_process_that_may_be_lost(cluster: Cluster, tmp_path: Path) -> None:
     (worker,) = cluster.add("one")
-    (first,) = cluster.engine().run(orders(closure(worker.folder, program(text="first"))))
+    (first,) = cluster.engine().run(submitted_jobs(closure(worker.folder, program(text="first"))))
     child = runner(worker, "prepare_process")
     assert child is not None
     assert "NoNewPrivs:\t1" in Path(f"/proc/{child.pid}/status").read_text()
     child.kill()
-    (second,) = cluster.engine().run(orders(closure(worker.folder, program(text="second"))))
+    (second,) = cluster.engine().run(submitted_jobs(closure(worker.folder, program(text="second"))))
     assert [(one.state, one.stdout, one.attempts) for one in (first, second)] == [
         ("done", b"first\n", 1),
         ("done", b"second\n", 1),

@@ -15,12 +15,12 @@ import pytest
 
 from bacnode.schedulers.dask.block_server import BlockServer
 from bacnode.schedulers.dask.local_cluster import local_engine
-from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Need, NodeView, place
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 from bacnode.stores.proprietary import Proprietary
 from bacpack.content.cid.cid import Cid
 from bacpack.content.store.block_store import BlockStore
-from node.schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, orders, program, spin
+from node.schedulers.harness import LONG, Cluster, WorkerProcess, closure, library, program, spin, submitted_jobs
 from waiting import PATIENCE, joined, until
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -42,7 +42,7 @@ def test_jobs_go_where_their_modules_are(cluster: Cluster, tmp_path: Path) -> No
     cluster.add("first", "second")
     holder.ready()
     found = closure(tmp_path / "client", APP, BIG)
-    results = list(cluster.engine().run(orders(found, 10)))
+    results = list(cluster.engine().run(submitted_jobs(found, 10)))
     assert sorted(result.number for result in results) == list(range(10))
     assert {result.node for result in results} == {"holder"}
     assert {result.stdout for result in results} == {b"ran\n"} and sum(result.moved_bytes for result in results) == 0
@@ -72,7 +72,7 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
             ahead = cluster.client.processing()
             return Counter({names[address]: len(keys) for address, keys in ahead.items() if keys})
 
-        def compare(order: Order) -> None:
+        def compare(job: SubmittedJob) -> None:
             """See where the job before went, and what the objective says of this one."""
             now = Counter[str]()
 
@@ -80,7 +80,7 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
                 """Whether all jobs before are where they stay: a program is work from when its modules are there."""
                 now.clear()
                 now.update(counts())
-                return now.total() == order.spec.number and set(now) <= began
+                return now.total() == job.spec.number and set(now) <= began
 
             until(are_placed, "all jobs are placed")
             came.extend((now - Counter(came)).elements())
@@ -92,12 +92,12 @@ def test_jobs_spread_in_the_order_that_the_objective_says(tmp_path: Path) -> Non
             verdicts = place(need, views, found.bytes / 50)
             best = min(one.start_seconds for one in verdicts if one.start_seconds is not None)
             expected.append(" ".join(sorted(one.node for one in verdicts if one.start_seconds == best)))
-            if order.spec.number == 10:
+            if job.spec.number == 10:
                 raise _EnoughError
 
         with pytest.raises(_EnoughError):
             engine = cluster.engine(window=11, on_send=compare, on_begin=lambda _number, worker: began.add(worker))
-            list(engine.run(orders(found, 11)))
+            list(engine.run(submitted_jobs(found, 11)))
         for worker in cluster.workers:
             worker.kill()
         kinds = [name if name == "holder" else "other" for name in came]
@@ -113,7 +113,7 @@ def test_modules_come_from_other_workers_verified_and_are_announced(cluster: Clu
     assert cluster.holders(BIG) == ["holder"]
     found = closure(tmp_path / "client", BOTH, BIG, OTHER)
     # The holder cannot take it: it has no thread that is free for an hour, as far as the scheduler knows.
-    with_memory = orders(found, memory_bytes=8 << 20)
+    with_memory = submitted_jobs(found, memory_bytes=8 << 20)
     cluster.client.run(_set_memory, 0, workers=[holder.address])
     (result,) = cluster.engine().run(with_memory)
     assert result.node == "empty" and result.stdout == b"both\n"
@@ -151,7 +151,7 @@ def test_a_job_that_fetches_holds_up_no_other_and_what_two_want_comes_once(clust
     slow, quick = closure(tmp_path / "client", APP, BIG), closure(tmp_path / "client", ready)
     with closing(_Gated(BlockStore(tmp_path / "client"))) as origin:
         engine = cluster.engine(peers=(origin.url,), window=21)
-        results = engine.run([*orders(slow, 20), *orders(quick, 1, 20)])
+        results = engine.run([*submitted_jobs(slow, 20), *submitted_jobs(quick, 1, 20)])
         first = next(results)
         assert (first.number, first.stdout) == (20, b"ready\n")
         origin.may.set()
@@ -182,13 +182,13 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
     with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         engine = cluster.engine(peers=[server.url], wait_seconds=0.5)
         engine.on_note = notes.append
-        (given_up,) = engine.run(orders(found))
+        (given_up,) = engine.run(submitted_jobs(found))
         assert given_up.error is not None and given_up.error.code == "no-holder"
         assert notes == [f"job 0 waits: no worker offers {Cid.of_raw(secret)}"]
 
         engine = cluster.engine(peers=[server.url])
         engine.on_note = notes.append
-        running = engine.run(orders(found, 4))
+        running = engine.run(submitted_jobs(found, 4))
         owner: list[WorkerProcess] = []
         sent = tmp_path / "sent"
         timer = threading.Timer(
@@ -199,7 +199,7 @@ def test_proprietary_modules_are_used_by_their_holder_only(cluster: Cluster, tmp
         joined(timer, "the owner starts")
         # Jobs for which the owner has too little memory fetch what it does give away from it.
         engine = cluster.engine(peers=[server.url])
-        with_memory = orders(closure(tmp_path / "client", other, public), memory_bytes=128 << 20)
+        with_memory = submitted_jobs(closure(tmp_path / "client", other, public), memory_bytes=128 << 20)
         (fetched,) = engine.run(with_memory)
         assert (fetched.state, fetched.node in ("one", "two")) == ("done", True), fetched
     assert {(result.node, result.state) for result in results} == {("owner", "done")}, results
@@ -232,7 +232,7 @@ def test_a_job_whose_worker_is_killed_runs_elsewhere(cluster: Cluster, tmp_path:
                 os.kill(workers[worker].process.pid, signal.SIGKILL)
 
         engine.on_begin = kill_first
-        results = list(engine.run(orders(found)))
+        results = list(engine.run(submitted_jobs(found)))
     assert len(results) == 1
     (result,) = results
     assert (result.state, result.attempts) == ("done", 2), result
@@ -247,7 +247,7 @@ def test_what_kills_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> Non
     with closing(BlockServer(BlockStore(tmp_path / "client"))) as server:
         engine = cluster.engine(peers=[server.url])
         engine.on_begin = lambda _number, worker: os.kill(workers[worker].process.pid, signal.SIGKILL)
-        (result,) = engine.run(orders(found))
+        (result,) = engine.run(submitted_jobs(found))
     assert result.error is not None and result.error.code == "kills-workers", result
     # Dask counts for each task: that a worker took modules along which the task waited for is not counted there.
     assert 3 <= len(result.lost) <= 4 and result.attempts == len(result.lost)
@@ -271,7 +271,7 @@ def test_each_result_arrives_once_while_workers_die(cluster: Cluster, tmp_path: 
         killer = threading.Thread(target=kill_and_replace)
         killer.start()
         try:
-            results = list(cluster.engine(peers=[server.url]).run(orders(found, count)))
+            results = list(cluster.engine(peers=[server.url]).run(submitted_jobs(found, count)))
         finally:
             done.set()
             joined(killer, "the last worker is replaced")
@@ -308,6 +308,6 @@ def test_a_worker_that_is_told_to_end_leaves_its_job_to_another(cluster: Cluster
             workers[name].process.terminate()
 
     engine.on_begin = end_first
-    (result,) = engine.run(orders(found))
+    (result,) = engine.run(submitted_jobs(found))
     assert (result.state, result.stdout) == ("done", b"ran\n"), result
     assert result.node not in ended

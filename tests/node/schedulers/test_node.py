@@ -11,7 +11,7 @@ import pytest
 
 from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
 from node.jobs.harness import JobNode
-from node.schedulers.harness import Cluster, closure, library, orders, program
+from node.schedulers.harness import Cluster, closure, library, program, submitted_jobs
 from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -31,7 +31,7 @@ def test_a_node_takes_jobs_from_dask(cluster: Cluster, tmp_path: Path) -> None:
         with JobNode(tmp_path / "node", "--workers", 1, "--scheduler", cluster.url, "--peer", other.url) as node:
             node.add(app)
             until(lambda: cluster.client.scheduler_info()["workers"], "the node joins")
-            (result,) = cluster.engine().run(orders(closure(tmp_path / "client", app, module)))
+            (result,) = cluster.engine().run(submitted_jobs(closure(tmp_path / "client", app, module)))
             assert (result.state, result.node, result.stdout) == ("done", node.peer_id, b"ran\n"), result
             assert result.report is not None
             assert [one["source"] for one in result.report["modules"]] == ["peer", "store"]

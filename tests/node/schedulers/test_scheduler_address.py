@@ -24,7 +24,7 @@ from bacpack.errors import UnreachableError
 from cli.running import write
 from inprocess import call
 from node.harness import assemble
-from node.schedulers.harness import closure, orders, program
+from node.schedulers.harness import closure, program, submitted_jobs
 from waiting import joined, started, until
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -54,7 +54,7 @@ def test_a_scheduler_that_goes_away_is_told_with_what_is_not_known(tmp_path: Pat
             killing = threading.Timer(1, process.kill)
             killing.start()
             with pytest.raises(UnreachableError) as caught:
-                list(DaskEngine(client, ensure=None).run(orders(found, 3)))
+                list(DaskEngine(client, ensure=None).run(submitted_jobs(found, 3)))
             joined(killing, "the scheduler is killed")
         finally:
             client.close(timeout=1)

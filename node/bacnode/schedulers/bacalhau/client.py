@@ -17,7 +17,7 @@ from bacpack.http_client import HttpClient, RequestError, RequestPolicy
 from bacpack.text import shown
 
 if TYPE_CHECKING:
-    from bacnode.schedulers.orders import Order
+    from bacnode.schedulers.submitted_jobs import SubmittedJob
 
 JOBS = "/api/v1/orchestrator/jobs"
 #: States of a job that has ended, as Bacalhau names them.
@@ -41,26 +41,26 @@ class BacalhauEngine(Engine):
         self._http = HttpClient(policy=policy)
         self._look_seconds = look_seconds
 
-    def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
+    def run(self, jobs: Sequence[SubmittedJob]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come."""
-        flying: dict[str, Order] = {}
-        bodies = [(order, with_files(bacalhau_job(order.closure, order.spec), order.spec)) for order in orders]
-        for order, job in bodies:
-            self.on_send(order)
-            answer = self._ask("PUT", JOBS, {"Job": job, "Force": False})
+        flying: dict[str, SubmittedJob] = {}
+        bodies = [(job, with_files(bacalhau_job(job.closure, job.spec), job.spec)) for job in jobs]
+        for job, body in bodies:
+            self.on_send(job)
+            answer = self._ask("PUT", JOBS, {"Job": body, "Force": False})
             for warning in _list(answer.get("Warnings")):
                 self.on_note(f"Bacalhau: {warning}")
-            flying[str(answer.get("JobID"))] = order
+            flying[str(answer.get("JobID"))] = job
         while flying:
-            for name, order in list(flying.items()):
+            for name, job in list(flying.items()):
                 state = _get(self._ask("GET", f"{JOBS}/{name}"), "Job", "State") or {}
                 if str(_get(state, "StateType") or "").lower() in _ENDED:
                     del flying[name]
-                    yield self._result(name, order.spec, state)
+                    yield self._result(name, job.spec, state)
             if flying:
                 time.sleep(self._look_seconds)
 
-    def explain(self, order: Order) -> None:
+    def explain(self, job: SubmittedJob) -> None:
         """Nobody outside Bacalhau knows where it would run a job."""
 
     def _result(self, name: str, spec: JobSpec, state: Any) -> JobResult:

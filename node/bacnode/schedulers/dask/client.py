@@ -19,8 +19,8 @@ from bacnode.schedulers.dask.keys import JOB_PREFIX, MEMORY, PRESENT, RUNS, TOPI
 from bacnode.schedulers.dask.worker_plugin import EnsurePlugin, run_job
 from bacnode.schedulers.engine import Engine
 from bacnode.schedulers.job_message import JobResult, JobSpec, decode_result, encode
-from bacnode.schedulers.orders import Order
 from bacnode.schedulers.placement import Verdict
+from bacnode.schedulers.submitted_jobs import SubmittedJob
 from bacpack.errors import Problem, UnreachableError
 
 #: Workers that may end under one job before it is given up, and how often it is sent again for any other reason.
@@ -33,7 +33,7 @@ AHEAD = 2
 
 @dataclass(eq=False, slots=True)
 class _Sent:
-    order: Order
+    job: SubmittedJob
     future: Any = None
     sendings: int = 0
     #: The task that fetched its modules.
@@ -63,42 +63,42 @@ class DaskEngine(Engine):
     #: Who may be asked for modules that no worker holds, before those that a job names.
     peers: Sequence[str] = ()
     #: Names the worker that a job is bound to; for measuring what placement by others costs.
-    bind: Callable[[Order], str | None] = lambda order: None
+    bind: Callable[[SubmittedJob], str | None] = lambda job: None
     #: Told the number of a job and the name of the worker on which its program begins; from another thread.
     on_begin: Callable[[int, str], object] = lambda number, worker: None
     #: Jobs that ended or failed, each with its future, and with its result if there is one.
     _ended: queue.SimpleQueue[tuple[_Sent, Any, JobResult | None]] = field(default_factory=queue.SimpleQueue)
     _by_key: dict[str, _Sent] = field(default_factory=dict)
 
-    def run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
+    def run(self, jobs: Sequence[SubmittedJob]) -> Iterator[JobResult]:
         """Run jobs; yield the result of each once, as they come.
 
         Raises `UnreachableError`: `no-workers` when no worker that runs jobs is there in time, and `no-scheduler` when
         the scheduler goes away and does not come back.
         """
-        left = {order.spec.number for order in orders}
+        left = {job.spec.number for job in jobs}
         try:
-            for result in self._run(orders):
+            for result in self._run(jobs):
                 left.discard(result.number)
                 yield result
         except (OSError, TimeoutError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and self.client.status == "running":
                 raise
             # What the client raises once it is no longer connected.
-            raise _scheduler_lost(self.client, len(orders), sorted(left)) from error
+            raise _scheduler_lost(self.client, len(jobs), sorted(left)) from error
 
-    def explain(self, order: Order) -> list[Verdict]:
+    def explain(self, job: SubmittedJob) -> list[Verdict]:
         """Say of each worker whether a job that is sent now is expected to run there, and why not."""
-        return explain(self.client, order, one_store=self.one_store)
+        return explain(self.client, job, one_store=self.one_store)
 
-    def _run(self, orders: Sequence[Order]) -> Iterator[JobResult]:
+    def _run(self, jobs: Sequence[SubmittedJob]) -> Iterator[JobResult]:
         self.client.subscribe_topic(TOPIC, self._on_event)
         flying: set[_Sent] = set()
         try:
             if self.ensure is not None:
                 self.client.register_plugin(EnsurePlugin(**self.ensure))
             self._await_workers()
-            waiting = [_Sent(order) for order in reversed(orders)]
+            waiting = [_Sent(job) for job in reversed(jobs)]
             held_back: list[_Sent] = []
             looked, places = time.monotonic(), self._places()
             while waiting or flying or held_back:
@@ -108,7 +108,7 @@ class DaskEngine(Engine):
                     if self._waits(sent):
                         held_back.append(sent)
                         continue
-                    self.on_send(sent.order)
+                    self.on_send(sent.job)
                     self._send(sent)
                     flying.add(sent)
                 try:
@@ -141,7 +141,7 @@ class DaskEngine(Engine):
                 self.client.unsubscribe_topic(TOPIC)
 
     def _send(self, sent: _Sent) -> None:
-        spec, closure = sent.order.spec, sent.order.closure
+        spec, closure = sent.job.spec, sent.job.closure
         sent.sendings += 1
         resources: dict[str, float] = {resource_of(cid): 1 for cid in closure.missing}
         if self.by_modules:
@@ -154,7 +154,7 @@ class DaskEngine(Engine):
         present: Any = Future(PRESENT, self.client) if self.by_modules and known.get(PRESENT) else None
         key = f"{JOB_PREFIX}{secrets.token_hex(6)}-{spec.number}"
         self._by_key[key] = sent
-        bound = self.bind(sent.order)
+        bound = self.bind(sent.job)
         future = self.client.submit(
             run_job,
             encode(self._addressed(sent)),
@@ -170,11 +170,11 @@ class DaskEngine(Engine):
         future.add_done_callback(lambda done: self._look_at(sent, done))
 
     def _addressed(self, sent: _Sent) -> JobSpec:
-        spec = sent.order.spec
+        spec = sent.job.spec
         return msgspec.structs.replace(
             spec,
             peers=[*self.peers, *spec.peers],
-            modules=sent.order.closure.sizes,
+            modules=sent.job.closure.sizes,
             fetch_first=self.by_modules and sent.fetched_by is None,
             fetched_by=sent.fetched_by,
         )
@@ -199,7 +199,7 @@ class DaskEngine(Engine):
 
     def _outcome(self, sent: _Sent, future: Any, result: JobResult | None) -> JobResult | None:
         """Return how a job ended; None if it was sent again."""
-        spec = sent.order.spec
+        spec = sent.job.spec
         if result is not None:
             attempts = max(len(sent.begun), 1)
             return msgspec.structs.replace(result, attempts=attempts, lost=self._lost(sent, attempts))
@@ -229,7 +229,7 @@ class DaskEngine(Engine):
         message = event[1]
         sent = self._by_key.get(message["key"])
         if sent is not None and message["what"] == "program":
-            self.on_begin(sent.order.spec.number, message["name"])
+            self.on_begin(sent.job.spec.number, message["name"])
         elif sent is not None:
             sent.begun.append(message["name"])
             if len(sent.begun) > 1:
@@ -237,8 +237,8 @@ class DaskEngine(Engine):
 
     def _waits(self, sent: _Sent) -> bool:
         """Whether nobody offers a module of a job; says so when that begins, and when it ends."""
-        number = sent.order.spec.number
-        missing = [cid for cid in sent.order.closure.missing if not self._offered(cid)]
+        number = sent.job.spec.number
+        missing = [cid for cid in sent.job.closure.missing if not self._offered(cid)]
         if missing and not sent.waits_for:
             sent.waiting_since = time.monotonic()
             self.on_note(f"job {number} waits: no worker offers {missing[0]}")
@@ -259,9 +259,7 @@ class DaskEngine(Engine):
 
     def _no_holder(self, sent: _Sent) -> JobResult:
         message = f"no worker has offered {sent.waits_for[0]} for {self.wait_seconds:g} s"
-        return _failed(
-            sent.order.spec, "no-holder", message, "start the node that holds it, or publish the module", sent
-        )
+        return _failed(sent.job.spec, "no-holder", message, "start the node that holds it, or publish the module", sent)
 
     def _offered(self, cid: str) -> bool:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()

@@ -14,16 +14,16 @@ from bacnode.schedulers.dask.keys import JOB_PREFIX, MEMORY, RESOURCE_PREFIX, mo
 from bacnode.schedulers.placement import Need, NodeView, Verdict, place
 
 if TYPE_CHECKING:
-    from bacnode.schedulers.orders import Order
+    from bacnode.schedulers.submitted_jobs import SubmittedJob
 
 #: Seconds that a job is taken to need until one has ended; what Dask takes.
 UNKNOWN_SECONDS = 0.5
 
 
-def need_of(order: Order) -> Need:
+def need_of(job: SubmittedJob) -> Need:
     """What placement is told of a job."""
-    closure = order.closure
-    return Need(closure.sizes, frozenset(closure.missing), order.spec.memory_bytes)
+    closure = job.closure
+    return Need(closure.sizes, frozenset(closure.missing), job.spec.memory_bytes)
 
 
 def views(client: Any, cids: Sequence[str], *, one_store: bool = False) -> list[NodeView]:
@@ -54,9 +54,9 @@ def views(client: Any, cids: Sequence[str], *, one_store: bool = False) -> list[
     return found
 
 
-def explain(client: Any, order: Order, *, one_store: bool = False) -> list[Verdict]:
+def explain(client: Any, job: SubmittedJob, *, one_store: bool = False) -> list[Verdict]:
     """Say of each worker whether a job that is sent now is expected to run there, and why not."""
-    need = need_of(order)
+    need = need_of(job)
     bandwidth = parse_bytes(dask.config.get("distributed.scheduler.bandwidth"))
     return place(need, views(client, list(need.sizes), one_store=one_store), bandwidth)
 

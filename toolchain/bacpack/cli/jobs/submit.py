@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bacnode.programs.closure import Closure
     from bacnode.schedulers.engine import Engine
     from bacnode.schedulers.job_message import JobResult
-    from bacnode.schedulers.orders import Order
     from bacnode.schedulers.placement import Verdict
+    from bacnode.schedulers.submitted_jobs import SubmittedJob
 
 EPILOG = """\b
 Examples:
@@ -121,7 +121,7 @@ def command(
     _check(engine, scheduler, folders, outputs, invoke)
     from bacnode.programs.closure import closure_of, keep
     from bacnode.schedulers.job_message import JobSpec
-    from bacnode.schedulers.orders import Submitted, closures_of, expand_inputs, expand_refs, orders_of
+    from bacnode.schedulers.submitted_jobs import Submitted, closures_of, expand_inputs, expand_refs, submitted_jobs
     from bacpack.content.store.block_store import BlockStore
     from bacpack.folders import data_folder
 
@@ -134,21 +134,21 @@ def command(
         peers=[peer.origin for peer in web.peers],
     )  # fmt: skip
     submitted = Submitted(ctx.meta["bacpack.program_arguments"], template)
-    orders = orders_of(closures, expand_inputs(maps), submitted, send_files=engine != "local")
+    jobs = submitted_jobs(closures, expand_inputs(maps), submitted, send_files=engine != "local")
     if engine != "bacalhau":
         for closure in closures:
             keep(closure.graph, store)
-    shown = _Shown(output, results, single=len(orders) == 1)
+    shown = _Shown(output, results, single=len(jobs) == 1)
     with output.progress("running") as progress, _engine(engine, scheduler, closures, sources, workers) as running:
         watch = _Watch(running, explains=explain)
         running.on_note, running.on_send, running.wait_seconds = output.note, watch.verdicts, wait
         if dry_run:
-            for order in orders:
-                shown.planned(order, watch.verdicts(order))
+            for job in jobs:
+                shown.planned(job, watch.verdicts(job))
             return 0
-        for done, result in enumerate(running.run(orders), 1):
-            progress(f"{done} of {len(orders)} jobs")
-            shown.ended(result, orders[result.number], watch.about(result))
+        for done, result in enumerate(running.run(jobs), 1):
+            progress(f"{done} of {len(jobs)} jobs")
+            shown.ended(result, jobs[result.number], watch.about(result))
     return EXIT_FAILED if shown.failed else shown.status
 
 
@@ -205,11 +205,11 @@ class _Watch:
         self._explains = explains
         self._found: dict[int, list[Verdict]] = {}
 
-    def verdicts(self, order: Order) -> list[Verdict] | None:
+    def verdicts(self, job: SubmittedJob) -> list[Verdict] | None:
         """What is to be said of each node if the job is sent now."""
-        found = self._engine.explain(order) if self._explains else None
+        found = self._engine.explain(job) if self._explains else None
         if found is not None:
-            self._found[order.spec.number] = found
+            self._found[job.spec.number] = found
         return found
 
     def about(self, result: JobResult) -> list[Verdict] | None:
@@ -230,17 +230,17 @@ class _Shown:
         self.failed = False
         self.status = 0
 
-    def planned(self, order: Order, verdicts: Sequence[Verdict] | None) -> None:
+    def planned(self, job: SubmittedJob, verdicts: Sequence[Verdict] | None) -> None:
         """Print a job that is not sent."""
-        closure = order.closure
+        closure = job.closure
         needs = f"{len(closure.modules)} modules, {human_bytes(closure.bytes)}"
         body: dict[str, Any] = {
-            "job": order.spec.number, "ref": order.spec.ref, "state": "planned", "modules": len(closure.modules),
+            "job": job.spec.number, "ref": job.spec.ref, "state": "planned", "modules": len(closure.modules),
             "closure_bytes": closure.bytes, "missing": list(closure.missing),
         }  # fmt: skip
-        self._print(body, f"{order.spec.number}  {order.spec.ref}  {needs}", verdicts)
+        self._print(body, f"{job.spec.number}  {job.spec.ref}  {needs}", verdicts)
 
-    def ended(self, result: JobResult, order: Order, verdicts: Sequence[Verdict] | None) -> None:
+    def ended(self, result: JobResult, job: SubmittedJob, verdicts: Sequence[Verdict] | None) -> None:
         """Print how a job ended."""
         if result.state != "done":
             self.failed = True
@@ -248,7 +248,7 @@ class _Shown:
             self.status = 1
         folder = self._keep(result)
         body: dict[str, Any] = {
-            "job": result.number, "ref": result.ref, "input": order.input, "state": result.state,
+            "job": result.number, "ref": result.ref, "input": job.input, "state": result.state,
             "exit_code": result.exit_code, "error": result.error.as_json() if result.error else None,
             "results": result.results, "node": result.node,
             "attempts": result.attempts, "lost": result.lost, "moved_bytes": result.moved_bytes,
@@ -258,7 +258,7 @@ class _Shown:
         }  # fmt: skip
         if self._single and not self._output.as_json:
             self._pass_on(result)
-        self._print(body, "" if self._single and result.state == "done" else _line(result, order), verdicts)
+        self._print(body, "" if self._single and result.state == "done" else _line(result, job), verdicts)
 
     def _pass_on(self, result: JobResult) -> None:
         sys.stdout.buffer.write(result.stdout)
@@ -303,8 +303,8 @@ def safe(path: str) -> tuple[str, ...]:
     return safe_path(path)
 
 
-def _line(result: JobResult, order: Order) -> str:
-    over = f" {order.input}" if order.input else ""
+def _line(result: JobResult, job: SubmittedJob) -> str:
+    over = f" {job.input}" if job.input else ""
     again = f" after {result.attempts} attempts" if result.attempts > 1 else ""
     where = f" on {result.node}" if result.node else ""
     if result.error is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.schedulers.orders import Submitted, expand_inputs, orders_of
+from bacnode.schedulers.submitted_jobs import Submitted, expand_inputs, submitted_jobs
 from bacpack.errors import InputError
 from node.harness import assemble
 from node.schedulers.harness import closure
@@ -18,10 +18,10 @@ def test_a_job_says_which_of_several_files_of_one_name_it_had(tmp_path: Path, mo
         Path("m", folder).mkdir(parents=True)
         Path("m", folder, "x.txt").write_text(folder)
     found = closure(tmp_path / "store", assemble('(module (func (export "_start")))'))
-    orders = orders_of([found], expand_inputs(["m/*/x.txt"]), Submitted(["{}"]), send_files=True)
-    assert [order.input for order in orders] == ["m/a/x.txt", "m/b/x.txt"]
-    assert [order.spec.args for order in orders] == [["x.txt"], ["x.txt"]]
-    assert [order.spec.files[-1].data for order in orders] == [b"a", b"b"]
+    jobs = submitted_jobs([found], expand_inputs(["m/*/x.txt"]), Submitted(["{}"]), send_files=True)
+    assert [job.input for job in jobs] == ["m/a/x.txt", "m/b/x.txt"]
+    assert [job.spec.args for job in jobs] == [["x.txt"], ["x.txt"]]
+    assert [job.spec.files[-1].data for job in jobs] == [b"a", b"b"]
 
 
 def test_a_pattern_that_only_folders_fit_is_an_error(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ MAX_SENT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SubmittedJob:
     """A job, and what it needs."""
 
     spec: JobSpec
@@ -63,15 +63,15 @@ def expand_inputs(patterns: Sequence[str]) -> list[Input]:
     return [Input(path, path.name) for path in paths]
 
 
-def orders_of(
+def submitted_jobs(
     closures: Sequence[Closure], inputs: Sequence[Input], submitted: Submitted, *, send_files: bool
-) -> list[Order]:
+) -> list[SubmittedJob]:
     """Return the jobs: each program over each input, or once where there are none.
 
     The name of the input takes the place of `{}` in the arguments, or comes after them. `send_files` has the bytes of
     files travel with the jobs; without it, workers read them where they are.
     """
-    orders: list[Order] = []
+    jobs: list[SubmittedJob] = []
     for closure in closures:
         for one in list[Input | None](inputs) or [None]:
             args, files = list(submitted.args), list(submitted.template.files)
@@ -80,11 +80,11 @@ def orders_of(
                 args = filled if filled != args else [*args, one.name]
                 files.append(_given(one, send=send_files))
             spec = msgspec.structs.replace(
-                submitted.template, number=len(orders), ref=closure.ref, target=closure.target, name=closure.name,
+                submitted.template, number=len(jobs), ref=closure.ref, target=closure.target, name=closure.name,
                 args=args, files=files,
             )  # fmt: skip
-            orders.append(Order(spec, closure, None if one is None else str(one.path)))
-    return orders
+            jobs.append(SubmittedJob(spec, closure, None if one is None else str(one.path)))
+    return jobs
 
 
 def closures_of(refs: Sequence[str], close: Callable[[str], Closure]) -> list[Closure]:
