@@ -16,7 +16,7 @@ from bacpack.content.store.block_store import BlockStore
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class RequiredModule:
     """One module: its CID, or the URL that it comes from, and its size."""
 
     cid: str | None
@@ -34,7 +34,7 @@ class Closure:
     name: str
     target: str
     #: Providers before their users, the program last.
-    modules: tuple[Needed, ...]
+    modules: tuple[RequiredModule, ...]
     #: CIDs of modules that nobody who was asked has: they may be proprietary to some node.
     missing: tuple[str, ...]
     graph: Graph
@@ -67,7 +67,7 @@ def closure_of(ref: str, store: BlockStore, web: Web, limits: LoadLimits | None 
         missing[str(Cid.parse(cid).to_v1())] = None
     root = graph.root.fetched
     target = ref if root.cid is None else str(root.cid.to_v1())
-    modules = tuple(_needed(node.fetched) for node in graph.nodes)
+    modules = tuple(_required(node.fetched) for node in graph.nodes)
     return Closure(ref, root.name, target, modules, tuple(missing), graph)
 
 
@@ -76,6 +76,6 @@ def keep(graph: Graph, store: BlockStore) -> list[Cid]:
     return [cid for node in graph.nodes if (cid := keep_one(node.fetched, store)) is not None]
 
 
-def _needed(fetched: Fetched) -> Needed:
+def _required(fetched: Fetched) -> RequiredModule:
     cid = None if fetched.cid is None else str(fetched.cid.to_v1())
-    return Needed(cid, fetched.url, fetched.name, len(fetched.data))
+    return RequiredModule(cid, fetched.url, fetched.name, len(fetched.data))

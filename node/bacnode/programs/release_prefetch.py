@@ -30,11 +30,11 @@ def announce_closure(program: Program, store: BlockStore) -> None:
         if len(read.data) > _MAX_BYTES:
             return
         manifest = decode_json(read.data, Manifest)
-        needed = [CidRef(cid) for cid in _closure(manifest, program.root.cid) if not store.has(cid)]
+        required = [CidRef(cid) for cid in _closure(manifest, program.root.cid) if not store.has(cid)]
     except (BacpackError, DecodeError):
         # Without one, imports are followed one by one.
         return
-    program.sources.announce(needed)
+    program.sources.announce(required)
 
 
 def _imports(program: Program) -> list[Cid]:

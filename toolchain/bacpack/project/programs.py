@@ -56,12 +56,12 @@ def split_programs(
         app, linked = _linked(program, done.apps[0], modules)
         done = replace(done, apps=[app])
         apps += prove_split(done, lambda state: None, [f"program {number}"] if known else [], linked).apps
-        needed = {cid: data for provider in modules.used_by(program.data) for cid, data in provider.closure.items()}
+        required = {cid: data for provider in modules.used_by(program.data) for cid, data in provider.closure.items()}
         for cid, module in done.modules.items():
             made.setdefault(cid, module)
-        for cid, data in needed.items():
+        for cid, data in required.items():
             made.setdefault(cid, OutputModule(cid, data, "shared", _cids(data)))
-        if any(environment_cid() in _cids(data) for data in needed.values()):
+        if any(environment_cid() in _cids(data) for data in required.values()):
             made.setdefault(environment_cid(), _environment())
         features |= done.features
     return Split(apps, made, features)

@@ -183,10 +183,10 @@ def _module_line(node: Node, views: dict[Node, ModuleView]) -> str:
 
 
 def _folder_text(view: FolderView) -> str:
-    needed = {app.name: str(sum(app.name in (module.users or ()) for module in view.modules)) for app in view.apps}
+    required = {app.name: str(sum(app.name in (module.users or ()) for module in view.modules)) for app in view.apps}
     apps = [["PROGRAM", "BYTES", "WITH ALL IT NEEDS", "MODULES", "CID"]]
     apps += [
-        [app.name, human_bytes(app.bytes), human_bytes(app.closure_bytes), needed[app.name], str(app.cid)]
+        [app.name, human_bytes(app.bytes), human_bytes(app.closure_bytes), required[app.name], str(app.cid)]
         for app in view.apps
     ]
     modules = [["MODULE", "KIND", "BYTES", "USERS"]]

@@ -77,18 +77,18 @@ def command(output: Output, *, blob: Path, providers: dict[str, str], target: Pa
         link_imports(str(blob), data, {})
         links = configured_links(project, data)
     namespaces = links.namespaces
-    data, needed = on_one_memory(Input(app_name(blob), data, str(blob)), links.modules)
-    links.modules |= needed
+    data, required = on_one_memory(Input(app_name(blob), data, str(blob)), links.modules)
+    links.modules |= required
     linked = link_imports(str(blob), data, namespaces)
     check_linked(str(blob), linked.data, links, BlockStore(data_folder()))
     target = target or blob.with_name(f"{app_name(blob)}.linked.wasm")
     _refuse_to_replace(target, [blob, *(ref.path for ref in refs.values() if isinstance(ref, PathRef))])
-    if needed:
+    if required:
         for cid, module in links.modules.items():
             write_file(target.parent / "modules" / f"{cid}.wasm", module)
     write_file(target, linked.data)
     for name, ref in refs.items():
-        if isinstance(ref, PathRef) and not needed:
+        if isinstance(ref, PathRef) and not required:
             path = shell_word(ref.path)
             output.note(f"{namespaces[name]} is `{ref}`; `bacpack publish {path}` brings it into the store")
     cid = str(FileDag().add_bytes(linked.data).cid)

@@ -22,7 +22,7 @@ from bacpack.content.unixfs.writer import Built
 from bacpack.errors import CheckFailedError, InputError
 from bacpack.files import explain_os_error
 from bacpack.manifest import MANIFEST_NAME, App, CatalogFile, Manifest, ProvenanceFile, SharedModule, load_manifest
-from bacpack.publish.release.required_modules import MODULES, add_needed
+from bacpack.publish.release.required_modules import MODULES, add_required
 from bacpack.wasm import Kind, Module, WasmError
 
 #: What a directory will hold: the path of each name's file, or what is in the directory of that name.
@@ -226,7 +226,7 @@ def _add_modules(
     here = {file.cid for file in files.values()}
     added: dict[str, Built] = {}
     for name, path in programs.items():
-        added |= add_needed(path, files[name].cid, here, dag, store)
+        added |= add_required(path, files[name].cid, here, dag, store)
     if not added:
         return
     folder = tree.setdefault(MODULES, {})

@@ -24,11 +24,11 @@ MODULES = "modules"
 _NAMED = 5
 
 
-def add_needed(program: Path, root: Cid, here: set[Cid], dag: FileDag, store: BlockStore) -> dict[str, Built]:
-    """Add to `dag` what `program`, whose CID is `root`, imports by CID and is not `here`; return it by name.
+def add_required(program: Path, root: Cid, collected: set[Cid], dag: FileDag, store: BlockStore) -> dict[str, Built]:
+    """Add to `dag` what `program`, whose CID is `root`, imports by CID and is not `collected`; return it by name.
 
     Imports are followed through all modules. Each is taken from the `modules` folder beside the program or from the
-    store, and noted in `here`. Raises `CheckFailedError` (`missing-module`) naming those that are in neither.
+    store, and noted in `collected`. Raises `CheckFailedError` (`missing-module`) naming those that are in neither.
     """
     folder = program.parent / MODULES
     added: dict[str, Built] = {}
@@ -41,14 +41,14 @@ def add_needed(program: Path, root: Cid, here: set[Cid], dag: FileDag, store: Bl
                 continue
             seen.add(ref)
             cid = ref.cid.to_v1()
-            if cid not in here:
+            if cid not in collected:
                 built = _add_file(folder / f"{cid}.wasm", cid, dag) or _add_stored(cid, dag, store)
                 if built is None:
                     missing.append(str(cid))
                     continue
                 # A path in the namespace leads into a directory, which is taken along whole.
                 added[str(cid) if ref.path else f"{cid}.wasm"] = built
-                here.add(cid)
+                collected.add(cid)
             waiting.append(resolve(dag.get, cid, ref.path))
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""

@@ -105,11 +105,11 @@ def _parts(release: Release, cids: Sequence[Cid]) -> Iterator[list[Cid]]:
     part: list[Cid] = []
     size = _OVERHEAD
     for cid in cids:
-        needed = release.sizes[cid] + _OVERHEAD
-        if part and (size + needed > MAX_CAR_BYTES or len(part) == MAX_CAR_BLOCKS):
+        block_bytes = release.sizes[cid] + _OVERHEAD
+        if part and (size + block_bytes > MAX_CAR_BYTES or len(part) == MAX_CAR_BLOCKS):
             yield part
             part, size = [], _OVERHEAD
         part.append(cid)
-        size += needed
+        size += block_bytes
     if part:
         yield part
