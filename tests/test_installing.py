@@ -113,7 +113,7 @@ class Machine:
         environment = {**os.environ, **self.environment}
         line = [sys.executable, FOLLOW, "--programs", self.programs]
         done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, f"{done.stderr}\nmend the guides; `python docs/follow.py --write` sets figures"
+        assert done.returncode == 0, f"{done.stderr}\nfix the guides; `python docs/follow.py --write` sets figures"
         return dict(re.findall(r"^not run: \S*?([\w-]+)\.md, for want of (.*)$", done.stderr, re.MULTILINE))
 
 

@@ -105,8 +105,8 @@ def test_a_missing_module_is_shown_in_its_place(command: Command, tmp_path: Path
     program = write_release(tmp_path / "out", PROGRAM, SHARED)
     drawn = text(command, program)
     assert f"├── {SHARED_CID}" in drawn
-    assert f"│   └── missing: {LEAF_CID} is not to be had" in drawn
-    assert f"└── missing: {LEAF_CID} is not to be had" in drawn
+    assert f"│   └── missing: {LEAF_CID} is not available" in drawn
+    assert f"└── missing: {LEAF_CID} is not available" in drawn
     missing = inspect(command, program)["missing"]
     assert [(problem["code"], problem["needed_by"]) for problem in missing] == [
         ("module-not-found", ["app.wasm", SHARED_CID]),
@@ -148,7 +148,7 @@ def test_a_release_lists_the_same_from_a_folder_a_car_and_the_store(command: Com
 
 def test_a_missing_module_of_a_release_is_listed(command: Command, tmp_path: Path) -> None:
     program = write_release(tmp_path / "out", OTHER)
-    assert f"missing: {LEAF_CID} is not to be had" in text(command, program.parent)
+    assert f"missing: {LEAF_CID} is not available" in text(command, program.parent)
 
 
 def test_what_is_no_module_is_refused(command: Command, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_program_and_its_module_run_from_a_folder(command: Command, folder: Pa
 
 def test_a_missing_module_is_named_with_who_needs_it(command: Command, folder: Path) -> None:
     text = command.fails(3, "module-not-found", "run", write_release(folder / "out", adding(LIBRARY_CID)))
-    assert f"{LIBRARY_CID} is not to be had" in text
+    assert f"{LIBRARY_CID} is not available" in text
     assert "(needed by app.wasm)" in text
 
 

@@ -52,7 +52,7 @@ class FakeFetch:
     def __call__(self, ref: CidRef | UrlRef, max_bytes: int) -> Fetched:
         self.asked.append(str(ref))
         if str(ref) not in self._by_ref:
-            raise UnreachableError("module-not-found", f"{ref} is not to be had", hint="add it")
+            raise UnreachableError("module-not-found", f"{ref} is not available", hint="add it")
         data, cid = self._by_ref[str(ref)]
         assert len(data) <= max_bytes
         return fetched(data, str(ref), cid=cid, url=None if cid else str(ref))

@@ -1,4 +1,4 @@
-"""What is said where cargo cannot build: what is missing, and what mends it. Cargo is a script here."""
+"""What is said where cargo cannot build: what is missing, and what fixes it. Cargo is a script here."""
 
 from __future__ import annotations
 

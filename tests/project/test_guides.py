@@ -20,4 +20,4 @@ def test_guides_of_rust_print_what_a_reader_gets(toolchain: Rust) -> None:
     environment = {**os.environ, "CARGO": toolchain.cargo, "CARGO_TARGET_DIR": str(TARGET_FOLDER)}
     follow = [sys.executable, REPOSITORY / "docs" / "follow.py", "--rust"]
     done = subprocess.run(follow, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, f"{done.stderr}\nmend the guides; `python docs/follow.py --rust --write` sets figures"
+    assert done.returncode == 0, f"{done.stderr}\nfix the guides; `python docs/follow.py --rust --write` sets figures"

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from bacpack.errors import InputError
 from bacpack.installed import line_for_package
 
-#: The first version that mends all that is known, as in pyproject.toml.
+#: The first version that fixes all that is known, as in pyproject.toml.
 SAFE = "wasmtime>=50.0.1"
 
 

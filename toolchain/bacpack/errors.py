@@ -1,6 +1,6 @@
 """The one base of every error a person is meant to read.
 
-This is the only module that every other may import. An error says what failed and why (`message`), how to mend it
+This is the only module that every other may import. An error says what failed and why (`message`), how to fix it
 (`hint`), and carries a stable `code` for programs; the command line prints it, or puts it in the JSON it promises, and
 ends with `exit_status`. The codes are listed in `docs/reference/errors.md`.
 """
@@ -44,7 +44,7 @@ class Problem:
 
 
 class BacpackError(Exception):
-    """What failed and why, for a person, with a hint that mends it.
+    """What failed and why, for a person, with a hint that fixes it.
 
     Subclasses set `exit_status`; each raise names its `code`, lower-case words joined by hyphens, which never changes
     its meaning.

@@ -1,4 +1,4 @@
-"""SQLite files of ours: opened with the one layout that is known, and what goes wrong told with what mends it."""
+"""SQLite files of ours: opened with the one layout that is known, and what goes wrong told with what fixes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUSY_SECONDS = 30
 
 _NO_PERMISSION = ("no-permission", "check the permissions of the file and of the folders above it")
 _DAMAGED = ("store-damaged", "restore the file, or move it away: a new one is made, without what it held")
-#: SQLite's primary result codes that have an error of their own, with what mends it.
+#: SQLite's primary result codes that have an error of their own, with what fixes it.
 _REASONS = {
     sqlite3.SQLITE_FULL: ("disk-full", "free some space or choose another folder; nothing was left half-written"),
     sqlite3.SQLITE_READONLY: _NO_PERMISSION,

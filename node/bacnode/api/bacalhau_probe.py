@@ -95,7 +95,7 @@ def decide(found: MissingModules, most: int) -> tuple[bool, str]:
         return True, "every module is here"
     count = len(found.missing)
     if found.unobtainable:
-        return False, f"{found.unobtainable[0]} is not to be had here"
+        return False, f"{found.unobtainable[0]} is not available here"
     size = found.missing_bytes or 0
     return size <= most, f"{count} modules are missing, {size} bytes; up to {most} may be"
 

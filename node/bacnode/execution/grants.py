@@ -41,7 +41,7 @@ class Grants:
     all_features: bool = False
 
     def grant(self, asked: Limits) -> Granted:
-        """Return the limits that hold; raises `InputError` (`bad-job`) for memory that is never to be had."""
+        """Return the limits that hold; raises `InputError` (`bad-job`) for memory that is never available."""
         most = self.memory_bytes - OVERHEAD_BYTES
         memory = min(self.default_memory_bytes, most) if asked.memory_bytes is None else asked.memory_bytes
         if memory > most:

@@ -113,7 +113,7 @@ class Sources:
         asked = [_asked(label, failure) for label, failure in failures]
         raise UnreachableError(
             "module-not-found",
-            f"{cid} is not to be had: it is not in {', '.join(asked) or 'anything that may be asked'}",
+            f"{cid} is not available: it is not in {', '.join(asked) or 'anything that may be asked'}",
             hint="bring it into the store with `bacpack fetch FILE.car`, or name a node that has it with --peer URL",
             details={"cid": str(cid), "asked": asked},
         )

@@ -67,7 +67,7 @@ class PeerSource:
         for origin in dict.fromkeys(notes.values()):
             if origin != here:
                 Provenance(self._store.folder).record(
-                    [(cid, "") for cid, whence in notes.items() if whence == origin], origin
+                    [(cid, "") for cid, noted in notes.items() if noted == origin], origin
                 )
         self._exchange.save()
 

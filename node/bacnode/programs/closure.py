@@ -53,7 +53,7 @@ class Closure:
 def closure_of(ref: str, store: BlockStore, web: Web, limits: LoadLimits | None = None) -> Closure:
     """Return the closure of the program that `ref` names.
 
-    Modules that are not to be had are listed; anything else that is wrong is raised, as `open_program` and
+    Modules that are not available are listed; anything else that is wrong is raised, as `open_program` and
     `Graph.check` do.
     """
     limits = limits or LoadLimits()

@@ -59,7 +59,7 @@ def test_the_first_use_is_noted_and_held_to(command: Command, program: Path, ser
     assert lock.read_bytes() == text
     missing = json.loads(command("inspect", program, "--allow-private", "--json").stdout)["missing"]
     assert [problem["code"] for problem in missing] == ["lock-mismatch"]
-    # What the hint says mends it.
+    # What the hint says fixes it.
     lock.write_text(json.dumps({"schema": 1, "urls": {}}))
     assert not verified(command, program)
     assert verified(command, program)

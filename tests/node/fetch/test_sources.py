@@ -106,7 +106,7 @@ def test_a_module_that_nobody_has_is_refused_with_all_that_were_asked(tmp_path: 
     with pytest.raises(UnreachableError) as refused:
         sources.fetch(CidRef(CID), PLENTY)
     assert refused.value.code == "module-not-found"
-    assert refused.value.message == f"{CID} is not to be had: it is not in `{tmp_path / 'modules'}`, the store"
+    assert refused.value.message == f"{CID} is not available: it is not in `{tmp_path / 'modules'}`, the store"
 
 
 def test_a_large_file_in_the_store_is_put_together_and_verified(store: BlockStore) -> None:

@@ -85,7 +85,7 @@ def test_a_missing_module_is_refused_by_name_with_the_path_to_it() -> None:
     problem = only_problem(resolve(fetched(importing((middle, "f"))), fetch, LIMITS))
     assert isinstance(problem, UnreachableError)
     assert (problem.code, problem.exit_status) == ("module-not-found", 3)
-    assert problem.message == f"{missing} is not to be had (needed by app.wasm -> {middle})"
+    assert problem.message == f"{missing} is not available (needed by app.wasm -> {middle})"
     assert problem.details["needed_by"] == ["app.wasm", middle]
 
 

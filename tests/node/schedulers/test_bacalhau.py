@@ -137,7 +137,7 @@ def test_the_probe(command: Command, tmp_path: Path) -> None:
             return answer.json["ShouldBid"], answer.json["Reason"]
 
         should, reason = ask()
-        assert not should and "is not to be had here" in reason
+        assert not should and "is not available here" in reason
         for module in (APP, MEMORY, SHARED):
             node.add(module)
         assert ask() == (True, "every module is here")

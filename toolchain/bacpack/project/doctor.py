@@ -1,4 +1,4 @@
-"""What a machine has to build and run with: each check says what it found, and what mends it."""
+"""What a machine has to build and run with: each check says what it found, and what fixes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Check:
     name: str
     status: Status
     found: str
-    #: The line that mends it, for a shell.
+    #: The line that fixes it, for a shell.
     mend: str | None = None
     #: Whether `--fix` may run that line.
     by_itself: bool = False

@@ -138,7 +138,7 @@ def _refuse_names(wanted: Wanted) -> None:
         if not _NAME.fullmatch(name) or name.replace("-", "_") in _WORDS.split() or len(name) > 64:
             raise InputError(
                 "bad-crate-name",
-                f"`{name}` can be no name of a crate",
+                f"`{name}` cannot be the name of a crate",
                 hint="small letters and digits, words joined by hyphens, and no word of the language",
                 details={"name": name},
             )

@@ -161,7 +161,7 @@ class _Watch:
 
     def sending(self, target: Target, blocks: int, size: int) -> Callable[[int, int], None]:
         if target.label == "store":
-            # It is given all blocks, and mends those that are damaged.
+            # It is given all blocks, and repairs those that are damaged.
             blocks, size = len(self._release.sizes), sum(self._release.sizes.values())
         self._show.total_bytes = size
         self._show(0, target.label)

@@ -16,7 +16,7 @@ GetBlock: TypeAlias = Callable[[Cid], bytes]
 
 
 class MissingBlockError(UnreachableError):
-    """A block is not to be had; the code is `missing-block`."""
+    """A block is not available; the code is `missing-block`."""
 
     def __init__(self, cid: Cid, where: str = "the store", code: str = "missing-block", reason: str = "") -> None:
         self.cid = cid

@@ -42,7 +42,7 @@ def walk(
 ) -> Iterator[Cid]:
     """Yield every CID reached from `roots`: parents before children, links left to right, each once.
 
-    `links` returns where a block leads and raises `MissingBlockError` for one that is not to be had: that error goes
+    `links` returns where a block leads and raises `MissingBlockError` for one that is not available: that error goes
     to `on_missing` and the walk goes on beside it, or is raised if there is no `on_missing`. CIDs of version 0 and 1 of
     one block are one. Raises `InputError` (`too-deep`) below 1024 levels, and what `links` raises.
     """

@@ -159,10 +159,10 @@ class Batch:
         self._folders: set[Path] = set()
 
     def put(self, cid: Cid, data: bytes, *, verified: bool = False) -> bool:
-        """Store a block and return whether it was new, or mended what was damaged.
+        """Store a block and return whether it was new, or repaired what was damaged.
 
         A block that is there already is read back and compared, which costs less than to write it, so that damage is
-        mended by the next put. Raises `CheckFailedError` (`block-mismatch`) when `data` is not what `cid` names;
+        repaired by the next put. Raises `CheckFailedError` (`block-mismatch`) when `data` is not what `cid` names;
         `verified` says that the caller has just checked that. Raises `InputError` when the disk is full or may not be
         written.
         """

@@ -99,7 +99,7 @@ class Cargo:
         try:
             workspace = decode_toml(read_file(root / "Cargo.toml")).get("workspace", {})
         except DecodeError as error:
-            raise InputError("bad-config", f"`{root / 'Cargo.toml'}`: {error}", hint="mend the file") from error
+            raise InputError("bad-config", f"`{root / 'Cargo.toml'}`: {error}", hint="fix the file") from error
         order = {folder: number for number, folder in enumerate(_folders(root, workspace.get("members", [])))}
         chosen = set(_folders(root, workspace.get("default-members", [])))
         packages = [_package(entry, chosen) for entry in self._described["packages"]]
@@ -238,7 +238,7 @@ def _why(said: str, target: str, verb: str = "build") -> Exception:
 def _failed(what: str, said: str) -> CheckFailedError:
     lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
     reason = next((line for line in lines if line.startswith("error")), lines[-1])
-    hint = "mend what cargo says above"
+    hint = "fix what cargo says above"
     if '(bin "' in said:
         hint += f", or leave out a program that is for this machine alone: `exclude` below [build] in {CONFIG_NAME}"
     if "--locked" in said:

@@ -79,7 +79,7 @@ def plan_release(paths: Sequence[Path], store: BlockStore, on_bytes: Callable[[i
     A folder with a manifest is checked against it, and holds exactly what it names. With a program that is named as a
     file come the modules it imports, from beside it or from `store`. Raises `InputError` for what cannot be read or
     named, `CheckFailedError` (`cid-mismatch`, `missing-file`, `missing-module`) for a folder that is not what its
-    manifest says, and for modules that are not to be had. `on_bytes` is told the size of each piece of a file that was
+    manifest says, and for modules that are not available. `on_bytes` is told the size of each piece of a file that was
     read.
     """
     left_out: list[str] = []

@@ -112,7 +112,7 @@ class KuboTarget(ServiceTarget):
 
     def _holds(self, cid: Cid) -> bool:
         answer = self._call("block/stat", [("arg", str(cid)), ("offline", "true")])
-        # It answers 500 to everything that fails. Whatever that was, to send the block mends it or tells.
+        # It answers 500 to everything that fails. Whatever that was, to send the block repairs it or tells.
         return answer.status != 500 and bool(self._service.expect(answer, 200))
 
     def _import(self, release: Release, cids: Sequence[Cid], on_block: OnBlock) -> str:

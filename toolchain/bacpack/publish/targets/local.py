@@ -62,7 +62,7 @@ class StoreTarget:
     def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
         """Put the release into the store and pin its root, recursively.
 
-        All blocks are put, for that mends those which are damaged. The pin is made last, when all are durable; if
+        All blocks are put, for that repairs those which are damaged. The pin is made last, when all are durable; if
         anything fails before, none is left.
         """
         new_blocks = new_bytes = 0

@@ -75,7 +75,7 @@ def _take(
 def _closure(
     catalog: Catalog, imports: Iterable[str], kinds: dict[str, ModuleKind]
 ) -> Iterator[tuple[str, OutputModule]]:
-    """All modules that are needed; raises `BacpackError` when one is not to be had or not described."""
+    """All modules that are needed; raises `BacpackError` when one is not available or not described."""
     seen: set[str] = set()
     pending = list(imports)
     while pending:
