@@ -48,13 +48,13 @@ def http() -> Iterator[HttpClient]:
 def test_a_gateway_is_asked_for_a_block_and_it_is_checked(server: Answering, http: HttpClient) -> None:
     client, sizes = GatewayClient(http, server.url, "gateway"), list[int | None]()
     server.replies = [Reply(200, BLOCK), Reply(200, b"other"), Reply(412), Reply(412), Reply(500)]
-    assert client.block(CID, only_here=True, on_head=sizes.append) == BLOCK
+    assert client.block(CID, only_local=True, on_head=sizes.append) == BLOCK
     assert sizes == [len(BLOCK)]
     assert server.requests[0].headers["cache-control"] == "only-if-cached"
     with pytest.raises(CheckFailedError, match=f"from the gateway {server.url}"):
         client.block(CID)
     with pytest.raises(MissingBlockError):
-        client.block(CID, only_here=True)
+        client.block(CID, only_local=True)
     # Who may look elsewhere has no reason to say so.
     for status in (412, 500):
         with pytest.raises(RequestError, match=str(status)):

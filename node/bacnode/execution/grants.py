@@ -60,7 +60,7 @@ def _within(asked: int | None, usual: int, most: int) -> int:
     return usual if asked is None else min(asked, most)
 
 
-def grants_here(
+def local_grants(
     workers: int | None, jobs_per_worker: int, memory_bytes: int | None, *, all_features: bool = False
 ) -> Grants:
     """Return what this machine can give: a worker a core, and half of its memory, unless told otherwise."""

@@ -162,8 +162,8 @@ class Preparer:
 
     def _bring_files(self, message: Prepare, folder: JobFolder, web: JobWeb) -> None:
         # From what the node serves: a job is given no block of a proprietary module to look at.
-        here = BlockSource("store", str(self._public.folder), "the store", self._public.get)
-        sources = Sources([here, *web.remotes], web.get)
+        local = BlockSource("store", str(self._public.folder), "the store", self._public.get)
+        sources = Sources([local, *web.remotes], web.get)
         wanted = [(file.cid, folder.input(file.path)) for file in message.files if file.cid is not None]
         if message.stdin is not None and message.stdin.cid is not None:
             wanted.append((message.stdin.cid, folder.stdin))
@@ -199,12 +199,12 @@ class Preparer:
         web = JobWeb(self._exchange, self._public, time.monotonic() + 10)
         web.remotes = []
         try:
-            missing, here = self._missing(message, web)
+            missing, local = self._missing(message, web)
             sizes = {cid: self._exchange.size(Cid.parse(cid), web.deadline) for cid in missing}
         finally:
             web.http.close()
         known = [size for size in sizes.values() if size is not None]
-        uncompiled = sum(size for cid, size in here.items() if not self._cache.has(cid, self._configuration))
+        uncompiled = sum(size for cid, size in local.items() if not self._cache.has(cid, self._configuration))
         return MissingModules(
             job=message.job,
             missing=missing,
@@ -217,7 +217,7 @@ class Preparer:
     def _missing(self, message: Bid, web: JobWeb) -> tuple[list[str], dict[str, int]]:
         """Return the CIDs of modules that are not here, and the sizes of those that are."""
         missing: dict[str, None] = {}
-        here: dict[str, int] = {}
+        local: dict[str, int] = {}
         for ref in [*([message.ref] if message.ref is not None else []), *message.modules]:
             try:
                 program = self._open(ref, web)
@@ -231,8 +231,8 @@ class Preparer:
                 if found.code != "module-not-found":
                     raise found
                 missing[str(Cid.parse(found.details["cid"]).to_v1())] = None
-            here |= {node.fetched.identity: len(node.fetched.data) for node in graph.nodes}
-        return list(missing), here
+            local |= {node.fetched.identity: len(node.fetched.data) for node in graph.nodes}
+        return list(missing), local
 
 
 def _caught(work: Callable[[], T]) -> tuple[T | None, Problem | None, int | None]:

@@ -149,7 +149,7 @@ class Download:
     def _count(self, roots: Sequence[Cid]) -> None:
         """Note what is below `roots`; raise if anything is missing."""
         missing: list[MissingBlockError] = []
-        for cid in walk(roots, self._links_here, missing.append):
+        for cid in walk(roots, self._stored_links, missing.append):
             self.done.blocks += 1
             self.done.bytes += self._sizes[cid.to_v1()]
         if missing:
@@ -158,11 +158,11 @@ class Download:
     def _missing(self, roots: Sequence[Cid]) -> list[Cid]:
         """Return what is missing below `roots`, as far as what is here leads."""
         missing: list[MissingBlockError] = []
-        for _ in walk(roots, self._links_here, missing.append):
+        for _ in walk(roots, self._stored_links, missing.append):
             pass
         return [error.cid for error in missing]
 
-    def _links_here(self, cid: Cid) -> Sequence[Cid]:
+    def _stored_links(self, cid: Cid) -> Sequence[Cid]:
         key = cid.to_v1()
         if key not in self._links:
             # Reading verifies: a damaged block is a missing one.
@@ -198,13 +198,13 @@ class Download:
         self._on_bytes(len(block))
 
     def _block(self, cid: Cid) -> bytes:
-        if self._missing_here(cid):
+        if self._is_missing(cid):
             self._get(cid)
         return self._store.get(cid)
 
-    def _missing_here(self, cid: Cid) -> bool:
+    def _is_missing(self, cid: Cid) -> bool:
         try:
-            self._links_here(cid)
+            self._stored_links(cid)
         except MissingBlockError:
             return True
         return False
@@ -252,7 +252,7 @@ class Download:
                     self._take_expected(root, blocks, remote)
             except (NoCarError, MissingBlockError):
                 # Single blocks may be had where streams are not, and this source comes before the next.
-                if not self._missing_here(root) or self._get_from(remote, root):
+                if not self._is_missing(root) or self._get_from(remote, root):
                     return
             except (UnreachableError, CheckFailedError, CarError, UnknownHashError) as error:
                 self._streams[remote, root] = error

@@ -34,8 +34,8 @@ def wholly_missing(roots: Sequence[Cid], known: Mapping[Cid, Sequence[Cid]]) -> 
         if cid in seen:
             continue
         seen.add(cid)
-        missing, here = counts[cid]
-        if here:
+        missing, stored = counts[cid]
+        if stored:
             below.extend(link.to_v1() for link in reversed(known.get(cid, ())) if not link.is_identity)
         elif missing >= WORTH_A_CAR and cid in known:
             tops.append(cid)

@@ -28,12 +28,12 @@ class Fetched:
     #: Others that gave some of its blocks.
     also_from: tuple[str, ...] = ()
     #: Whether what came from a URL was compared with what came from there before.
-    held: bool = False
+    is_locked: bool = False
 
     @property
     def verified(self) -> bool:
         """Whether the bytes were compared with a CID."""
-        return self.cid is not None or self.held
+        return self.cid is not None or self.is_locked
 
     @property
     def identity(self) -> str:

@@ -31,16 +31,16 @@ T = TypeVar("T")
 class Sources:
     """All sources that a program may draw on, asked in turn, nearest first.
 
-    `far` says that some are on the network, so that it pays to ask for several modules at once.
+    `remote` says that some are on the network, so that it pays to ask for several modules at once.
     """
 
     def __init__(
-        self, sources: Sequence[Source], get_url: GetUrl, hold_url: HoldUrl | None = None, *, far: bool = False
+        self, sources: Sequence[Source], get_url: GetUrl, hold_url: HoldUrl | None = None, *, remote: bool = False
     ) -> None:
         self._sources = sources
         self._get_url = get_url
         self._hold_url = hold_url
-        self._far = far
+        self._remote = remote
         self._ahead: dict[Cid, Future[Found]] = {}
 
     @cached_property
@@ -51,7 +51,7 @@ class Sources:
 
     def announce(self, refs: Sequence[CidRef]) -> None:
         """Begin to fetch modules that `fetch` will be asked for next, if they may be far."""
-        for ref in refs if self._far else ():
+        for ref in refs if self._remote else ():
             cid = ref.cid.to_v1()
             if not ref.path and cid not in self._ahead and len(self._ahead) < _AHEAD:
                 self._ahead[cid] = self._pool.submit(self._read, cid, _AHEAD_BYTES)
@@ -62,9 +62,9 @@ class Sources:
         if isinstance(ref, UrlRef):
             found = Found(self._get_url(ref.url, max_bytes), "url", ref.url)
             cid, name = None, url_name(ref.url)
-            held = self._hold_url is not None and self._hold_url(ref.url, file_cid(found.data), len(found.data))
+            is_locked = self._hold_url is not None and self._hold_url(ref.url, file_cid(found.data), len(found.data))
         else:
-            cid, held = resolve(self.get, ref.cid, ref.path), False
+            cid, is_locked = resolve(self.get, ref.cid, ref.path), False
             found = self._announced(cid, max_bytes) or self._read(cid, max_bytes)
             name = ref.path[-1] if ref.path else str(ref.cid)
         return Fetched(
@@ -76,7 +76,7 @@ class Sources:
             fetched_from=found.origin,
             also_from=found.also,
             fetch_ms=(time.perf_counter() - started) * 1000,
-            held=held,
+            is_locked=is_locked,
         )
 
     def _announced(self, cid: Cid, max_bytes: int) -> Found | None:

@@ -42,7 +42,7 @@ class StoredSource:
         self.label = source.label
         self.get = source.get
         self._source = source
-        self._here = BlockSource("store", str(store.folder), "the store", store.get)
+        self._local = BlockSource("store", str(store.folder), "the store", store.get)
         self._store = store
         self._fetching = fetching
 
@@ -54,7 +54,7 @@ class StoredSource:
             nonlocal mine
             mine = True
             try:
-                return self._here.read(cid, max_bytes)  # another job may just have brought it
+                return self._local.read(cid, max_bytes)  # another job may just have brought it
             except MissingBlockError:
                 found = self._source.read(cid, max_bytes)
             keep_file(cid, found.data, self._store)

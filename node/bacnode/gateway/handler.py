@@ -28,7 +28,7 @@ from bacpack.errors import BacpackError
 
 _PREFIX = len(b"/ipfs/")
 #: What a request is answered with when the path does not lead to content that is here.
-_NOT_HERE = frozenset(("no-such-entry", "not-a-directory", "bad-block"))
+_NOT_FOUND = frozenset(("no-such-entry", "not-a-directory", "bad-block"))
 
 
 class Gateway:
@@ -44,7 +44,7 @@ class Gateway:
         try:
             await self._answer(scope, receive, send)
         except BacpackError as error:
-            status = 404 if error.code in _NOT_HERE else status_of(error)
+            status = 404 if error.code in _NOT_FOUND else status_of(error)
             extra = [(n.lower().encode(), v.encode()) for n, v in getattr(error, "headers", {}).items()]
             await _send(scope, send, status, [_JSON, *extra, *CROSS_ORIGIN], error_body(error))
 

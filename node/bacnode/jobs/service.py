@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bacnode.execution.executor import Executor
-from bacnode.execution.grants import grants_here
+from bacnode.execution.grants import local_grants
 from bacnode.http_server.concurrency_limit import ConcurrencyLimit
 from bacnode.jobs.metrics import Metrics
 from bacnode.jobs.queries import JobQueries
@@ -55,7 +55,7 @@ class JobService:
 def open_jobs(folder: Path, proprietary: Proprietary, options: JobOptions, name: str) -> JobService:
     """Return what a node needs for jobs; raises `InputError`."""
     cache = options.cache or folder / "cache"
-    grants = grants_here(
+    grants = local_grants(
         options.workers, options.jobs_per_worker, options.memory_bytes, all_features=options.all_features
     )
     queue = JobQueue(folder, Executor(folder, cache, grants, name))

@@ -138,13 +138,13 @@ class BlockExchange:
         while True:
             seconds = max(deadline - time.monotonic(), 0)
             try:
-                return self._fetching.do(key, lambda: self._here(key) or self._fetch(key, deadline), seconds)
+                return self._fetching.do(key, lambda: self._local(key) or self._fetch(key, deadline), seconds)
             except (TimeoutError, _OutOfTimeError):
                 # Another thread had less time than this one.
                 if time.monotonic() >= deadline:
                     raise _OutOfTimeError(key) from None
 
-    def _here(self, cid: Cid) -> Given | None:
+    def _local(self, cid: Cid) -> Given | None:
         try:
             data = self._store.get(cid)
         except MissingBlockError:

@@ -99,7 +99,7 @@ def _ask(http: HttpClient, peer: Peer, cid: Cid, attempt: Attempt, progress: _Pr
         progress.size = MAX_BLOCK_BYTES if size is None else min(size, MAX_BLOCK_BYTES)
         attempt.hedge_at = progress.first_byte + peer.health.hedge_body(progress.size)
 
-    return peer.client(http).block(cid, only_here=True, cancel=attempt.cancel, on_head=on_head)
+    return peer.client(http).block(cid, only_local=True, cancel=attempt.cancel, on_head=on_head)
 
 
 def _note_failure(peer: Peer, error: BaseException, attempt: Attempt, progress: _Progress) -> None:

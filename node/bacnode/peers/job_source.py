@@ -56,16 +56,16 @@ class PeerSource:
             self._notes.update(new)
             if new:
                 self._notes[cid.to_v1()] = most
-        is_here = most == str(self._store.folder)
-        return Found(data, "store" if is_here else "peer", most, tuple(sorted(origin for origin, _ in others)))
+        is_local = most == str(self._store.folder)
+        return Found(data, "store" if is_local else "peer", most, tuple(sorted(origin for origin, _ in others)))
 
     def finish(self) -> None:
         """Keep whom each file and each block came from, and how peers did."""
         with self._lock:
             notes, self._notes = self._notes, {}
-        here = str(self._store.folder)
+        local = str(self._store.folder)
         for origin in dict.fromkeys(notes.values()):
-            if origin != here:
+            if origin != local:
                 Provenance(self._store.folder).record(
                     [(cid, "") for cid, noted in notes.items() if noted == origin], origin
                 )

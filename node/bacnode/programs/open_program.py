@@ -63,20 +63,20 @@ def open_ref(ref: str, store: BlockStore, web: Web, limits: LoadLimits) -> Progr
     Raises `InputError`, `UnreachableError`, and `CheckFailedError` when bytes are not what their CID says.
     """
     parsed = parse_ref(ref)
-    here = BlockSource("store", str(store.folder), "the store", store.get)
+    local = BlockSource("store", str(store.folder), "the store", store.get)
     if isinstance(parsed, UrlRef):
-        return Program(_fetch_url(parsed.url, web, limits), _sources(web, here))
+        return Program(_fetch_url(parsed.url, web, limits), _sources(web, local))
     if isinstance(parsed, CidRef):
-        opened = _open_content(parsed, _sources(web, here), limits)
+        opened = _open_content(parsed, _sources(web, local), limits)
         return opened if parsed.path or isinstance(opened, Folder) else _named(opened, store)
     car, inside = _car_path(parsed.path)
     if car is not None:
         source, root = open_car(car, limits)
-        return _open_content(CidRef(root, inside), _sources(web, source, here), limits)
+        return _open_content(CidRef(root, inside), _sources(web, source, local), limits)
     path = parsed.path
     if path.is_dir():
-        return _folder_on_disk(path, here, web, limits)
-    folder = _folder_on_disk(path.parent, here, web, limits)
+        return _folder_on_disk(path, local, web, limits)
+    folder = _folder_on_disk(path.parent, local, web, limits)
     return Program(_read_file(path, limits), folder.sources, folder)
 
 
@@ -111,14 +111,14 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
     return BlockSource("file", str(path), f"`{path}`", get), reader.roots[0]
 
 
-def _sources(web: Web, *near: Source) -> Sources:
+def _sources(web: Web, *local: Source) -> Sources:
     """What is on this machine first, then what is on the network."""
-    return Sources([*near, *web.remotes], web.get, web.hold_url, far=bool(web.remotes))
+    return Sources([*local, *web.remotes], web.get, web.hold_url, remote=bool(web.remotes))
 
 
-def _folder_on_disk(path: Path, here: Source, web: Web, limits: LoadLimits) -> Folder:
+def _folder_on_disk(path: Path, local: Source, web: Web, limits: LoadLimits) -> Folder:
     return Folder(
-        sources=_sources(web, FolderSource(path), here),
+        sources=_sources(web, FolderSource(path), local),
         list_programs=lambda: _programs_on_disk(path),
         read=lambda name: _read_file(path / name, limits),
     )

@@ -76,9 +76,9 @@ class _Resolver:
 
     def _unknown(self, namespaces: Iterable[str]) -> Iterator[CidRef]:
         """Yield what will be fetched by CID for these namespaces, as far as the limit on modules allows."""
-        room = self._limits.modules - len(self._by_identity)
+        left = self._limits.modules - len(self._by_identity)
         for namespace in namespaces:
-            if namespace in self._by_namespace or room <= 0:
+            if namespace in self._by_namespace or left <= 0:
                 continue
             try:
                 ref = parse_namespace(namespace)
@@ -86,7 +86,7 @@ class _Resolver:
                 # Linking says what is wrong with it.
                 continue
             if isinstance(ref, CidRef):
-                room -= 1
+                left -= 1
                 yield ref
 
     def _link(self, node: Node, namespace: str, wanted: list[ImportedItem], path: tuple[Node, ...]) -> None:

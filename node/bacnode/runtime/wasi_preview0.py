@@ -144,8 +144,8 @@ class _Other:
     def poll_oneoff(self, memory: _Memory, call: Call, given: int, events: int, count: int, happened: int) -> int:
         """Wait."""
         count &= 0xFFFFFFFF
-        room = (_END - _GIVEN) // (_WAIT_NEW.size + _EVENT_BYTES)
-        if not 0 < count <= room:
+        most_events = (_END - _GIVEN) // (_WAIT_NEW.size + _EVENT_BYTES)
+        if not 0 < count <= most_events:
             return _INVALID
         old = memory.read(given, count * _WAIT_OLD.size)
         waits = [_wait(old[at : at + _WAIT_OLD.size]) for at in range(0, len(old), _WAIT_OLD.size)]

@@ -14,7 +14,7 @@ from bacnode.schedulers.job_message import GivenFile, JobSpec
 from bacpack.errors import InputError
 
 #: Stands for the name of the input file in an argument.
-HERE = "{}"
+INPUT_NAME = "{}"
 #: Bytes of input files that travel with one job.
 MAX_SENT_BYTES = 64 << 20
 
@@ -76,7 +76,7 @@ def submitted_jobs(
         for one in list[Input | None](inputs) or [None]:
             args, files = list(submitted.args), list(submitted.template.files)
             if one is not None:
-                filled = [argument.replace(HERE, one.name) for argument in args]
+                filled = [argument.replace(INPUT_NAME, one.name) for argument in args]
                 args = filled if filled != args else [*args, one.name]
                 files.append(_given(one, send=send_files))
             spec = msgspec.structs.replace(

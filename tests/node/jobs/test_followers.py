@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bacnode.app.app import create_app
-from bacnode.execution.grants import grants_here
+from bacnode.execution.grants import local_grants
 from bacnode.execution.job import Limits, Submission
 from bacnode.jobs.service import MAX_FOLLOWING
 from bacnode.node_state import open_node
@@ -43,7 +43,7 @@ def test_a_client_that_goes_before_the_first_byte_of_the_log_leaves_its_place(tm
     node = open_node(tmp_path)
     node.access.is_local = True
     try:
-        granted = grants_here(1, 1, None).grant(Limits())
+        granted = local_grants(1, 1, None).grant(Limits())
         node.jobs.queue.database.add("job", Submission(ref="bafkqaaa"), granted)
         found = asyncio.run(statuses(create_app(node), "/api/v1/jobs/job/logs", b"follow=1", MAX_FOLLOWING + 1))
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
+from bacnode.schedulers.dask.worker_supervisor import WorkerSupervisor
 from node.jobs.harness import JobNode
 from node.schedulers.harness import Cluster, closure, library, program, submitted_jobs
 from waiting import until
@@ -43,7 +43,7 @@ def test_a_worker_that_is_killed_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setenv("TMPDIR", str(temporary))
-    worker = WorkerBeside("tcp://127.0.0.1:1", {})
+    worker = WorkerSupervisor("tcp://127.0.0.1:1", {})
     killed = "import os, sys, tempfile; open(sys.argv[1], 'w').write(tempfile.mkdtemp()); os.kill(os.getpid(), 9)"
     worker._line = [sys.executable, "-c", killed, str(made)]
     with worker:

@@ -14,13 +14,13 @@ from bacpack.ipfs_clients.answers import CarStream, NoCarError, read_block
 from bacpack.text import shown
 
 #: Answers that mean "I do not have it", as other implementations read them; the last, to who wants what is there.
-_NOT_HERE = frozenset((403, 404, 410, 451))
+_NOT_FOUND = frozenset((403, 404, 410, 451))
 _NOT_CACHED = 412
 #: Answers to a request for a CAR that mean "I do not speak that".
 _NO_CAR = frozenset((400, 405, 406, 415, 501))
 _CAR = "application/vnd.ipld.car"
 #: For a gateway that would look elsewhere itself, and need not: others are asked here.
-_ONLY_HERE = {"Cache-Control": "only-if-cached"}
+_ONLY_LOCAL = {"Cache-Control": "only-if-cached"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class GatewayClient:
         self,
         cid: Cid,
         *,
-        only_here: bool = False,
+        only_local: bool = False,
         cancel: Cancel | None = None,
         on_head: Callable[[int | None], object] = lambda size: None,
     ) -> bytes:
@@ -49,12 +49,12 @@ class GatewayClient:
 
         Raises `MissingBlockError`, `RequestError`, and `CheckFailedError` (`block-mismatch`).
         """
-        headers = {"Accept": "application/vnd.ipld.raw", **(_ONLY_HERE if only_here else {})}
+        headers = {"Accept": "application/vnd.ipld.raw", **(_ONLY_LOCAL if only_local else {})}
         url = f"{self.url}/ipfs/{cid}?format=raw"
         with self.http.open("GET", url, headers, any_address=self.any_address, cancel=cancel) as answer:
             stated = answer.header("Content-Length")
             on_head(int(stated) if stated.isdecimal() else None)
-            if answer.status in _NOT_HERE or (only_here and answer.status == _NOT_CACHED):
+            if answer.status in _NOT_FOUND or (only_local and answer.status == _NOT_CACHED):
                 raise MissingBlockError(cid, self.label)
             answer.check()
             return read_block(answer, cid, self.label, self.http.policy.block)
@@ -63,7 +63,7 @@ class GatewayClient:
         """Return how large a block is that it holds; None if it has none, or does not answer."""
         url = f"{self.url}/ipfs/{cid}?format=raw"
         try:
-            with self.http.open("HEAD", url, _ONLY_HERE, any_address=self.any_address, until=until) as answer:
+            with self.http.open("HEAD", url, _ONLY_LOCAL, any_address=self.any_address, until=until) as answer:
                 length = answer.header("Content-Length")
                 return int(length) if answer.status == 200 and length.isdecimal() else None
         except BacpackError:
@@ -78,7 +78,7 @@ class GatewayClient:
         accept = {"Accept": f"{_CAR}; version=1; order=dfs; dups=n"}
         url = f"{self.url}/ipfs/{cid}?format=car&dag-scope=all"
         with self.http.open("GET", url, accept, any_address=self.any_address) as answer:
-            if answer.status in _NOT_HERE:
+            if answer.status in _NOT_FOUND:
                 raise MissingBlockError(cid, self.label)
             if answer.status in _NO_CAR:
                 raise NoCarError(url, f"the server answers {answer.status} to a request for a CAR")

@@ -35,7 +35,7 @@ class Provider:
     #: All that it needs, by CID, itself included; what the environment is goes without saying.
     closure: Mapping[str, bytes]
     #: Bytes of memory that a program must give it.
-    room: int
+    reserved_bytes: int
 
 
 @dataclass(slots=True)
@@ -150,14 +150,14 @@ def refuse_misuse(program: str, data: bytes, providers: Iterable[Provider]) -> N
         names = {provider.name, provider.cid}
         if not any(namespace in names for namespace, _ in imported):
             continue
-        if provider.room and not any((name, PLACE) in imported for name in names):
+        if provider.reserved_bytes and not any((name, PLACE) in imported for name in names):
             raise InputError(
                 "module-not-placed",
                 f"`{program}` imports `{provider.name}` and gives it no room: the module has data or a stack, "
-                f"{provider.room} bytes",
+                f"{provider.reserved_bytes} bytes",
                 hint=f"import `_room` and `{PLACE}` from it, and call `{PLACE}` once with the address of that much "
                 "memory, as the API crate of a template does",
-                details={"program": program, "module": provider.name, "room": provider.room},
+                details={"program": program, "module": provider.name, "room": provider.reserved_bytes},
             )
         if _is_go(module) and any(map(_grows_memory, provider.closure.values())):
             raise InputError(

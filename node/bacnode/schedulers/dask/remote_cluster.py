@@ -27,7 +27,7 @@ _GREETING_SECONDS = 25
 
 
 @contextmanager
-def far_engine(scheduler: str, closures: Sequence[Closure], folder: Path) -> Iterator[DaskEngine]:
+def cluster_engine(scheduler: str, closures: Sequence[Closure], folder: Path) -> Iterator[DaskEngine]:
     """Yield an engine for the cluster whose scheduler is at a URL; raises `UnreachableError` (`no-scheduler`).
 
     While it is used, workers may ask this machine for the modules of these programs.

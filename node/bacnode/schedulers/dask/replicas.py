@@ -13,7 +13,7 @@ _MAX_URLS = 4
 
 
 #: Says at which URL this process gives a module, None if it does not; set by the worker's plugin.
-here: Callable[[str], str | None] = lambda cid: None  # noqa: E731 - replaced as a whole
+local_url: Callable[[str], str | None] = lambda cid: None  # noqa: E731 - replaced as a whole
 
 
 class Replica:
@@ -26,6 +26,6 @@ class Replica:
         self.urls = tuple(urls)
 
     def __reduce__(self) -> tuple[type[Replica], tuple[str, tuple[str, ...]]]:
-        own = here(self.cid)
+        own = local_url(self.cid)
         urls = [url for url in self.urls if url != own]
         return Replica, (self.cid, tuple([own, *urls] if own else urls)[:_MAX_URLS])

@@ -130,14 +130,14 @@ class WorkerJobs:
         return self._ended(end, folder, watch.prepared, result)
 
     def _job(self, spec: JobSpec, holders: Mapping[str, list[str]], folder: JobFolder) -> Job:
-        here = self._sources
+        base = self._sources
         asked = Limits(seconds=spec.seconds, memory_bytes=spec.memory_bytes, output_bytes=spec.output_bytes)
         job = Job(
             id=folder.path.parent.name, ref=spec.target, shown_ref=spec.ref, name=spec.name, args=spec.args,
             env=spec.env, folders=spec.folders, outputs=spec.outputs, invoke=spec.invoke,
             granted=self.executor.grants.grant(asked),
             sources=msgspec.structs.replace(
-                here, holders=dict(holders), peers=list(dict.fromkeys((*here.peers, *spec.peers))), sizes=spec.modules
+                base, holders=dict(holders), peers=list(dict.fromkeys((*base.peers, *spec.peers))), sizes=spec.modules
             ),
         )  # fmt: skip
         lacks = spec.fetch_first and job.program not in self.executor.plans and not all(map(self._has, spec.modules))

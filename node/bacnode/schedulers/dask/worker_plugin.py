@@ -83,7 +83,7 @@ class ModulesPlugin(WorkerPlugin):
         if self._url is None and self._announces:
             self._server = BlockServer(self._store, _own_host(worker))
             self._url = self._server.url
-        replicas.here = self._here
+        replicas.local_url = self._local_url
         self._announced: set[str] = set()
         #: What each job that fetches is going to bring.
         self._coming: dict[Key, list[str]] = {}
@@ -106,8 +106,8 @@ class ModulesPlugin(WorkerPlugin):
         """What the worker offers to jobs: proprietary modules, and memory."""
         from bacnode.stores.proprietary import Proprietary
 
-        only_here = {resource_of(cid): float(_PLENTY) for cid in Proprietary(self._path()).modules}
-        return {**only_here, RUNS: float(_PLENTY), MEMORY: float(self._memory or memory_bytes)}
+        proprietary = {resource_of(cid): float(_PLENTY) for cid in Proprietary(self._path()).modules}
+        return {**proprietary, RUNS: float(_PLENTY), MEMORY: float(self._memory or memory_bytes)}
 
     async def teardown(self, worker: Worker) -> None:
         """Give nothing away any more, and end the processes that run programs."""
@@ -215,7 +215,7 @@ class ModulesPlugin(WorkerPlugin):
 
         return Path(self._folder) if self._folder else data_folder()
 
-    def _here(self, cid: str) -> str | None:
+    def _local_url(self, cid: str) -> str | None:
         """Where this process gives a module, if it does."""
         return self._url if self._url is not None and self._store.has(Cid.parse(cid)) else None
 

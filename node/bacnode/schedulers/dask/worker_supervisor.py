@@ -21,7 +21,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 GRACE_SECONDS = 10
 
 
-class WorkerBeside:
+class WorkerSupervisor:
     """Keeps a worker running until it is closed; `options` are those of `worker_process.WorkerOptions`."""
 
     def __init__(self, scheduler: str, options: dict[str, object]) -> None:

@@ -20,7 +20,7 @@ from bacpack.installed import has_extra, line_for_extra
 
 if TYPE_CHECKING:
     from bacnode.app.devstack import Started
-    from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
+    from bacnode.schedulers.dask.worker_supervisor import WorkerSupervisor
 
 EPILOG = """\b
 Examples:
@@ -155,8 +155,8 @@ def serve(
     def on_ready(url: str, peer_id: str) -> None:
         say(json.dumps({"schema": 1, "url": url, "peer_id": peer_id}))
         if scheduler is not None:
-            beside = _worker_beside(scheduler, folder, url, peer_id, peers, workers, all_features=all_features)
-            stack.enter_context(beside)
+            supervisor = _worker_supervisor(scheduler, folder, url, peer_id, peers, workers, all_features=all_features)
+            stack.enter_context(supervisor)
 
     cache = cache_folder() if store is None else None
     options = JobOptions(workers, jobs_per_worker, jobs_memory, cache, proprietary, all_features)
@@ -167,7 +167,7 @@ def serve(
         run(address, folder, wanted, on_ready, options, middleware, process)
 
 
-def _worker_beside(
+def _worker_supervisor(
     scheduler: str,
     folder: Path,
     url: str,
@@ -176,9 +176,9 @@ def _worker_beside(
     workers: int | None,
     *,
     all_features: bool,
-) -> WorkerBeside:
+) -> WorkerSupervisor:
     """Return the worker of Dask that uses the node's store, and has the node give its modules to others."""
-    from bacnode.schedulers.dask.worker_supervisor import WorkerBeside
+    from bacnode.schedulers.dask.worker_supervisor import WorkerSupervisor
 
     # What listens at every address has none that others could be told.
     is_known = not any(name in url for name in ("//0.0.0.0", "//[::]"))
@@ -186,7 +186,7 @@ def _worker_beside(
         "folder": str(folder.absolute()), "name": peer_id, "url": url if is_known else None, "peers": list(peers),
         "threads": workers or os.cpu_count() or 1, "all_features": all_features,
     }  # fmt: skip
-    return WorkerBeside(scheduler, options)
+    return WorkerSupervisor(scheduler, options)
 
 
 @command.command("devstack", epilog=DEVSTACK_EPILOG)

@@ -186,10 +186,10 @@ def _engine(
         ) as local:  # fmt: skip
             yield local
     elif engine == "dask":
-        from bacnode.schedulers.dask.remote_cluster import far_engine
+        from bacnode.schedulers.dask.remote_cluster import cluster_engine
 
-        with far_engine(scheduler or "", closures, data_folder()) as far:
-            yield far
+        with cluster_engine(scheduler or "", closures, data_folder()) as cluster:
+            yield cluster
     else:
         from bacnode.schedulers.bacalhau.client import BacalhauEngine
 

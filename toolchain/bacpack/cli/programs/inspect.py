@@ -92,16 +92,16 @@ def _explain(graphs: Sequence[Graph], kinds: Mapping[str, str], users: Mapping[s
 
     programs = []
     modules: dict[str, Node] = {}
-    here: dict[str, list[str]] = {}
+    users_found: dict[str, list[str]] = {}
     for graph in graphs:
         program = graph.root.fetched
         for node in graph.nodes[:-1]:
             modules[node.fetched.identity] = node
-            here.setdefault(node.fetched.identity, []).append(program.name)
+            users_found.setdefault(node.fetched.identity, []).append(program.name)
         needs = sum_by_kind((kinds.get(node.fetched.identity), len(node.fetched.data)) for node in graph.nodes[:-1])
         programs.append(program_bytes(program.name, program.data, needs))
     found = [
-        module_bytes(identity, kinds.get(identity), node.fetched.data, users.get(identity) or here[identity])
+        module_bytes(identity, kinds.get(identity), node.fetched.data, users.get(identity) or users_found[identity])
         for identity, node in sorted(modules.items())
     ]
     return Explanation(apps=programs, modules=found)

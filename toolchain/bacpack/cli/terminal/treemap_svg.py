@@ -212,13 +212,15 @@ def _label(box: Box, kind: str, labels: Iterable[Sequence[str]], count: int) -> 
     """Write the first of `labels` that fits into a box, and the size below it if that fits too."""
     width, height = box.width - 2 * _PADDING, box.height - 2 * _PADDING
     size = next(size for size, least in _TEXT if box.height >= least and box.width >= 2 * least)
-    room = int(height / (size * _LEADING))
-    fitting = (lines for lines in labels if len(lines) <= room and all(_text_width(t, size) <= width for t in lines))
+    lines_most = int(height / (size * _LEADING))
+    fitting = (
+        lines for lines in labels if len(lines) <= lines_most and all(_text_width(t, size) <= width for t in lines)
+    )
     label = next(fitting, None)
     if label is None:
         return ""
     amount = human_bytes(count)
-    lines = [*label, amount] if len(label) < room and _text_width(amount, size) <= width else label
+    lines = [*label, amount] if len(label) < lines_most and _text_width(amount, size) <= width else label
     written = [
         _line(text, _PADDING, _PADDING + size * (_LEADING * number + 0.9), size, "name" if number < len(label) else "")
         for number, text in enumerate(lines)

@@ -164,10 +164,10 @@ class CarReader:
         """Bytes from where the reader began to the end of the file, or None for a pipe."""
         if not self._file.seekable():
             return None
-        here = self._file.tell()
+        position = self._file.tell()
         end = self._file.seek(0, io.SEEK_END)
-        self._file.seek(here)
-        return self._offset + end - here
+        self._file.seek(position)
+        return self._offset + end - position
 
     def _error(self, code: str, message: str) -> CarError:
         hint = "get the file again: it was cut short on the way" if code == "car-truncated" else "is it a CAR file?"

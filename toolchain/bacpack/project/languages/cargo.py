@@ -158,10 +158,10 @@ class Cargo:
         Crates of the workspace are compiled by relative paths; those beside it, and what build scripts generate, by
         whole ones. Of two folders that hold a file the later one counts.
         """
-        here = self.folder.resolve()
-        above = [(folder, "/".join([".."] * count)) for count, folder in enumerate(here.parents[:-1], 1)]
+        root = self.folder.resolve()
+        above = [(folder, "/".join([".."] * count)) for count, folder in enumerate(root.parents[:-1], 1)]
         home = self.folder.absolute() / (os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-        folders = [*reversed(above), (here, "."), (self.target_folder.resolve(), "/target"), (home, "/cargo")]
+        folders = [*reversed(above), (root, "."), (self.target_folder.resolve(), "/target"), (home, "/cargo")]
         named = [(str(folder), name) for folder, name in folders]
         return [*named, (theirs.sysroot, "/rust")] if theirs.sysroot else named
 

@@ -128,12 +128,12 @@ def _refuse_unknown(project: Project, found: Mapping[str, Path], packages: Seque
                              *((name, "exclude", known) for name in build.exclude)]:  # fmt: skip
         if name in names:
             continue
-        near = difflib.get_close_matches(name, names, n=1)
+        close = difflib.get_close_matches(name, names, n=1)
         left_out = "is left out by `exclude`" if name in build.exclude else "nothing builds"
         raise InputError(
             "no-such-program",
             f"`{CONFIG_NAME}` names the program `{name}` in `{key}`, which {left_out}",
-            hint=(f"did you mean `{near[0]}`? " if near else "") + f"There are: {', '.join(names) or 'none'}",
+            hint=(f"did you mean `{close[0]}`? " if close else "") + f"There are: {', '.join(names) or 'none'}",
             details={"job": name},
         )
 

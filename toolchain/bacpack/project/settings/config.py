@@ -156,8 +156,8 @@ def decode_config(data: bytes, path: Path) -> Tables:
     except DecodeError as error:
         raise _bad_config(path, str(error), "correct the file; https://toml.io describes the format") from error
     for name, known in _unknown_keys(raw, Tables, ""):
-        near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0)
-        raise _bad_config(path, f"`{name}` is not known", f"did you mean `{near[0]}`? Known here: {', '.join(known)}")
+        close = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0)
+        raise _bad_config(path, f"`{name}` is not known", f"did you mean `{close[0]}`? Known here: {', '.join(known)}")
     try:
         return msgspec.convert(raw, Tables)
     except msgspec.ValidationError as error:

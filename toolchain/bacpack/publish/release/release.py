@@ -223,10 +223,10 @@ def _add_modules(
     dag: FileDag, tree: BuiltTree, programs: dict[str, Path], files: dict[str, Built], store: BlockStore
 ) -> None:
     """Add the modules that programs named as files import, unless the release has them anyway."""
-    here = {file.cid for file in files.values()}
+    present = {file.cid for file in files.values()}
     added: dict[str, Built] = {}
     for name, path in programs.items():
-        added |= add_required(path, files[name].cid, here, dag, store)
+        added |= add_required(path, files[name].cid, present, dag, store)
     if not added:
         return
     folder = tree.setdefault(MODULES, {})
@@ -259,9 +259,9 @@ def _check_against(manifest: Manifest, prefix: str, files: dict[str, Built]) -> 
             hint="the file was changed after the split: split the programs again",
             details={**first, "mismatches": wrong},
         )
-    here = {item.cid for item in _items(manifest)}
+    present = {item.cid for item in _items(manifest)}
     for app in manifest.apps:
-        absent = sorted(set(app.imports) - here)
+        absent = sorted(set(app.imports) - present)
         if absent:
             raise CheckFailedError(
                 "missing-module",

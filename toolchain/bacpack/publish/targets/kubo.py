@@ -63,8 +63,8 @@ class KuboTarget(ServiceTarget):
             return Missing(pinned=True, facts=facts)
         cids = blocks_of(release, release.sizes)
         with ThreadPoolExecutor(_WORKERS) as pool:
-            held = list(pool.map(self._holds, cids))
-        return Missing(tuple(cid for cid, has in zip(cids, held, strict=True) if not has), facts=facts)
+            stored = list(pool.map(self._holds, cids))
+        return Missing(tuple(cid for cid, has in zip(cids, stored, strict=True) if not has), facts=facts)
 
     def send(self, release: Release, missing: Missing, on_block: OnBlock) -> Sent:
         """Import what is missing and pin the root; raises `TargetError`, also when only the pin failed."""

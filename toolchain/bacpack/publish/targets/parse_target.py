@@ -58,8 +58,8 @@ def parse_target(text: str) -> ParsedTarget:
         return ParsedTarget("car", str(car_path(address)))
     if kind in _TOKEN_KINDS and address:
         return ParsedTarget(kind, _service_url(kind, address))  # type: ignore[arg-type]  # it is one of the keys
-    near = difflib.get_close_matches(kind, get_args(Kind), n=1)
-    meant = f"did you mean `{near[0]}`? " if near and near[0] != kind else ""
+    close = difflib.get_close_matches(kind, get_args(Kind), n=1)
+    meant = f"did you mean `{close[0]}`? " if close and close[0] != kind else ""
     raise InputError(
         "unknown-target",
         # What looks like a URL may have a password in it.
