@@ -139,7 +139,7 @@ class Preparer:
         web.remotes = [StoredSource(remote, self._public, self._fetching) for remote in web.remotes]  # type: ignore[misc]
         missing = {cid: size for cid, size in sources.sizes.items() if not self._store.has(Cid.parse(cid))}
 
-        def lacks() -> int:
+        def missing_bytes() -> int:
             """Bytes that are still missing: other jobs bring some of them."""
             for cid in [cid for cid in missing if self._store.has(Cid.parse(cid))]:
                 del missing[cid]
@@ -147,7 +147,7 @@ class Preparer:
 
         limits = LoadLimits()
         try:
-            with self._shortest_first.turn(lacks) if missing else nullcontext():
+            with self._shortest_first.turn(missing_bytes) if missing else nullcontext():
                 program = open_program(message.ref, self._store, web, limits)
                 program.sources.announce([CidRef(Cid.parse(cid)) for cid in missing])
                 graph = resolve(program.root, program.sources.fetch, limits, program.sources.announce)

@@ -31,7 +31,7 @@ class NodeView:
     offers: frozenset[str] = frozenset()
     #: Bytes that its jobs may use; None where it does not say.
     memory_bytes: int | None = None
-    held_bytes: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def refusal(need: Need, view: NodeView) -> tuple[Reason, str] | None:
 def place(need: Need, views: Sequence[NodeView], bandwidth: float) -> list[Verdict]:
     """Say of every node whether it is chosen, and why not; none is where none may run the job."""
     costed = [_cost(need, view, bandwidth) for view in views if refusal(need, view) is None]
-    best = min(costed, key=lambda one: (one.start, one.view.held_bytes), default=None)
+    best = min(costed, key=lambda one: (one.start, one.view.stored_bytes), default=None)
     by_name = {one.view.name: one for one in costed}
     verdicts = []
     for view in views:
@@ -129,9 +129,11 @@ def _cost(need: Need, view: NodeView, bandwidth: float) -> _Costed:
 
 def _verdict(one: _Costed, best: _Costed) -> Verdict:
     view = one.view
-    lacks = f"it lacks {len(one.missing)} modules, {one.missing_bytes} bytes" if one.missing else "it has every module"
+    modules = (
+        f"it lacks {len(one.missing)} modules, {one.missing_bytes} bytes" if one.missing else "it has every module"
+    )
     ahead = f"{view.jobs} jobs are ahead" if view.jobs else "it is idle"
-    message = f"{lacks}; {ahead}"
+    message = f"{modules}; {ahead}"
     reason: Reason | None = None
     if one is not best:
         later_by_bytes = one.missing_bytes > best.missing_bytes

@@ -42,7 +42,7 @@ def test_each_reason() -> None:
     every, offers = frozenset({"a", "b"}), frozenset({"s"})
     nodes = [
         NodeView("best", holds=every, offers=offers),
-        NodeView("same", holds=every, offers=offers, held_bytes=5),
+        NodeView("same", holds=every, offers=offers, stored_bytes=5),
         NodeView("lacks", holds=frozenset({"a"}), offers=offers),
         NodeView("works", holds=every, offers=offers, backlog_seconds=2, jobs=4, memory_bytes=64),
         NodeView("other", holds=every),

@@ -140,8 +140,10 @@ class WorkerJobs:
                 base, holders=dict(holders), peers=list(dict.fromkeys((*base.peers, *spec.peers))), sizes=spec.modules
             ),
         )  # fmt: skip
-        lacks = spec.fetch_first and job.program not in self.executor.plans and not all(map(self._has, spec.modules))
-        return replace(job, only_prepares=True) if lacks else job
+        must_fetch = (
+            spec.fetch_first and job.program not in self.executor.plans and not all(map(self._has, spec.modules))
+        )
+        return replace(job, only_prepares=True) if must_fetch else job
 
     def _has(self, cid: str) -> bool:
         return any(store.has(Cid.parse(cid)) for store in self._stores)
