@@ -105,7 +105,7 @@ def test_dripping_peers_hold_nobody_up(origin: JobNode, tmp_path: Path, stack: E
     assert node.get("/healthz").status == 200
 
 
-def test_one_that_sends_wrong_bytes_is_put_aside(origin: JobNode, tmp_path: Path, stack: ExitStack) -> None:
+def test_one_that_sends_wrong_bytes_is_suspended(origin: JobNode, tmp_path: Path, stack: ExitStack) -> None:
     liar = stack.enter_context(Relay(origin.url))
     sound = stack.enter_context(Relay(origin.url, delay=0.05))
     liar.lies = True
