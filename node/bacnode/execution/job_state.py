@@ -49,6 +49,7 @@ KILLED = 137
 MAX_ATTEMPTS = 3
 #: The same where another job in its worker was at fault.
 MAX_ATTEMPTS_OF_INNOCENTS = 10
+_CANCELLED_CODE = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,7 @@ def _on_deadline(state: JobState, event: Event) -> Step:
         return state, []
     if event is Signal.DEADLINE_PASSED:
         return replace(state, is_overdue=True), [KillWorker("a job in it ran longer than it may", "time-limit")]
-    return state, [KillWorker("a job in it did not end when it was told to")]
+    return state, [KillWorker("a job in it did not end when it was told to", _CANCELLED_CODE)]
 
 
 def _on_preparing(state: JobState, event: Event) -> Step:
@@ -309,10 +310,11 @@ def _on_ran(state: JobState, ran: Ended) -> Step:
 def _on_worker_lost(state: JobState, lost: WorkerLost) -> Step:
     state = replace(state, losses=state.losses + 1)
     # Where another job in the worker was at fault, this one gets more patience.
+    is_its_limit = lost.alone and lost.code not in (None, _CANCELLED_CODE)
     most = MAX_ATTEMPTS if lost.code is None else MAX_ATTEMPTS_OF_INNOCENTS
     if state.is_cancelled:
         after, actions = _collect(state, _CANCELLED)
-    elif state.is_overdue or (lost.code is not None and lost.alone):
+    elif state.is_overdue or is_its_limit:
         after, actions = _collect(state, End("failed", _stopped(lost), KILLED))
     elif not state.reruns or state.attempts >= most or state.losses >= MAX_ATTEMPTS_OF_INNOCENTS:
         after, actions = _collect(state, _interrupted(lost.why, state))
@@ -321,7 +323,7 @@ def _on_worker_lost(state: JobState, lost: WorkerLost) -> Step:
     return after, [CountLoss(lost.why), *actions]
 
 
-_CANCELLED = End("cancelled", Problem("cancelled", "the job was cancelled", "submit it again"))
+_CANCELLED = End("cancelled", Problem(_CANCELLED_CODE, "the job was cancelled", "submit it again"))
 _NOT_PREPARED = End(
     "failed",
     Problem(
@@ -348,4 +350,5 @@ def _interrupted(why: str, state: JobState) -> End:
 
 def _stopped(lost: WorkerLost) -> Problem:
     # A worker may be killed for another reason in the moment in which its job's time is over.
-    return Problem(lost.code or "time-limit", f"the program was stopped: {lost.why}", "give it more with `limits`")
+    code = "time-limit" if lost.code in (None, _CANCELLED_CODE) else lost.code
+    return Problem(code, f"the program was stopped: {lost.why}", "give it more with `limits`")

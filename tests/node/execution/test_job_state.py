@@ -40,6 +40,8 @@ DONE = End("done", exit_code=0, has_run=True)
 RUNNING = JobState(attempts=1, phase="running")
 CRASH, LIMIT = WorkerLost("it ended"), WorkerLost("it took too much", alone=True, code="memory-limit")
 OTHERS = replace(LIMIT, alone=False)
+#: What it is told whose neighbour was cancelled and did not end.
+NEIGHBOUR = WorkerLost("a job in it did not end when it was told to", alone=True, code="cancelled")
 LATE = KillWorker("a job in it ran longer than it may", "time-limit")
 
 #: A state, an event, the phase after it, and what is to be done.
@@ -73,12 +75,13 @@ TABLE: list[tuple[JobState, Event, Phase, list[object]]] = [
     (replace(RUNNING, losses=9), OTHERS, "collecting", [CountLoss("it took too much"), Task.KEEP_OUTPUTS]),
     (RUNNING, Signal.CANCEL, "running", [Command.STOP_JOB, Command.SET_CANCEL_DEADLINE]),
     (replace(RUNNING, is_cancelled=True), Signal.CANCEL, "running", []),
-    (RUNNING, Signal.CANCEL_DEADLINE, "running", [KillWorker("a job in it did not end when it was told to")]),
+    (RUNNING, Signal.CANCEL_DEADLINE, "running", [KillWorker(NEIGHBOUR.why, "cancelled")]),
     (RUNNING, Signal.CLOSING, "dropped", [Command.WITHDRAW]),
     (JobState(phase="waiting"), Signal.CANCEL, "collecting", [Command.WITHDRAW, Task.KEEP_OUTPUTS]),
     (JobState(phase="starting"), Signal.CANCEL, "collecting", [Command.WITHDRAW, Task.KEEP_OUTPUTS]),
     (JobState(phase="preparing"), Signal.DEADLINE_PASSED, "preparing", []),
     (JobState(phase="waiting"), Fault(WRONG), "collecting", [Task.KEEP_OUTPUTS]),
+    (replace(RUNNING, attempts=MAX_ATTEMPTS), NEIGHBOUR, "waiting", [CountLoss(NEIGHBOUR.why), Task.PREPARE]),
     (JobState(phase="collecting", end=DONE), OutputsKept(), "storing", [Task.STORE_END]),
     (JobState(phase="collecting", end=DONE), Fault(WRONG), "storing", [Task.STORE_END]),
     (JobState(phase="collecting", end=DONE), Signal.CANCEL, "collecting", []),
@@ -103,6 +106,7 @@ def test_what_follows(state: JobState, event: Event, phase: Phase, actions: list
         (RUNNING, LIMIT, ("failed", KILLED, "memory-limit")),
         (replace(RUNNING, is_overdue=True), replace(OTHERS, code="time-limit"), ("failed", KILLED, "time-limit")),
         (replace(RUNNING, is_overdue=True), CRASH, ("failed", KILLED, "time-limit")),
+        (replace(RUNNING, is_overdue=True), NEIGHBOUR, ("failed", KILLED, "time-limit")),
         (replace(RUNNING, is_cancelled=True), CRASH, ("cancelled", None, "cancelled")),
         (replace(RUNNING, is_cancelled=True), Ended(stale=True), ("cancelled", None, "cancelled")),
         (replace(RUNNING, reruns=False), CRASH, ("interrupted", None, "interrupted")),
