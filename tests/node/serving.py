@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,4 +130,7 @@ def keep(store: Path, blocks: Blocks) -> None:
     for cid, data in blocks.items():
         path = BlockStore(store).path(cid)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        # A node may be reading the same block, from an earlier time.
+        aside = path.with_name(f"{path.name}.{threading.get_ident()}")
+        aside.write_bytes(data)
+        aside.replace(path)
