@@ -40,11 +40,12 @@ Answer = Prepared | MissingModules | Located | Ran
 class LostError(Exception):
     """A process ended before it answered; `why` says so as a clause, `alone` that nothing else was under way in it."""
 
-    def __init__(self, why: str, *, alone: bool, code: str | None = None) -> None:
+    def __init__(self, why: str, *, alone: bool, code: str | None = None, killed: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.alone = alone
-        #: The limit for which the node killed it; None if it ended by itself.
+        #: Whether the node killed it, and the limit for which, if it was for one.
+        self.killed = killed
         self.code = code
 
 
@@ -154,7 +155,7 @@ class ChildProcess:
         alone = len(self._waiting) == 1
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(LostError(why, alone=alone, code=code))
+                future.set_exception(LostError(why, alone=alone, code=code, killed=self._killed is not None))
 
     def _take(self, message: FromChild) -> None:
         if isinstance(message, Ready):

@@ -313,7 +313,7 @@ class _Execution:
                     for timer in self._timers:
                         timer.cancel()
         except LostError as lost:
-            return job_state.WorkerLost(lost.why, lost.alone, lost.code)
+            return job_state.WorkerLost(lost.why, lost.alone, lost.code, lost.killed)
         assert isinstance(answer, Ran)
         self._ran = answer
         return job_state.Ended(answer.exit_code, answer.error, answer.stale)

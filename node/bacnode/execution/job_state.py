@@ -49,7 +49,6 @@ KILLED = 137
 MAX_ATTEMPTS = 3
 #: The same where another job in its worker was at fault.
 MAX_ATTEMPTS_OF_INNOCENTS = 10
-_CANCELLED_CODE = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +136,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """Its worker ended, or did not begin. `code` is the limit for which the node killed it."""
+    """Its worker ended, or did not begin; `killed` by the node, and if it was for a limit, `code` is that."""
 
     why: str
     #: Whether it ran nothing else.
     alone: bool = False
     code: str | None = None
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ def _on_deadline(state: JobState, event: Event) -> Step:
         return state, []
     if event is Signal.DEADLINE_PASSED:
         return replace(state, is_overdue=True), [KillWorker("a job in it ran longer than it may", "time-limit")]
-    return state, [KillWorker("a job in it did not end when it was told to", _CANCELLED_CODE)]
+    return state, [KillWorker("a job in it did not end when it was told to")]
 
 
 def _on_preparing(state: JobState, event: Event) -> Step:
@@ -309,12 +309,11 @@ def _on_ran(state: JobState, ran: Ended) -> Step:
 
 def _on_worker_lost(state: JobState, lost: WorkerLost) -> Step:
     state = replace(state, losses=state.losses + 1)
-    # Where another job in the worker was at fault, this one gets more patience.
-    is_its_limit = lost.alone and lost.code not in (None, _CANCELLED_CODE)
-    most = MAX_ATTEMPTS if lost.code is None else MAX_ATTEMPTS_OF_INNOCENTS
+    # A worker that the node killed was so for another job in it: this one gets more patience.
+    most = MAX_ATTEMPTS_OF_INNOCENTS if lost.killed else MAX_ATTEMPTS
     if state.is_cancelled:
         after, actions = _collect(state, _CANCELLED)
-    elif state.is_overdue or is_its_limit:
+    elif state.is_overdue or (lost.code is not None and lost.alone):
         after, actions = _collect(state, End("failed", _stopped(lost), KILLED))
     elif not state.reruns or state.attempts >= most or state.losses >= MAX_ATTEMPTS_OF_INNOCENTS:
         after, actions = _collect(state, _interrupted(lost.why, state))
@@ -323,7 +322,7 @@ def _on_worker_lost(state: JobState, lost: WorkerLost) -> Step:
     return after, [CountLoss(lost.why), *actions]
 
 
-_CANCELLED = End("cancelled", Problem(_CANCELLED_CODE, "the job was cancelled", "submit it again"))
+_CANCELLED = End("cancelled", Problem("cancelled", "the job was cancelled", "submit it again"))
 _NOT_PREPARED = End(
     "failed",
     Problem(
@@ -350,5 +349,4 @@ def _interrupted(why: str, state: JobState) -> End:
 
 def _stopped(lost: WorkerLost) -> Problem:
     # A worker may be killed for another reason in the moment in which its job's time is over.
-    code = "time-limit" if lost.code in (None, _CANCELLED_CODE) else lost.code
-    return Problem(code, f"the program was stopped: {lost.why}", "give it more with `limits`")
+    return Problem(lost.code or "time-limit", f"the program was stopped: {lost.why}", "give it more with `limits`")

@@ -38,10 +38,10 @@ from bacpack.errors import Problem
 WRONG = Problem("module-not-found", "it is not there")
 DONE = End("done", exit_code=0, has_run=True)
 RUNNING = JobState(attempts=1, phase="running")
-CRASH, LIMIT = WorkerLost("it ended"), WorkerLost("it took too much", alone=True, code="memory-limit")
+CRASH, LIMIT = WorkerLost("it ended"), WorkerLost("it took too much", alone=True, code="memory-limit", killed=True)
 OTHERS = replace(LIMIT, alone=False)
 #: What it is told whose neighbour was cancelled and did not end.
-NEIGHBOUR = WorkerLost("a job in it did not end when it was told to", alone=True, code="cancelled")
+NEIGHBOUR = WorkerLost("a job in it did not end when it was told to", alone=True, killed=True)
 LATE = KillWorker("a job in it ran longer than it may", "time-limit")
 
 #: A state, an event, the phase after it, and what is to be done.
@@ -75,7 +75,7 @@ TABLE: list[tuple[JobState, Event, Phase, list[object]]] = [
     (replace(RUNNING, losses=9), OTHERS, "collecting", [CountLoss("it took too much"), Task.KEEP_OUTPUTS]),
     (RUNNING, Signal.CANCEL, "running", [Command.STOP_JOB, Command.SET_CANCEL_DEADLINE]),
     (replace(RUNNING, is_cancelled=True), Signal.CANCEL, "running", []),
-    (RUNNING, Signal.CANCEL_DEADLINE, "running", [KillWorker(NEIGHBOUR.why, "cancelled")]),
+    (RUNNING, Signal.CANCEL_DEADLINE, "running", [KillWorker(NEIGHBOUR.why)]),
     (RUNNING, Signal.CLOSING, "dropped", [Command.WITHDRAW]),
     (JobState(phase="waiting"), Signal.CANCEL, "collecting", [Command.WITHDRAW, Task.KEEP_OUTPUTS]),
     (JobState(phase="starting"), Signal.CANCEL, "collecting", [Command.WITHDRAW, Task.KEEP_OUTPUTS]),
