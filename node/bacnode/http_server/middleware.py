@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bacnode.http_server.cross_origin import CROSS_ORIGIN, Headers
 from bacnode.http_server.errors import RequestError, error_response
 from bacnode.http_server.host_check import Hosts, own_names
-from bacnode.http_server.rate_limit import Rates, client_of, retry_after
+from bacnode.http_server.rate_limit import Rates, client_of, too_often
 
 log = logging.getLogger("bacnode.service")
 
@@ -93,13 +93,7 @@ class Middleware:
                 self._named.clear()
             self._named[client] = now
             log.warning("a client comes too often", extra={"about": {"client": client}})
-        return RequestError(
-            "too-often",
-            "this client makes too many requests",
-            hint="wait for as many seconds as `Retry-After` says",
-            status=429,
-            headers={"Retry-After": retry_after(seconds)},
-        )
+        return too_often("this client makes too many requests", seconds)
 
     @staticmethod
     async def _refuse(scope: Scope, receive: Receive, send: Send, error: RequestError) -> None:

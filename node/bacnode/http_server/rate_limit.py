@@ -8,6 +8,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from bacnode.http_server.errors import RequestError
+
 #: Clients that are remembered. One that was forgotten begins with a full bucket.
 MAX_CLIENTS = 16_384
 
@@ -54,6 +56,12 @@ def client_of(address: tuple[str, int] | None) -> str:
     return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
-def retry_after(seconds: float) -> str:
-    """The header's value: whole seconds, at least one."""
-    return str(max(1, math.ceil(seconds)))
+def too_often(message: str, seconds: float) -> RequestError:
+    """The answer to a client that may come again after so many seconds."""
+    return RequestError(
+        "too-often",
+        message,
+        hint="wait for as many seconds as `Retry-After` says",
+        status=429,
+        headers={"Retry-After": str(max(1, math.ceil(seconds)))},
+    )

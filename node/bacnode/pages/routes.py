@@ -18,7 +18,7 @@ from bacnode.api.peers import list_peers
 from bacnode.http_server.auth import SIGNED_IN
 from bacnode.http_server.body import Body
 from bacnode.http_server.errors import RequestError, error_response, status_of
-from bacnode.http_server.rate_limit import Rates, client_of, retry_after
+from bacnode.http_server.rate_limit import Rates, client_of, too_often
 from bacnode.jobs.view import view
 from bacnode.node_state import NodeState
 from bacnode.pages import text, views
@@ -188,13 +188,7 @@ async def sign_in(request: Request, state: PagesState) -> Response:
     form = await _form(request)
     seconds = state.attempts.take(client_of(request.scope.get("client")))
     if seconds:
-        raise RequestError(
-            "too-often",
-            "too many attempts to sign in",
-            hint="wait for as many seconds as `Retry-After` says",
-            status=429,
-            headers={"Retry-After": retry_after(seconds)},
-        )
+        raise too_often("too many attempts to sign in", seconds)
     following = safe_next(form.get("next", "/"))
     if not state.node.access.is_token(form.get("token", "")):
         return _form_page(following, is_wrong=True)
