@@ -25,7 +25,7 @@ from bacnode.execution.messages import Bid, Locate, Located, MissingModules, Pre
 from bacnode.execution.shortest_first import ShortestFirst
 from bacnode.fetch.limits import LoadLimits
 from bacnode.fetch.session import Web
-from bacnode.fetch.source import BlockSource
+from bacnode.fetch.source import BlockSource, Source
 from bacnode.fetch.sources import Sources
 from bacnode.fetch.stored_sources import StoredSource
 from bacnode.peers.block_exchange import BlockExchange
@@ -133,10 +133,10 @@ class Preparer:
     def _plan_from(self, message: Prepare, sources: JobSources) -> Plan:
         """Make a plan of modules from those who hold them, in the order in which jobs lack least; keep what came."""
         web = Web(sources.peers, offline=sources.offline, allow_private=sources.allow_private)
+        remotes: list[Source] = [*web.remotes]
         if sources.holders and not sources.offline:
-            web.remotes.insert(0, Holders(sources.holders, web.http))  # type: ignore[arg-type]  # as far as they are used
-        # As far as programs use them: they read from remotes, and ask them for no CAR.
-        web.remotes = [StoredSource(remote, self._public, self._fetching) for remote in web.remotes]  # type: ignore[misc]
+            remotes.insert(0, Holders(sources.holders, web.http))
+        web.sources = [StoredSource(remote, self._public, self._fetching) for remote in remotes]
         missing = {cid: size for cid, size in sources.sizes.items() if not self._store.has(Cid.parse(cid))}
 
         def missing_bytes() -> int:
@@ -163,7 +163,7 @@ class Preparer:
     def _bring_files(self, message: Prepare, folder: JobFolder, web: JobWeb) -> None:
         # From what the node serves: a job is given no block of a proprietary module to look at.
         local = BlockSource("store", str(self._public.folder), "the store", self._public.get)
-        sources = Sources([local, *web.remotes], web.get)
+        sources = Sources([local, *web.sources], web.get)
         wanted = [(file.cid, folder.input(file.path)) for file in message.files if file.cid is not None]
         if message.stdin is not None and message.stdin.cid is not None:
             wanted.append((message.stdin.cid, folder.stdin))
@@ -197,7 +197,7 @@ class Preparer:
     def _missing_modules(self, message: Bid) -> MissingModules:
         # Asked for nothing but sizes: what a bid names is not fetched.
         web = JobWeb(self._exchange, self._public, time.monotonic() + 10)
-        web.remotes = []
+        web.sources = []
         try:
             missing, local = self._missing(message, web)
             sizes = {cid: self._exchange.size(Cid.parse(cid), web.deadline) for cid in missing}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bacnode.fetch.remote_source import RemoteSource, peer
-from bacnode.fetch.source import HoldUrl
+from bacnode.fetch.source import HoldUrl, Source
 from bacpack.http_client import HttpClient, RequestPolicy
 from bacpack.ipfs_clients import GatewayClient, KuboRpc
 
@@ -49,8 +49,10 @@ class Web:
                 for url in kubo if not offline
             ],
         }  # fmt: skip
-        # What the order leaves out comes last.
+        #: Those that a person named; what the order leaves out comes last.
         self.remotes = [remote for name in dict.fromkeys((*order, *ORDER)) for remote in by_name[name]]
+        #: What programs read from.
+        self.sources: Sequence[Source] = self.remotes
 
     def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
         """Return what `url` gives.

@@ -106,7 +106,7 @@ class JobWeb(Web):
         self.deadline = deadline
         exchange.refresh()
         self.nearby = PeerSource(exchange, store, deadline) if exchange.may_ask else None
-        self.remotes = [self.nearby] if self.nearby else []  # type: ignore[list-item]  # as far as jobs use them
+        self.sources = [self.nearby] if self.nearby else []
 
     def get(self, url: str, max_bytes: int, *, named_by_user: bool = False) -> bytes:
         """Return what `url` gives, from a public address; raises as `Web.get` does."""

@@ -113,7 +113,7 @@ def open_car(path: Path, limits: LoadLimits) -> tuple[BlockSource, Cid]:
 
 def _sources(web: Web, *local: Source) -> Sources:
     """What is on this machine first, then what is on the network."""
-    return Sources([*local, *web.remotes], web.get, web.hold_url, remote=bool(web.remotes))
+    return Sources([*local, *web.sources], web.get, web.hold_url, remote=bool(web.sources))
 
 
 def _folder_on_disk(path: Path, local: Source, web: Web, limits: LoadLimits) -> Folder:
