@@ -93,8 +93,7 @@ class Health:
         """Note a block of `size` bytes, the body of which took so many seconds."""
         self._measure(now, first_byte)
         if size >= _FEWEST_BYTES:
-            rate = size / max(seconds, 1e-4)
-            self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
+            self.rate = _smoothed(self.rate, size / max(seconds, 1e-4))
         self.success += _NEWEST * (1 - self.success)
         self.blocks += 1
         self.bytes += size
@@ -112,8 +111,7 @@ class Health:
         if size is None:
             self._measure(now, max(seconds, self.first_byte or 0))
         elif self.rate is None or size / max(seconds, 1e-4) < self.rate:
-            rate = size / max(seconds, 1e-4)
-            self.rate = rate if self.rate is None else self.rate + _NEWEST * (rate - self.rate)
+            self.rate = _smoothed(self.rate, size / max(seconds, 1e-4))
 
     def failed(self, now: float, reason: str, rules: HealthRules = OF_A_NODE, *, final: bool = False) -> None:
         """Note a request that failed; a `final` failure suspends it at once."""
@@ -146,9 +144,13 @@ class Health:
             self.aside_until, self.aside_reason = until, reason
 
     def _measure(self, now: float, first_byte: float) -> None:
-        known = self.first_byte
-        self.first_byte = first_byte if known is None else known + _NEWEST * (first_byte - known)
+        self.first_byte = _smoothed(self.first_byte, first_byte)
         self.measured_at = now
+
+
+def _smoothed(known: float | None, newest: float) -> float:
+    """The mean of what was measured, of which the newest counts most."""
+    return newest if known is None else known + _NEWEST * (newest - known)
 
 
 @dataclass(slots=True)
