@@ -166,8 +166,9 @@ class Worker:
         """Load the modules of a plan; None if the code of one is not in the cache."""
         with self._lock:
             runtime.keep_at_most(MAX_LOADED)
-            modules = [runtime.known(planned.cid) for planned in plan.modules]
-        return None if None in modules else modules  # type: ignore[return-value]  # none of them is None
+            known = [runtime.known(planned.cid) for planned in plan.modules]
+        modules = [module for module in known if module is not None]
+        return modules if len(modules) == len(known) else None
 
     def _tick(self) -> None:
         while True:

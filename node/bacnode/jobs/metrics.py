@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -31,7 +32,7 @@ class Metrics:
         )  # fmt: skip
         live = Gauge("bacpack_jobs", "Jobs that have not ended, by state", ["state"], registry=self.registry)
         for state in ("queued", "fetching", "running"):
-            live.labels(state).set_function(lambda state=state: queries.unfinished().get(state, 0))  # type: ignore[misc]
+            live.labels(state).set_function(partial(_count, queries, state))
         processes = Gauge("bacpack_processes", "Processes that prepare and run jobs", registry=self.registry)
         processes.set_function(lambda: len(queue.executor.processes()))
         queue.on_end = self._note_end
@@ -49,3 +50,7 @@ class Metrics:
         self._seconds.observe((finished - created).total_seconds())
         for module in (record.ending.report or {}).get("modules", ()):
             self._modules.labels(module["source"]).inc()
+
+
+def _count(queries: JobQueries, state: str) -> int:
+    return queries.unfinished().get(state, 0)
