@@ -34,7 +34,7 @@ PREPARING = 8
 PREPARE_SECONDS = 900
 #: Seconds after which the process that prepares is ended if nothing comes.
 IDLE_SECONDS = 30
-#: Plans that are remembered.
+#: Plans that are remembered: those that were used last.
 _PLANS = 256
 
 T = TypeVar("T")
@@ -250,8 +250,10 @@ class _Execution:
             self._prepared, self._given = self._given, None
             return job_state.Planned()
         known = executor.plans.get(job.program)
-        if known is not None and not job.files and job.stdin is None:
-            return self._planned(known, 0.0)
+        if known is not None:
+            executor.plans.move_to_end(job.program)
+            if not job.files and job.stdin is None:
+                return self._planned(known, 0.0)
         question = Prepare(
             job=job.id, ref=job.ref, invoke=job.invoke, folder=str(self._folder.path), stdin=job.stdin,
             files=job.files, fueled=job.granted.fuel is not None, only_files=known is not None, sources=job.sources,

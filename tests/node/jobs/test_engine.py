@@ -16,6 +16,7 @@ from bacpack.advisories import HOLES, known_holes
 from bacpack.errors import InputError
 from commands import command, environment
 from node.harness import assemble
+from node.jobs import programs
 from node.jobs.harness import JobNode
 from node.jobs.programs import endless, hello
 
@@ -163,3 +164,12 @@ def test_the_engine_that_is_installed_has_all_that_is_used() -> None:
     config.epoch_interruption = True
     with wasmtime.Store(wasmtime.Engine(config)) as store:
         assert engine.at_epochs(store, lambda: True, 1)
+
+
+def test_plans_that_are_used_are_remembered(folder: Path) -> None:
+    first = "import bacnode.execution.executor as executor; executor._PLANS = 2"
+    with JobNode(folder, first=first) as node:
+        used, others = programs.hello(), [programs.user_of(node.add(programs.library(number))) for number in (3, 4)]
+        for program in (used, others[0], used, others[1]):
+            node.run(program)
+        assert [node.run(program)["report"]["load_ms"] == 0 for program in (used, others[0])] == [True, False]
